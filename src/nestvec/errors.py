@@ -1,0 +1,70 @@
+"""Every error that nestvec raises on purpose, in one tree.
+
+    NestvecError
+    ├── InputError (ValueError)        the caller's value breaks a rule
+    │   ├── VectorsError               wrong rank, dtype or width; NaN or infinity
+    │   ├── DimsError                  a prefix width out of range
+    │   ├── PlanError                  plan text or plan that does not fit the index
+    │   ├── IdsError                   ids repeated, missing or of the wrong type
+    │   └── DataError                  a text or vector file that cannot be read as what it claims
+    ├── EncodeError                    a model or an embedding API did not answer usefully
+    ├── StorageError                   an index directory cannot be read or written
+    │   ├── DamagedIndexError          truncated, altered or missing files
+    │   ├── NewerFormatError           written by a newer nestvec
+    │   └── LockedError                another process is writing
+    └── MissingExtraError (ImportError)  an optional package is not installed
+
+Each message is one sentence that names what was given, the rule, and the way out.
+"""
+
+
+class NestvecError(Exception):
+    """The root of the tree: `except NestvecError` catches all that nestvec raises on purpose."""
+
+
+class InputError(NestvecError, ValueError):
+    """The caller's value breaks a rule."""
+
+
+class VectorsError(InputError):
+    """Vectors of the wrong rank, dtype or width, or with NaN or infinity in them."""
+
+
+class DimsError(InputError):
+    """A prefix width out of range."""
+
+
+class PlanError(InputError):
+    """A plan that cannot be parsed, or that does not fit the index."""
+
+
+class IdsError(InputError):
+    """Ids that are repeated, missing or of the wrong type."""
+
+
+class DataError(InputError):
+    """A file of texts or vectors that cannot be read as what it claims to be."""
+
+
+class EncodeError(NestvecError):
+    """A model or an embedding API did not give usable vectors."""
+
+
+class StorageError(NestvecError):
+    """An index directory cannot be read or written."""
+
+
+class DamagedIndexError(StorageError):
+    """A file of the index is truncated, altered or missing."""
+
+
+class NewerFormatError(StorageError):
+    """The index was written by a newer nestvec."""
+
+
+class LockedError(StorageError):
+    """Another process is writing to the index."""
+
+
+class MissingExtraError(NestvecError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,109 @@
+"""Checks and prefixes of plain NumPy vectors."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nestvec.errors import DimsError, VectorsError
+from nestvec.shapes import Float, Float32
+
+BLOCK_ROWS = 65_536
+"""Rows handled at a time wherever a corpus is streamed: 96 MiB of float32 at 384 dims."""
+
+
+def check_vectors(
+    vectors: ArrayLike, name: str = "vectors", dim: int | None = None
+) -> Float[np.ndarray, "n dim"]:
+    """The vectors as a 2-D float array, unchanged in dtype and not copied; else `VectorsError`.
+
+    Refuses any rank but 2, any dtype but a float, zero width, and (when `dim` is given) any other
+    width. Values are checked by `check_finite`, so that a memory map can be checked block by block.
+    """
+    array = np.asanyarray(vectors)
+    if array.dtype.kind != "f":
+        raise VectorsError(
+            f"{name} have dtype {array.dtype}; nestvec takes floats: use {name}.astype('float32')"
+        )
+    if array.ndim != 2:
+        raise VectorsError(
+            f"{name} have shape {array.shape}; the rule is 2-D [rows, dim]: "
+            f"for one vector use {name}[None, :]"
+        )
+    if array.shape[1] == 0:
+        raise VectorsError(f"{name} have shape {array.shape}; at least 1 dimension is needed")
+    if dim is not None and array.shape[1] != dim:
+        raise VectorsError(
+            f"{name} have {array.shape[1]} dimensions but {dim} are needed; "
+            "embed them with the model that made the others"
+        )
+    return array
+
+
+def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
+    """Raise `VectorsError` naming the first row of `block` that holds NaN or infinity."""
+    # The sum is finite only if every entry is (or entries overflow): one pass in the usual case.
+    if np.isfinite(block.sum(dtype=np.float64)):
+        return
+    bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if bad.size:
+        raise VectorsError(
+            f"{name}[{first_row + int(bad[0])}] holds NaN or infinity ({bad.size} such rows here); "
+            "remove these rows or embed them again"
+        )
+
+
+def as_float32(
+    vectors: ArrayLike, name: str = "vectors", dim: int | None = None
+) -> Float32[np.ndarray, "n dim"]:
+    """Checked, finite, C-contiguous float32 vectors; copied only when they are not that already."""
+    array = check_vectors(vectors, name, dim)
+    check_finite(array, name)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype.itemsize > 4:
+        check_finite(converted, f"{name} as float32")
+    return converted
+
+
+def normalize(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+    """Rows scaled to unit Euclidean length, in the same dtype; zero rows stay zero.
+
+    Lengths are taken in float64 after scaling by the largest entry, so neither huge nor denormal
+    rows overflow or vanish.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0).astype(np.float64)
+    scaled = vectors / np.where(largest > 0, largest, 1)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit: Any = scaled / np.where(length > 0, length, 1)
+    return np.asarray(unit, dtype=vectors.dtype)
+
+
+def check_dims(dims: int, width: int) -> int:
+    """`dims` if it is a whole number in 1..width, else `DimsError`."""
+    if isinstance(dims, bool) or not isinstance(dims, int | np.integer):
+        raise DimsError(f"dims={dims!r} is not a whole number; use 1 <= dims <= {width}")
+    if dims < 1:
+        raise DimsError(f"dims={dims} is below 1; use 1 <= dims <= {width}")
+    if dims > width:
+        raise DimsError(
+            f"dims={dims} is wider than the vectors ({width}); "
+            f"use dims <= {width}, or embed with a wider model"
+        )
+    return int(dims)
+
+
+def truncate(vectors: ArrayLike, dims: int) -> Float[np.ndarray, "n dims"]:
+    """The first `dims` dimensions of each row, renormalised to unit length, in the same dtype.
+
+    A prefix of a unit vector is not a unit vector, hence the renormalisation (Kusupati et al.,
+    2022, §3). A row whose prefix is all zeros stays zero. Raises `VectorsError` for anything but
+    finite 2-D floats and `DimsError` for `dims` outside 1..width.
+
+    >>> truncate(np.array([[3.0, 4.0, 12.0]]), 2)
+    array([[0.6, 0.8]])
+    """
+    array = check_vectors(vectors)
+    width = check_dims(dims, array.shape[1])
+    check_finite(array, "vectors")
+    return normalize(array[:, :width])
