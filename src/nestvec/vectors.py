@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike
 from nestvec.errors import DimsError, VectorsError
 from nestvec.shapes import Float, Float32
 
+LARGEST = 1e15
+"""Entries up to this size are searched: sums of their products stay within float32."""
+
 BLOCK_ROWS = 65_536
 """Rows handled at a time wherever a corpus is streamed: 96 MiB of float32 at 384 dims."""
 
@@ -17,13 +20,15 @@ def check_vectors(
 ) -> Float[np.ndarray, "n dim"]:
     """The vectors as a 2-D float array, unchanged in dtype and not copied; else `VectorsError`.
 
-    Refuses any rank but 2, any dtype but a float, zero width, and (when `dim` is given) any other
-    width. Values are checked by `check_finite`, so that a memory map can be checked block by block.
+    Refuses any rank but 2, any dtype but float16, float32 and float64, zero width, and (when `dim`
+    is given) any other width. Values are checked by `check_finite`, so that a memory map can be
+    checked block by block.
     """
     array = np.asanyarray(vectors)
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise VectorsError(
-            f"{name} have dtype {array.dtype}; nestvec takes floats: use {name}.astype('float32')"
+            f"{name} have dtype {array.dtype}; nestvec takes float16, float32 and float64: "
+            f"use {name}.astype('float32')"
         )
     if array.ndim != 2:
         raise VectorsError(
@@ -42,14 +47,26 @@ def check_vectors(
 
 def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
     """Raise `VectorsError` naming the first row of `block` that holds NaN or infinity."""
-    # The sum is finite only if every entry is (or entries overflow): one pass in the usual case.
-    if np.isfinite(block.sum(dtype=np.float64)):
+    # A finite sum means finite entries: one pass in the usual case. Otherwise finite entries may
+    # have overflowed (NumPy would warn of that), so the entries themselves decide.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = block.sum(dtype=np.float64)
+    if np.isfinite(total):
         return
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
     if bad.size:
         raise VectorsError(
             f"{name}[{first_row + int(bad[0])}] holds NaN or infinity ({bad.size} such rows here); "
             "remove these rows or embed them again"
+        )
+
+
+def check_magnitude(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
+    """Raise `VectorsError` for entries beyond `LARGEST`, whose products would overflow float32."""
+    if block.size and max(block.max(), -block.min()) > LARGEST:
+        row = first_row + int((np.abs(block) > LARGEST).any(axis=1).argmax())
+        raise VectorsError(
+            f"{name}[{row}] has an entry beyond ±{LARGEST:g}; scale the vectors down first"
         )
 
 

@@ -1,0 +1,392 @@
+"""Texts and judged queries, read from files and checked row by row.
+
+Files of texts end in `.jsonl`, `.tsv`, `.csv` or `.txt`, each also gzipped (`.gz`), in UTF-8:
+
+- `.jsonl`  one JSON object a line, as in BEIR: `{"_id": …, "title": …, "text": …, "metadata": {…}}`
+- `.tsv`    a header line; fields separated by tabs, never quoted
+- `.csv`    a header line; fields separated by commas, quoted where needed
+- `.txt`    one text a line; the id is the line number, from 0
+
+Blank lines are skipped. A text that is empty is kept: judged collections have such documents, and
+rows must stay in step with vectors made elsewhere.
+"""
+
+import csv
+import gzip
+import json
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import DataError, IdsError, InputError
+
+Id = int | str
+Record = dict[str, Any]
+
+ID_COLUMNS = ("_id", "id")
+BODY_COLUMNS = ("text", "abstract")
+QRELS_COLUMNS = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Texts in a fixed order, each with a unique id (all integers or all strings) and metadata."""
+
+    ids: tuple[Id, ...]
+    texts: tuple[str, ...]
+    metadata: tuple[Mapping[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.texts) == len(self.metadata):
+            raise DataError(
+                f"{len(self.ids)} ids, {len(self.texts)} texts and {len(self.metadata)} metadata "
+                "do not make rows; give one of each per row"
+            )
+        _check_ids(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSet:
+    """A corpus, queries, and judgements: query id -> document id -> grade (above 0 = relevant).
+
+    Every query has a relevant document, and the judgements name only queries and documents here.
+    """
+
+    corpus: Corpus
+    queries: Corpus
+    qrels: Mapping[Id, Mapping[Id, float | int]]
+
+    def __post_init__(self) -> None:
+        documents = set(self.corpus.ids)
+        for query, grades in self.qrels.items():
+            for doc in grades:
+                if doc not in documents:
+                    raise DataError(
+                        f"query {query!r} is judged against document {doc!r}, which is not in the "
+                        "corpus and could never be found; remove the judgement or add the document"
+                    )
+        for query in self.queries.ids:
+            if not _has_relevant(self.qrels.get(query, {})):
+                raise DataError(f"query {query!r} has no relevant document; leave it out")
+        unknown = self.qrels.keys() - set(self.queries.ids)
+        if unknown:
+            raise DataError(f"the judgements name {min(unknown, key=str)!r}, which is no query")
+
+
+def read_texts(
+    path: str | os.PathLike[str],
+    text_columns: str | Sequence[str] | None = None,
+    id_column: str | None = None,
+    limit: int | None = None,
+) -> Corpus:
+    """The first `limit` texts of a file (all by default), with their ids and metadata.
+
+    Without `text_columns` the text is `title` and then `text` (or else `abstract`), those that
+    there are; several columns are joined with one space, as BEIR does. Without `id_column` the id
+    is `_id`, or `id`, or a first column named `…_id`, or else the row number from 0. All other
+    columns become metadata, and the entries of a `metadata` object stand beside them.
+
+    Raises `DataError` for a file that is not what its name says and `IdsError` for ids that are
+    repeated or missing.
+    """
+    path = Path(path)
+    if limit is not None and limit < 1:
+        raise InputError(f"limit={limit} reads nothing; use limit >= 1, or None for all texts")
+    records = islice(_records(path), limit)
+    first = next(records, None)
+    if first is None:
+        raise DataError(f"{path} holds no texts; the file is empty or has only a header")
+    columns = _Columns.choose(path, first[1], text_columns, id_column)
+    rows = zip(count(), chain([first], records))
+    read = [columns.split(path, line, record, row) for row, (line, record) in rows]
+    ids, texts, metadata = zip(*read, strict=True)
+    try:
+        return Corpus(ids, texts, metadata)
+    except IdsError as e:
+        raise IdsError(f"{path}: {e}") from None
+
+
+def read_retrieval_set(folder: str | os.PathLike[str], split: str | None = None) -> RetrievalSet:
+    """A BEIR-like folder: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv`, plain or gzipped.
+
+    `split` may be left out when there is only one, or one named `test`. Queries without a relevant
+    document in this split are left out: they cannot be scored.
+    """
+    folder = Path(folder)
+    corpus = read_texts(_one_file(folder, "corpus.jsonl"))
+    queries = read_texts(_one_file(folder, "queries.jsonl"))
+    qrels_path = _qrels_file(folder / "qrels", split)
+    qrels = _read_qrels(qrels_path, queries, corpus)
+    kept = [row for row, query in enumerate(queries.ids) if _has_relevant(qrels.get(query, {}))]
+    if not kept:
+        raise DataError(f"{qrels_path} judges no document relevant (score above 0) to any query")
+    judged = Corpus(
+        tuple(queries.ids[row] for row in kept),
+        tuple(queries.texts[row] for row in kept),
+        tuple(queries.metadata[row] for row in kept),
+    )
+    return RetrievalSet(corpus, judged, {query: qrels[query] for query in judged.ids})
+
+
+def _check_ids(ids: Sequence[Id]) -> None:
+    """Ids are unique, and all integers or all strings (1 and "1" would be one id in a TSV)."""
+    kinds = {type(id_) for id_ in ids}
+    if len(kinds) > 1 or not kinds <= {int, str}:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise IdsError(f"ids are of type {names}; make them all integers or all strings")
+    if len(set(ids)) == len(ids):
+        return
+    first_row: dict[Id, int] = {}
+    for row, id_ in enumerate(ids):
+        if id_ in first_row:
+            raise IdsError(
+                f"id {id_!r} stands in rows {first_row[id_]} and {row} (from 0); "
+                "ids must be unique: remove one row or choose another id column"
+            )
+        first_row[id_] = row
+
+
+def _has_relevant(grades: Mapping[Id, float | int]) -> bool:
+    return any(grade > 0 for grade in grades.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns of a file are the text and the id."""
+
+    text: tuple[str, ...]
+    id: str | None
+
+    @classmethod
+    def choose(
+        cls,
+        path: Path,
+        record: Record,
+        text_columns: str | Sequence[str] | None,
+        id_column: str | None,
+    ) -> "_Columns":
+        """The columns asked for, or else the usual ones; `record` is the first of the file."""
+        text = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns or ())
+        for column in (*text, *([id_column] if id_column is not None else ())):
+            if column not in record:
+                raise DataError(f"{path} has no column {column!r}; it has {_listed(record)}")
+        text = text or _usual_text(record)
+        if not text:
+            raise DataError(
+                f"{path} has none of the usual text columns (title, text, abstract); "
+                f"name the text column: it has {_listed(record)}"
+            )
+        return cls(text, id_column or _usual_id(record))
+
+    def split(self, path: Path, line: int, record: Record, row: int) -> tuple[Id, str, Record]:
+        """One record as id, text and metadata."""
+        nested = record.get("metadata")
+        rest = {k: v for k, v in record.items() if k != self.id and k not in self.text}
+        if isinstance(nested, dict) and "metadata" in rest:
+            del rest["metadata"]
+            rest = {**nested, **rest}
+        return self._id(path, line, record, row), self._text(path, line, record), rest
+
+    def _id(self, path: Path, line: int, record: Record, row: int) -> Id:
+        if self.id is None:
+            return row
+        id_: Any = record.get(self.id)
+        if id_ is None or id_ == "":
+            raise IdsError(f"{path}, line {line} has no {self.id!r}; every row needs an id")
+        if type(id_) not in (int, str):
+            raise IdsError(f"{path}, line {line} has the id {id_!r}; ids are integers or strings")
+        checked: Id = id_
+        return checked
+
+    def _text(self, path: Path, line: int, record: Record) -> str:
+        parts = [record[column] for column in self.text if record.get(column) is not None]
+        if not parts:
+            raise DataError(
+                f"{path}, line {line} has no text: none of {_listed(self.text)} "
+                f"among {_listed(record)}"
+            )
+        for part in parts:
+            if not isinstance(part, str):
+                raise DataError(f"{path}, line {line} has {part!r} as text; texts are strings")
+        return " ".join(part for part in parts if part)
+
+
+def _usual_text(record: Record) -> tuple[str, ...]:
+    body = tuple(column for column in BODY_COLUMNS if column in record)[:1]
+    # `title` even where the first record lacks it: in JSON a later one may have it.
+    return ("title", *body) if body or "title" in record else ()
+
+
+def _usual_id(record: Record) -> str | None:
+    for column in ID_COLUMNS:
+        if column in record:
+            return column
+    first = next(iter(record))
+    return first if first.endswith("_id") else None
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(map(repr, columns))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and decoded lines with their ends; every failure is a `DataError`.
+
+    Lines are cut at the byte `\\n` only: texts may hold other separators, such as U+2028.
+    """
+    line = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line, raw in enumerate(file, 1):
+                # Spreadsheets begin their files with a byte order mark.
+                yield line, raw.decode("utf-8-sig" if line == 1 else "utf-8")
+    except UnicodeDecodeError as e:
+        raise DataError(
+            f"{path}, line {line} is not UTF-8 ({e.reason}); save it as UTF-8"
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+        raise DataError(f"{path} is no whole gzip file ({e}); copy or download it again") from None
+    except OSError as e:
+        raise DataError(f"{path} cannot be read: {e.strerror or e}; check the path") from None
+
+
+def _records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Line numbers and records of any file of texts."""
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if suffix not in _READERS:
+        raise DataError(
+            f"{path} ends in {suffix or 'no suffix'}; nestvec reads {', '.join(_READERS)}, "
+            "each also as .gz"
+        )
+    return _READERS[suffix](path)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Record]]:
+    for line, text in _lines(path):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise DataError(
+                f"{path}, line {line} is not JSON ({e}); write one object a line"
+            ) from None
+        if not isinstance(record, dict) or not record:
+            raise DataError(
+                f"{path}, line {line} is {text.strip()[:40]!r}; each line must be a JSON object "
+                'such as {"_id": "1", "text": "…"}'
+            )
+        yield line, record
+
+
+def _read_txt(path: Path) -> Iterator[tuple[int, Record]]:
+    for line, text in _lines(path):
+        if text.strip():
+            yield line, {"_id": line - 1, "text": text.rstrip("\r\n")}
+
+
+def _read_tsv(path: Path) -> Iterator[tuple[int, Record]]:
+    # Not the csv module: it limits the length of a field unless told otherwise for the process.
+    return _table(path, ((line, text.rstrip("\r\n").split("\t")) for line, text in _lines(path)))
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
+    return _table(path, _csv_rows(path))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    # Strict: an open quote is an error, not a field that swallows the rest of the file.
+    reader = csv.reader((text for _, text in _lines(path)), strict=True)
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as e:
+        raise DataError(
+            f"{path}, line {reader.line_num} is not CSV ({e}); mend the quotes or use .jsonl"
+        ) from None
+
+
+def _table(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, Record]]:
+    """Records of a table whose first row names the columns."""
+    _, header = next(rows, (0, []))
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} names a column twice: {_listed(header)}; column names are unique")
+    for line, fields in rows:
+        if fields in ([], [""]):
+            continue
+        if len(fields) != len(header):
+            raise DataError(
+                f"{path}, line {line} has {len(fields)} fields but the header names "
+                f"{len(header)}: {_listed(header)}"
+            )
+        yield line, dict(zip(header, fields, strict=True))
+
+
+_READERS: dict[str, Callable[[Path], Iterator[tuple[int, Record]]]] = {
+    ".jsonl": _read_jsonl,
+    ".tsv": _read_tsv,
+    ".csv": _read_csv,
+    ".txt": _read_txt,
+}
+
+
+def _one_file(folder: Path, name: str) -> Path:
+    """`name` in `folder`, plain or gzipped."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise DataError(
+        f"{folder} holds neither {name} nor {name}.gz; a retrieval set is a folder with "
+        "corpus.jsonl, queries.jsonl and qrels/<split>.tsv"
+    )
+
+
+def _qrels_file(folder: Path, split: str | None) -> Path:
+    """The judgements asked for; without `split` the only ones, or those named `test`."""
+    names = sorted({path.name.partition(".tsv")[0] for path in folder.glob("*.tsv*")})
+    if split is None:
+        split = names[0] if len(names) == 1 else "test"
+    if split not in names:
+        have = _listed(names) if names else "none"
+        raise DataError(f"{folder} has no judgements {split!r}; name one of its splits: {have}")
+    return _one_file(folder, f"{split}.tsv")
+
+
+def _read_qrels(path: Path, queries: Corpus, corpus: Corpus) -> dict[Id, dict[Id, float]]:
+    """Grades by query and document, both under the ids that the texts have."""
+    # A TSV has only strings; the texts may have integers.
+    query_ids = {str(id_): id_ for id_ in queries.ids}
+    doc_ids = {str(id_): id_ for id_ in corpus.ids}
+    qrels: dict[Id, dict[Id, float]] = {}
+    for line, row in _read_tsv(path):
+        if not row.keys() >= set(QRELS_COLUMNS):
+            raise DataError(
+                f"{path} has the columns {_listed(row)}; it needs {_listed(QRELS_COLUMNS)}"
+            )
+        query, doc, score = (row[column] for column in QRELS_COLUMNS)
+        for kind, id_, known in (("query", query, query_ids), ("document", doc, doc_ids)):
+            if id_ not in known:
+                raise DataError(f"{path}, line {line} judges {kind} {id_!r}, which is not there")
+        grades = qrels.setdefault(query_ids[query], {})
+        if doc_ids[doc] in grades:
+            raise DataError(f"{path}, line {line} judges query {query!r}, document {doc!r} again")
+        grades[doc_ids[doc]] = _grade(path, line, score)
+    return qrels
+
+
+def _grade(path: Path, line: int, score: str) -> float:
+    try:
+        grade = float(score)
+    except ValueError:
+        grade = math.nan
+    if not math.isfinite(grade):
+        raise DataError(f"{path}, line {line} has the score {score!r}; scores are finite numbers")
+    return grade

@@ -1,0 +1,206 @@
+"""Prefixes, checks and shapes of plain vectors."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from jaxtyping import TypeCheckError
+
+import nestvec
+from nestvec.errors import DimsError, VectorsError
+from nestvec.vectors import as_float32, check_dims, check_finite, check_vectors, normalize, truncate
+
+FLOATS = (np.float16, np.float32, np.float64)
+law = settings(deadline=None)
+
+
+def whole_numbers(dtype=np.float64):
+    """Small matrices of small integers: zero rows and equal rows are common."""
+    shape = hnp.array_shapes(min_dims=2, max_dims=2, max_side=8)
+    return hnp.arrays(dtype, shape, elements=st.integers(-4, 4).map(float))
+
+
+def lengths(vectors):
+    return np.sqrt(np.square(vectors.astype(np.longdouble)).sum(axis=1))
+
+
+def rounding(vectors):
+    """Rounding every entry of a unit row by half a unit in the last place moves its length less."""
+    return vectors.shape[1] * np.finfo(vectors.dtype).eps
+
+
+@law
+@given(whole_numbers(), st.data())
+def test_truncate_is_the_plain_prefix_divided_by_its_length(vectors, data):
+    dims = data.draw(st.integers(1, vectors.shape[1]))
+    prefix = vectors[:, :dims]
+    length = lengths(prefix)[:, None]
+    expected = np.divide(
+        prefix, length, out=np.zeros(prefix.shape, np.longdouble), where=length > 0
+    )
+    got = truncate(vectors, dims)
+    assert got.shape == prefix.shape
+    np.testing.assert_allclose(got, expected.astype(float), rtol=4 * np.finfo(float).eps, atol=0)
+
+
+@law
+@given(st.sampled_from(FLOATS), st.data())
+def test_truncated_rows_have_unit_length_and_the_dtype_they_came_in(dtype, data):
+    vectors = data.draw(whole_numbers(dtype))
+    got = truncate(vectors, data.draw(st.integers(1, vectors.shape[1])))
+    assert got.dtype == dtype
+    nonzero = got.any(axis=1)
+    np.testing.assert_allclose(lengths(got[nonzero]).astype(float), 1, atol=rounding(got))
+
+
+@law
+@given(whole_numbers(), st.data())
+def test_truncating_twice_is_truncating_once(vectors, data):
+    narrow = data.draw(st.integers(1, vectors.shape[1]))
+    wide = data.draw(st.integers(narrow, vectors.shape[1]))
+    twice = truncate(truncate(vectors, wide), narrow)
+    np.testing.assert_allclose(twice, truncate(vectors, narrow), rtol=8 * np.finfo(float).eps)
+
+
+@law
+@given(whole_numbers(), st.sampled_from([2.0**-40, 0.5, 2.0**40]))
+def test_the_length_of_the_input_does_not_matter(vectors, power_of_two):
+    dims = vectors.shape[1]
+    np.testing.assert_array_equal(truncate(vectors * power_of_two, dims), truncate(vectors, dims))
+
+
+def test_the_input_is_left_as_it_was():
+    vectors = np.array([[3.0, 4.0, 12.0]])
+    truncate(vectors, 2)
+    np.testing.assert_array_equal(vectors, [[3.0, 4.0, 12.0]])
+
+
+def test_a_row_whose_prefix_is_zero_stays_zero():
+    np.testing.assert_array_equal(truncate(np.array([[0.0, 0.0, 5.0]]), 2), [[0.0, 0.0]])
+
+
+def test_no_rows_give_no_rows():
+    assert truncate(np.empty((0, 3)), 2).shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("extreme", ["max", "smallest_subnormal"])
+def test_huge_and_denormal_rows_come_out_with_unit_length(dtype, extreme):
+    entry = getattr(np.finfo(dtype), extreme)
+    got = truncate(np.full((2, 4), entry, dtype), 4)
+    np.testing.assert_array_equal(got, np.full((2, 4), 0.5))
+
+
+def test_truncate_is_at_the_public_door():
+    assert nestvec.truncate is truncate
+
+
+def test_a_list_of_lists_of_floats_is_taken():
+    np.testing.assert_array_equal(truncate([[3.0, 4.0]], 1), [[1.0]])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nan_and_infinity_are_refused_and_their_row_is_named(bad, dtype):
+    vectors = np.ones((5, 3), dtype)
+    vectors[3, 1] = bad
+    with pytest.raises(VectorsError, match=r"vectors\[3\] holds NaN or infinity"):
+        truncate(vectors, 2)
+
+
+def test_infinities_that_cancel_are_refused_too():
+    with pytest.raises(VectorsError, match=r"vectors\[0\]"):
+        truncate(np.array([[np.inf, -np.inf], [1.0, 1.0]]), 1)
+
+
+def test_nan_beyond_the_prefix_is_refused_too():
+    with pytest.raises(VectorsError, match="NaN"):
+        truncate(np.array([[1.0, np.nan]]), 1)
+
+
+def test_rows_are_counted_from_the_first_row_of_the_block():
+    with pytest.raises(VectorsError, match=r"queries\[102\] .*2 such rows"):
+        check_finite(np.array([[1.0], [2.0], [np.nan], [np.inf]]), "queries", first_row=100)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), ()])
+def test_any_rank_but_two_is_refused(shape):
+    with pytest.raises(VectorsError, match="2-D"):
+        truncate(np.ones(shape), 1)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.int64, np.uint8, np.bool_, np.complex128, np.longdouble, object]
+)
+def test_anything_but_floats_is_refused(dtype):
+    with pytest.raises(VectorsError, match="takes float16, float32 and float64: use"):
+        truncate(np.ones((2, 3), dtype), 1)
+
+
+def test_vectors_without_dimensions_are_refused():
+    with pytest.raises(VectorsError, match="at least 1 dimension"):
+        check_vectors(np.empty((3, 0)))
+
+
+def test_another_width_than_needed_is_refused():
+    with pytest.raises(VectorsError, match="queries have 3 dimensions but 4 are needed"):
+        check_vectors(np.ones((2, 3)), "queries", dim=4)
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [(0, "below 1"), (-2, "below 1"), (4, "wider than the vectors"), (True, "not a whole number")],
+)
+def test_dims_out_of_range_are_refused_with_the_range(dims, message):
+    with pytest.raises(DimsError, match=rf"dims={dims} .*{message}.*dims <= 3"):
+        truncate(np.ones((2, 3)), dims)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_the_ends_of_the_range_of_dims_are_allowed(dims):
+    assert check_dims(dims, 3) == dims
+
+
+def test_float32_vectors_are_not_copied():
+    vectors = np.ones((2, 3), np.float32)
+    assert np.shares_memory(as_float32(vectors), vectors)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_other_floats_become_contiguous_float32(dtype):
+    got = as_float32(np.asfortranarray(np.arange(6, dtype=dtype).reshape(2, 3)))
+    assert got.dtype == np.float32
+    assert got.flags.c_contiguous
+    np.testing.assert_array_equal(got, [[0, 1, 2], [3, 4, 5]])
+
+
+def test_numbers_too_large_for_float32_are_refused():
+    with pytest.raises(VectorsError, match=r"vectors as float32\[1\]"):
+        as_float32(np.array([[1.0], [1e300]]))
+
+
+@law
+@given(whole_numbers(np.float32))
+def test_normalising_a_row_does_not_depend_on_the_rows_beside_it(vectors):
+    alone = [normalize(row[None, :])[0] for row in vectors]
+    np.testing.assert_array_equal(normalize(vectors), alone)
+
+
+def test_shapes_are_checked_while_testing():
+    with pytest.raises(TypeCheckError):
+        normalize(np.ones(3))
+
+
+def test_shapes_cost_nothing_outside_tests():
+    code = (
+        "import sys, numpy as np, nestvec\n"
+        "from nestvec.shapes import Float32\n"
+        "assert Float32[np.ndarray, 'n dim'] is np.ndarray\n"
+        "assert 'jaxtyping' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
