@@ -12,7 +12,16 @@ from jaxtyping import TypeCheckError
 
 import nestvec
 from nestvec.errors import DimsError, VectorsError
-from nestvec.vectors import as_float32, check_dims, check_finite, check_vectors, normalize, truncate
+from nestvec.vectors import (
+    LARGEST,
+    as_float32,
+    check_dims,
+    check_finite,
+    check_magnitude,
+    check_vectors,
+    normalize,
+    truncate,
+)
 
 FLOATS = (np.float16, np.float32, np.float64)
 law = settings(deadline=None)
@@ -181,6 +190,20 @@ def test_other_floats_become_contiguous_float32(dtype):
 def test_numbers_too_large_for_float32_are_refused():
     with pytest.raises(VectorsError, match=r"vectors as float32\[1\]"):
         as_float32(np.array([[1.0], [1e300]]))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_entries_too_large_to_search_are_refused_and_their_row_is_named(sign):
+    allowed = np.full((3, 2), sign * LARGEST, np.float64)
+    check_magnitude(allowed, "vectors")
+    allowed[2, 1] *= 2
+    with pytest.raises(VectorsError, match=r"vectors\[12\] has an entry beyond"):
+        check_magnitude(allowed, "vectors", first_row=10)
+
+
+def test_products_of_allowed_entries_stay_within_float32():
+    widest = np.full(65_536, LARGEST, np.float32)
+    assert np.isfinite(widest @ widest)
 
 
 @law
