@@ -1,0 +1,223 @@
+"""Vectors computed before: .npy, .npz, .safetensors, .parquet and .jsonl files."""
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from nestvec.encode.foreign import one_line
+from nestvec.encode.json_row import parse_row
+from nestvec.errors import DataError, NestvecError
+from nestvec.extras import require
+from nestvec.shapes import Float, Float32
+from nestvec.vectors import check_vectors
+
+ID_NAMES = ("ids", "id", "_id")
+"""Arrays, columns and fields that hold the rows' ids, the first present one taken."""
+
+VECTOR_FIELDS = ("vector", "embedding")
+"""The fields of a JSON record that may hold its vector."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorFile:
+    """Vectors [n, dim] in the float type of the file, and one id per row if the file has ids.
+
+    `ids` is a one-dimensional array of int64 or of texts.
+    """
+
+    vectors: Float[np.ndarray, "n dim"]
+    ids: np.ndarray | None
+
+
+def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
+    """Read a file of vectors; `key` names the array, column or field if there are several.
+
+    A `.npy` is memory-mapped, all else is read. Rows are neither scaled nor searched for NaN:
+    whoever uses them does that block by block. Raises `DataError` for a file that is missing,
+    damaged, of another kind, or ambiguous without `key`, and `VectorsError` for an array that does
+    not hold 2-D floats.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"'{path}' is none of {', '.join(_READERS)}; convert it to one of these")
+    if not path.exists():
+        raise DataError(f"there is no file '{path}'; check the path")
+    try:
+        return reader(path, key)
+    except NestvecError:
+        raise
+    except Exception as e:
+        # Parsers fed damaged bytes raise whatever they like; all of it means the same to the user.
+        raise DataError(
+            f"'{path}' cannot be read as {path.suffix} ({one_line(e)}); write the file again"
+        ) from e
+
+
+def _read_npy(path: Path, key: str | None) -> VectorFile:
+    if key is not None:
+        raise DataError(f"'{path}' holds a single array without a name; leave out key={key!r}")
+    # Not np.load: that would also take a renamed .npz, and leave it open.
+    array = np.lib.format.open_memmap(path, mode="r")
+    return VectorFile(check_vectors(array, f"'{path}'"), None)
+
+
+def _read_npz(path: Path, key: str | None) -> VectorFile:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"'{path}' is not a .npz archive or is cut short; write the file again")
+    with np.load(path, allow_pickle=False) as archive:
+        return _from_arrays(path, archive.files, archive.__getitem__, key)
+
+
+def _read_safetensors(path: Path, key: str | None) -> VectorFile:
+    with safe_open(path, framework="numpy") as tensors:
+
+        def read(name: str) -> np.ndarray:
+            if tensors.get_slice(name).get_dtype() == "BF16":
+                raise DataError(
+                    f"{name!r} in '{path}' holds bfloat16, which NumPy lacks; save it as float32"
+                )
+            array: np.ndarray = tensors.get_tensor(name)
+            return array
+
+        return _from_arrays(path, sorted(tensors.keys()), read, key)
+
+
+def _from_arrays(
+    path: Path, names: Sequence[str], read: Callable[[str], np.ndarray], key: str | None
+) -> VectorFile:
+    chosen = _choose(f"'{path}'", [name for name in names if name not in ID_NAMES], key)
+    vectors = check_vectors(read(chosen), f"{chosen!r} in '{path}'")
+    id_name = _id_name(names, chosen)
+    ids = None if id_name is None else _check_ids(path, read(id_name).tolist(), len(vectors))
+    return VectorFile(vectors, ids)
+
+
+def _read_parquet(path: Path, key: str | None) -> VectorFile:
+    pyarrow = require("pyarrow", "parquet")
+    parquet = require("pyarrow.parquet", "parquet")
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        types = pyarrow.types
+        lists = [f.name for f in schema if types.is_list(f.type) or _is_other_list(types, f.type)]
+        chosen = _choose(f"'{path}'", lists, key)
+        id_name = _id_name(schema.names, chosen)
+        table = file.read(columns=[chosen] if id_name is None else [chosen, id_name])
+    vectors = _stack_lists(path, chosen, table.column(chosen))
+    ids = None if id_name is None else table.column(id_name).to_pylist()
+    return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))
+
+
+def _is_other_list(types: Any, kind: Any) -> bool:
+    return bool(types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim"]:
+    """A column of equally long lists as one array, chunk by chunk as it lies in memory."""
+    compute = require("pyarrow.compute", "parquet")
+    if len(column) == 0:
+        raise DataError(f"'{path}' has no rows; write the file again")
+    lengths = set(compute.unique(compute.list_value_length(column)).to_pylist())
+    if len(lengths) != 1 or None in lengths:
+        raise DataError(f"{name!r} in '{path}' has rows of different widths or no vector at all")
+    width = lengths.pop()
+    parts = []
+    for chunk in column.chunks:
+        values = chunk.flatten()
+        if values.null_count:
+            raise DataError(f"{name!r} in '{path}' has missing values inside its vectors")
+        parts.append(values.to_numpy(zero_copy_only=False).reshape(len(chunk), width))
+    return check_vectors(np.concatenate(parts), f"{name!r} in '{path}'")
+
+
+def _read_jsonl(path: Path, key: str | None) -> VectorFile:
+    rows: list[Float32[np.ndarray, " dim"]] = []
+    ids: list[Any] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            place = f"line {number} of '{path}'"
+            record = _parse_record(place, line)
+            rows.append(_parse_row(place, record[_field(place, record, key)]))
+            if rows[-1].size != rows[0].size:
+                raise DataError(f"{place} has {rows[-1].size} dimensions, others {rows[0].size}")
+            ids.append(next((record[name] for name in ID_NAMES if name in record), None))
+    if not rows:
+        raise DataError(f"'{path}' has no records; write one JSON object per line")
+    if all(row_id is None for row_id in ids):
+        return VectorFile(np.stack(rows), None)
+    return VectorFile(np.stack(rows), _check_ids(path, ids, len(rows)))
+
+
+def _parse_record(place: str, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as e:
+        raise DataError(f"{place} is not JSON ({e}); write one JSON object per line") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{place} is not a JSON object; write one such as {{'vector': [0.1, 0.2]}}")
+    return record
+
+
+def _field(place: str, record: dict[str, Any], key: str | None) -> str:
+    if key is not None:
+        return _choose(place, list(record), key)
+    present = [name for name in VECTOR_FIELDS if name in record]
+    if not present:
+        raise DataError(
+            f"{place} has neither {' nor '.join(map(repr, VECTOR_FIELDS))}, only "
+            f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's field with key="
+        )
+    return _choose(place, present, None)
+
+
+def _parse_row(place: str, value: Any) -> Float32[np.ndarray, " dim"]:
+    row = parse_row(value)
+    if row is None:
+        raise DataError(f"the vector in {place} is not a list of numbers; write it again")
+    if not np.isfinite(row).all():
+        raise DataError(f"the vector in {place} holds NaN or infinity; leave that record out")
+    return row
+
+
+def _choose(place: str, names: Sequence[str], key: str | None) -> str:
+    """The array to read: the one named, or the only one there is."""
+    listed = ", ".join(map(repr, names))
+    if key is not None and key not in names:
+        raise DataError(f"{place} has no vectors named {key!r}; it has {listed or 'none'}")
+    if key is None and not names:
+        raise DataError(f"{place} holds no vectors; write the file again")
+    if key is None and len(names) > 1:
+        raise DataError(f"{place} holds {listed}; choose one with key={names[0]!r} or another")
+    return names[0] if key is None else key
+
+
+def _id_name(names: Sequence[str], chosen: str) -> str | None:
+    return next((name for name in ID_NAMES if name in names and name != chosen), None)
+
+
+def _check_ids(path: Path, ids: list[Any], rows: int) -> np.ndarray:
+    """Ids as int64 or as texts, one per row, else `DataError`. They may repeat here."""
+    if len(ids) != rows:
+        raise DataError(f"'{path}' has {len(ids)} ids for {rows} rows; write one id per row")
+    kinds = {type(row_id) for row_id in ids}
+    if kinds - {int} and kinds - {str}:
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise DataError(f"'{path}' has ids of the types {found}; use all int or all text")
+    return np.asarray(ids, dtype=np.str_ if kinds == {str} else np.int64)
+
+
+_READERS: dict[str, Callable[[Path, str | None], VectorFile]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+    ".parquet": _read_parquet,
+    ".jsonl": _read_jsonl,
+}
