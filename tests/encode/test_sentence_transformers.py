@@ -155,6 +155,11 @@ def test_a_path_without_a_model_folder_is_told_as_a_path(name):
         open_encoder(name)
 
 
+def test_a_name_that_no_model_can_have_is_told_so():
+    with pytest.raises(EncodeError, match="'sentence-transformers/my model!' is neither a folder"):
+        open_encoder("my model!")
+
+
 def test_a_folder_that_holds_no_model_is_told_so(tmp_path):
     with pytest.raises(EncodeError, match=r"has no modules\.json"):
         open_encoder(str(tmp_path))

@@ -67,13 +67,11 @@ def _load_from_hub(
     Without the look into the cache and the single question before a download, the libraries below
     would try 18 times over 70 seconds before they admit that there is no network.
     """
-    hub = require("huggingface_hub", "text")
     cache = str(cache_dir or require("huggingface_hub.constants", "text").HF_HUB_CACHE)
     # As Sentence Transformers does: a name without an owner is one of its own models.
     repository = name if "/" in name else f"sentence-transformers/{name}"
-    found = hub.try_to_load_from_cache(repository, MODULES, cache_dir=cache, revision=revision)
-    if isinstance(found, str):
-        folder = Path(found).parent  # .../snapshots/COMMIT
+    folder = _find_cached(repository, revision, cache)
+    if folder is not None:
         try:
             return Checkpoint(_load(folder, device), name, folder.name)
         except EncodeError:
@@ -88,6 +86,20 @@ def _load_from_hub(
     commit = _ask_hub(repository, revision)
     model = _load(repository, device, revision=commit, cache_folder=cache, local_files_only=False)
     return Checkpoint(model, name, commit)
+
+
+def _find_cached(repository: str, revision: str | None, cache: str) -> Path | None:
+    """The folder `.../snapshots/COMMIT` of a model downloaded before, None if there is none."""
+    hub = require("huggingface_hub", "text")
+    try:
+        found = hub.try_to_load_from_cache(repository, MODULES, cache_dir=cache, revision=revision)
+    except ValueError as e:
+        raise EncodeError(
+            f"{repository!r} is neither a folder nor a name that a model can have ({one_line(e)}); "
+            f"check the spelling, or use {PACKAGED!r}"
+        ) from e
+    # Neither None ("unknown") nor a marker object ("known not to exist") is a path.
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _ask_hub(repository: str, revision: str | None) -> str:

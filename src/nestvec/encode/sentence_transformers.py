@@ -20,7 +20,7 @@ class SentenceTransformerEncoder:
     """A Sentence Transformers model, by folder or by name; `"minilm"` is the packaged default.
 
     `precision="auto"` computes in bfloat16 on a CPU with instructions for it (twice as fast; the
-    rows differ from float32's by a cosine distance below 1e-4) and in float32 elsewhere.
+    rows lie within a cosine distance of about 1e-4 from float32's) and in float32 elsewhere.
     `batch_size=None` means 16 on a CPU (the fastest of 16..128 on two cores) and 128 elsewhere.
     `revision`, `download` and `cache_dir` apply to models of the Hugging Face hub only.
 
@@ -43,10 +43,11 @@ class SentenceTransformerEncoder:
             raise InputError(f"batch_size={batch_size} is below 1; use 1 or more, or leave it out")
         torch = require("torch", "text")
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = _dtype(torch, device, precision)
         checkpoint = load_checkpoint(
             name, device=device, revision=revision, download=download, cache_dir=cache_dir
         )
-        self._model = checkpoint.model.to(_dtype(torch, device, precision))
+        self._model = checkpoint.model.to(dtype)
         self._batch_size = batch_size or (16 if device == "cpu" else 128)
         # One text tells the width under every version of the library, and that the model runs.
         dim = self._forward(["width"]).shape[1]
