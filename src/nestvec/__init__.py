@@ -1,6 +1,10 @@
 """Nested (Matryoshka) embeddings: vectors whose every prefix is itself a usable vector."""
 
+from nestvec.adapt import Rotation
+from nestvec.errors import NestvecError
+from nestvec.index import Hits, Index
+from nestvec.plan import Plan, Stage
 from nestvec.vectors import truncate
 
-__all__ = ["truncate"]
+__all__ = ["Hits", "Index", "NestvecError", "Plan", "Rotation", "Stage", "truncate"]
 __version__ = "0.1.0"

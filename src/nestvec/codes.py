@@ -1,0 +1,229 @@
+"""Residual codes: how many bits each group of dimensions gets, and how to read fewer of them.
+
+A row's residual to its cell's centroid is divided by its own length and, per dimension, by the
+spread `sigma` that such residuals have; what is left has unit variance and a bell shape, and is cut
+by a uniform quantiser. Groups of 64 dimensions get bits by reverse water-filling (Cover & Thomas,
+§10.3.3): the next bit goes where it removes most of the squared error of an inner product with a
+query, judged by the energies of residuals and queries there. Front groups of a rotated embedding
+get 3 to 4 bits and back groups none. Bit p of all 64 codes of a group is one 64-bit *word*, highest
+bit first; the order in which words were given out is their significance.
+
+A stage `dims × bits` reads the most significant `dims · bits / 64` words of its dimensions: `bits`
+is their average number of planes, and `dims · bits / 8` the bytes read per row. However many planes
+r of a group that makes, the decoded value is linear in them,
+
+    decoded_i = norm · sigma_i · Σ_{p<r} coefficient[group, r, p] · (bit_p − ½),
+
+with coefficients fitted by least squares for that r: the best that r planes can say.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from nestvec.errors import PlanError
+from nestvec.kernels import load
+from nestvec.kernels.reference import GROUP, Funnel
+from nestvec.plan import Plan, Stage
+from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
+
+MAX_BITS = 8
+# Best step, in standard deviations, of a uniform quantiser of 0 to 8 bits for a normal variable, and
+# the share of the variance it leaves (Max 1960, table II, extended numerically).
+_STEPS = np.array([1, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308], np.float32)
+_LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089])
+_HEAD_SHARE = 3
+"""A third of the words lie in the head: what a scan reads for every row, measured best."""
+
+
+def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.ndarray, "words 2"]:
+    """The (group, plane) of the first `count` words, most significant first (reverse water-filling).
+
+    Greedy, which is optimal since each further plane of a group removes less; equal gains go to the
+    earlier group. At most `MAX_BITS` planes a group.
+    """
+    planes = np.zeros(len(energy), np.int64)
+    words = np.empty((min(count, MAX_BITS * len(energy)), 2), np.int64)
+    for word in words:
+        removed = np.append(_LEFT[:-1] - _LEFT[1:], 0.0)[planes]
+        group = np.argmax(np.where(planes < MAX_BITS, energy * removed, -1.0))
+        word[:] = group, planes[group]
+        planes[group] += 1
+    return words
+
+
+def row_norms(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, " n"]:
+    """Euclidean lengths, summed in float64."""
+    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Codec:
+    """How residuals of one segment are coded: fitted by `Codec.fit`, stored with the segment."""
+
+    sigma: Float32[np.ndarray, " dim"]
+    words: Int64[np.ndarray, "words 2"]
+    """(group, plane) of each stored word, most significant first."""
+    coefficients: Float32[np.ndarray, "groups reads planes"]
+
+    @classmethod
+    def fit(
+        cls,
+        residuals: Float32[np.ndarray, "n dim"],
+        query_energy: Float64[np.ndarray, " dim"],
+        bits_per_dim: float,
+    ) -> "Codec":
+        """Fitted to a sample of residuals; with no rows or no spread, every dimension is alike.
+
+        `query_energy` is the mean square that queries are expected to have in each dimension: the
+        corpus stands in for them.
+        """
+        dim = residuals.shape[1]
+        norms = row_norms(residuals)
+        unit = residuals[norms > 0] / norms[norms > 0, None]
+        energy = np.square(unit, dtype=np.float64).mean(axis=0) if len(unit) else np.ones(dim) / dim
+        # A dimension without spread still needs a finite scale for rows that come later.
+        floor = max(energy.max(), 1e-30) * 1e-6
+        sigma = np.sqrt(np.maximum(energy, floor)).astype(np.float32)
+        weights = query_energy if query_energy.any() else np.ones(dim)
+        firsts = np.arange(0, dim, GROUP)
+        # The square root of the queries' energy, as measured: without it refining needs twice the
+        # candidates, with the whole of it scanning does (docs/decisions/0004).
+        error = np.add.reduceat(energy, firsts) * np.sqrt(np.add.reduceat(weights, firsts))
+        words = order_words(error, max(1, round(bits_per_dim * dim / GROUP)))
+        blank = np.zeros((len(firsts), MAX_BITS + 1, MAX_BITS), np.float32)
+        codec = cls(sigma, words, blank)
+        codes = codec._quantize(residuals[norms > 0], norms[norms > 0])
+        return replace(codec, coefficients=codec._fit_coefficients(codes, unit / sigma))
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors it codes."""
+        return len(self.sigma)
+
+    @cached_property
+    def bits(self) -> Int64[np.ndarray, " groups"]:
+        """Stored bits per dimension, group by group."""
+        return np.bincount(self.words[:, 0], minlength=-(-self.dim // GROUP))
+
+    @cached_property
+    def head_rectangle(self) -> tuple[int, int]:
+        """The `dims × bits` whose words lie in the head, and are the cheapest to scan."""
+        words = max(1, len(self.words) // _HEAD_SHARE)
+        groups = len(self.bits)
+        return min(self.dim, GROUP * words), -(-words // groups)
+
+    @cached_property
+    def head(self) -> Int64[np.ndarray, " head"]:
+        """Which of `words` lie in the head, in the order in which they lie."""
+        return self._read(*self.head_rectangle)
+
+    @cached_property
+    def tail(self) -> Int64[np.ndarray, " tail"]:
+        """Which of `words` lie in the tail, in the order in which they lie."""
+        return np.setdiff1d(np.arange(len(self.words)), self.head)
+
+    def encode(
+        self, residuals: Float32[np.ndarray, "n dim"]
+    ) -> tuple[UInt64[np.ndarray, "n words"], Float32[np.ndarray, " n"]]:
+        """Each row's words, in the order of `words`, and its scale |r|² / ⟨r, decoded direction⟩.
+
+        With that scale the decoded row has the true inner product with the row itself, which
+        removes the shrinkage of quantisation (RaBitQ, Gao & Long 2024, eq. 12). A row equal to its
+        centroid has scale 0.
+        """
+        norms = row_norms(residuals)
+        codes = self._quantize(residuals, norms)
+        groups, planes = np.ascontiguousarray(self.words.T)
+        words = load().pack_words(codes, groups, self.bits[groups] - 1 - planes)
+        along = np.einsum("nd,nd->n", residuals, self._decode(codes), dtype=np.float64)
+        safe = np.where(along > 0, along, np.inf)
+        return words, (norms.astype(np.float64) ** 2 / safe).astype(np.float32)
+
+    @lru_cache(maxsize=64)  # noqa: B019  one plan serves many searches, and codecs are few
+    def funnel(self, plan: Plan) -> Funnel:
+        """The plan's coded stages as the flat arrays that the kernels read."""
+        reads = [self._stage_words(stage) for stage in plan.stages]
+        every = np.concatenate([np.empty(0, np.int64), *reads])
+        groups, planes = np.ascontiguousarray(self.words[every].T)
+        depths = [np.bincount(self.words[read, 0], minlength=len(self.bits)) for read in reads]
+        depth = np.concatenate(
+            [np.empty(0, np.int64)]
+            + [d[self.words[read, 0]] for d, read in zip(depths, reads, strict=True)]
+        )
+        slots = np.empty(len(self.words), np.int64)
+        slots[self.head] = np.arange(len(self.head))
+        slots[self.tail] = ~np.arange(len(self.tail))
+        return Funnel(
+            dims=np.array([stage.dims for stage in plan.stages], np.int64),
+            keeps=np.array([stage.keep for stage in plan.stages], np.int64),
+            starts=np.cumsum([0, *map(len, reads)], dtype=np.int64),
+            slots=slots[every],
+            groups=groups,
+            coefficients=self.coefficients[groups, depth, planes],
+        )
+
+    def _stage_words(self, stage: Stage) -> Int64[np.ndarray, " read"]:
+        read = self._read(stage.dims, stage.bits)
+        if len(read) == 0:
+            raise PlanError(
+                f"stage {stage} reads no stored bits: this index has none in its first {stage.dims} "
+                f"dimensions; read more of them (bits per group of {GROUP}: {self.bits.tolist()})"
+            )
+        return read
+
+    def _read(self, dims: int, bits: int) -> Int64[np.ndarray, " read"]:
+        """The most significant words of the first `dims` dimensions, `bits` a dimension."""
+        inside = np.flatnonzero(self.words[:, 0] * GROUP < dims)
+        return inside[: -(-dims * bits // GROUP)]
+
+    def _quantize(
+        self, residuals: Float32[np.ndarray, "n dim"], norms: Float32[np.ndarray, " n"]
+    ) -> UInt8[np.ndarray, "n dim"]:
+        bits = np.repeat(self.bits, GROUP)[: self.dim]
+        return np.asarray(
+            load().quantize_residuals(residuals, norms, self.sigma, _STEPS[bits], 2**bits)
+        )
+
+    def _parts(self) -> list[tuple[int, int, slice]]:
+        """(group, bits, dimensions) of every group."""
+        ends = [min(GROUP * (group + 1), self.dim) for group in range(len(self.bits))]
+        return [(g, int(self.bits[g]), slice(GROUP * g, end)) for g, end in enumerate(ends)]
+
+    def _fit_coefficients(
+        self, codes: UInt8[np.ndarray, "n dim"], targets: Float32[np.ndarray, "n dim"]
+    ) -> Float32[np.ndarray, "groups reads planes"]:
+        coefficients = np.zeros_like(self.coefficients)
+        for group, bits, part in self._parts():
+            for planes in range(1, bits + 1):
+                coefficients[group, planes, :planes] = _fit_planes(
+                    codes[:, part], targets[:, part], bits, planes
+                )
+        return coefficients
+
+    def _decode(self, codes: UInt8[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+        """The directions that the full codes stand for."""
+        decoded = np.zeros(codes.shape, np.float32)
+        for group, bits, part in self._parts():
+            if bits:
+                # A code has at most 2^8 values: look them up.
+                planes = np.arange(2**bits)[:, None] >> np.arange(bits)[::-1] & 1
+                table = (planes - np.float32(0.5)) @ self.coefficients[group, bits, :bits]
+                decoded[:, part] = table.astype(np.float32)[codes[:, part]] * self.sigma[part]
+        return decoded
+
+
+def _fit_planes(
+    codes: UInt8[np.ndarray, "n part"],
+    targets: Float32[np.ndarray, "n part"],
+    bits: int,
+    planes: int,
+) -> Float64[np.ndarray, " planes"]:
+    """Least-squares weights of the leading planes; the quantiser's own steps where data are few."""
+    signs = (codes[..., None] >> (bits - 1 - np.arange(planes)) & 1) - np.float32(0.5)
+    features = signs.reshape(-1, planes)
+    gram = (features.T @ features).astype(np.float64)
+    if len(features) < GROUP * planes or np.linalg.cond(gram) > 1e6:
+        return np.asarray(_STEPS[bits] * 2.0 ** (bits - 1 - np.arange(planes)))
+    return np.linalg.solve(gram, (features.T @ targets.reshape(-1)).astype(np.float64))

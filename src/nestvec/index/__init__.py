@@ -1,0 +1,7 @@
+"""The embedded search engine."""
+
+from nestvec.index.catalog import Document
+from nestvec.index.hits import Hits, SearchStats, StageStats
+from nestvec.index.index import Index
+
+__all__ = ["Document", "Hits", "Index", "SearchStats", "StageStats"]

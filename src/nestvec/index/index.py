@@ -1,0 +1,239 @@
+"""`Index`: build, open and search."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nestvec.errors import DamagedIndexError, InputError, StorageError
+from nestvec.index import catalog
+from nestvec.index.build import BuildOptions, staging, write_segment
+from nestvec.index.catalog import Document, File
+from nestvec.index.defaults import default_plan
+from nestvec.index.hits import Hits, SearchStats, StageStats
+from nestvec.index.records import check_ids, check_length, row_records
+from nestvec.index.segment import CODES, VECTORS, Segment
+from nestvec.index.tensors import checksums
+from nestvec.kernels import load
+from nestvec.kernels.reference import Funnel
+from nestvec.plan import Plan
+from nestvec.progress import Progress, silent
+from nestvec.shapes import Float32, Int64
+from nestvec.vectors import as_float32, check_magnitude, check_vectors
+
+_ROTATIONS = ("pca", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Vectors in cells, coded by bit planes, with what is needed to search them by a `Plan`.
+
+    Scores are inner products: give unit vectors for cosine similarity. Searching never changes an
+    index, so any number of threads and processes may search one.
+    """
+
+    path: Path
+    meta: Mapping[str, Any]
+    segment: Segment
+
+    @classmethod
+    def build(
+        cls,
+        vectors: ArrayLike,
+        path: str | os.PathLike[str],
+        *,
+        ids: Sequence[Any] | np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        rotation: str = "pca",
+        bits: float = 2.0,
+        seed: int = 0,
+        model: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        progress: Progress = silent,
+    ) -> "Index":
+        """Write an index of `vectors` [n, dim] (any float dtype, stored as float32) and open it.
+
+        `vectors` may be a memory map larger than memory. `ids` are unique ints or strings
+        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. `rotation` is
+        "pca", or "none" for models trained nested whose own order is to be kept. `bits` is the
+        average number of code bits per dimension. `model` records what made the vectors. Equal
+        input and seed give an equal index. The folder `path` appears whole or not at all.
+        """
+        array = check_vectors(vectors)
+        checked_ids = check_ids(ids, len(array))
+        check_length(texts, len(array), "texts")
+        check_length(metadata, len(array), "metadata records")
+        options = _check_options(rotation, bits, seed)
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise StorageError(f"{target} exists; choose another path or pass overwrite=True")
+        with staging(target, overwrite) as stage:
+            write_segment(stage, array, checked_ids, options, progress)
+            meta = {
+                "dim": array.shape[1], "rows": len(array), "metric": "ip", "rotation": rotation,
+                "bits": bits, "seed": seed, "model": dict(model) if model else None,
+            }  # fmt: skip
+            files = [_file(stage / name) for name in (CODES, VECTORS)]
+            catalog.create(
+                stage, meta, row_records(checked_ids, texts, metadata), len(array), files
+            )
+        return cls.open(target)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> "Index":
+        """Map a stored index, in milliseconds; with `verify` every byte is checked first.
+
+        Always checked: the catalog, the size of every file, and all arrays that others are found
+        through. A flipped bit in a code or a stored vector is found by `verify` alone.
+        """
+        folder = Path(path)
+        meta, files = catalog.read(folder)
+        for file in files:
+            _check_file(folder, file, whole=verify)
+        return cls(folder, meta, Segment.open(folder))
+
+    def __len__(self) -> int:
+        return len(self.segment.vectors)
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.segment.vectors.shape[1]
+
+    @property
+    def vectors(self) -> Float32[np.ndarray, "n dim"]:
+        """The stored vectors, as they were given, in their order; memory-mapped."""
+        return self.segment.vectors
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The id of each row."""
+        return self.segment.ids
+
+    def default_plan(self, k: int = 10) -> Plan:
+        """The plan that `search` uses when none is given."""
+        return default_plan(self.segment.codec, len(self.segment.cells.counts), k)
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        plan: str | Plan | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """The `k` rows with the largest inner products for each query [q, dim], found by `plan`.
+
+        Cells are probed best first; if the plan's cells hold fewer than `k` rows, more are probed.
+        Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
+        """
+        array = as_float32(queries, "queries", self.dim)
+        check_magnitude(array, "queries")
+        chosen = self._check_plan(plan, k)
+        funnel = self.segment.codec.funnel(chosen)
+        rows, scores, counts = self._run(array, k, chosen, funnel, threads)
+        ids = self.segment.ids[rows]
+        return Hits(ids, scores.astype(np.float32), rows, self._stats(chosen, funnel, counts))
+
+    def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
+        """Id, text and metadata stored with the given row numbers, in their order."""
+        return catalog.documents(self.path, [int(row) for row in rows])
+
+    def _check_plan(self, plan: str | Plan | None, k: int) -> Plan:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(self):
+            raise InputError(
+                f"k={k!r} is not a whole number from 1 to the index's {len(self)} rows"
+            )
+        if plan is None:
+            return self.default_plan(int(k))
+        chosen = Plan.parse(plan) if isinstance(plan, str) else plan
+        chosen.check(self.dim, int(k))
+        return chosen
+
+    def _run(
+        self,
+        queries: Float32[np.ndarray, "q dim"],
+        k: int,
+        plan: Plan,
+        funnel: Funnel,
+        threads: int | None,
+    ) -> tuple[Int64[np.ndarray, "q k"], np.ndarray, Int64[np.ndarray, "q counts"]]:
+        rows = np.empty((len(queries), k), np.int64)
+        scores = np.empty((len(queries), k), np.float64)
+        counts = np.zeros((len(queries), len(plan.stages) + 2), np.int64)
+        cells = self.segment.cells
+        probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
+        kernel = load().search_batch
+
+        def run(part: slice) -> None:
+            rotated = queries[part] @ self.segment.rotation
+            centroids = self.segment.cells.centroids
+            cell_scores = rotated[:, : centroids.shape[1]] @ centroids.T
+            kernel(
+                queries[part], rotated, cell_scores, cells, funnel, self.segment.vectors,
+                probe, plan.full, k, rows[part], scores[part], counts[part],
+            )  # fmt: skip
+
+        parts = _shares(len(queries), threads)
+        if len(parts) == 1:
+            run(parts[0])
+        else:
+            with ThreadPoolExecutor(len(parts)) as pool:
+                list(pool.map(run, parts))
+        return rows, scores, counts
+
+    def _stats(
+        self, plan: Plan, funnel: Funnel, counts: Int64[np.ndarray, "q counts"]
+    ) -> SearchStats:
+        totals = counts.sum(axis=0).tolist()
+        words = np.diff(funnel.starts).tolist()
+        stages = [
+            StageStats(str(stage), rows, rows * (8 * count + 4))
+            for stage, rows, count in zip(plan.stages, totals[1:-1], words, strict=True)
+        ]
+        if plan.full:
+            stages.append(StageStats("full", totals[-1], totals[-1] * 4 * self.dim))
+        probe_bytes = len(counts) * self.segment.cells.centroids.nbytes
+        return SearchStats(len(counts), totals[0], probe_bytes, tuple(stages))
+
+
+def _check_options(rotation: str, bits: float, seed: int) -> BuildOptions:
+    if rotation not in _ROTATIONS:
+        raise InputError(f"rotation={rotation!r} is not known; use one of {', '.join(_ROTATIONS)}")
+    if not 0 < bits <= 8:
+        raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most 8")
+    return BuildOptions(rotation, float(bits), seed)
+
+
+def _shares(queries: int, threads: int | None) -> list[slice]:
+    """Slices of the batch: one per thread, none empty but for an empty batch."""
+    if threads is not None and threads < 1:
+        raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
+    workers = max(1, min(threads or os.cpu_count() or 1, queries))
+    bounds = [queries * i // workers for i in range(workers + 1)]
+    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def _file(path: Path) -> File:
+    return File(path.name, path.stat().st_size, checksums(path))
+
+
+def _check_file(folder: Path, file: File, whole: bool) -> None:
+    path = folder / file.name
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise DamagedIndexError(
+            f"{path} is missing, although the index lists it; restore it or build the index again"
+        ) from None
+    if size != file.size_bytes:
+        raise DamagedIndexError(
+            f"{path} has {size} bytes instead of {file.size_bytes}; "
+            "restore it or build the index again"
+        )

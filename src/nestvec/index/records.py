@@ -1,0 +1,62 @@
+"""Ids, texts and metadata as a caller gives them, checked and made into catalog rows."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nestvec.errors import IdsError, InputError
+from nestvec.index.catalog import RowRecord
+
+
+def check_ids(ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
+    """The ids as an int64 or object (str) array; None stands for 0..n−1.
+
+    `IdsError` unless there is one per row, all whole numbers or all strings, and none twice.
+    """
+    if ids is None:
+        return np.arange(n)
+    given = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    if len(given) != n:
+        raise IdsError(f"{len(given)} ids were given for {n} vectors; give one id per vector")
+    kinds = {type(id_) for id_ in given}
+    if not kinds <= {int} and not kinds <= {str}:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise IdsError(f"the ids are of type {names}; give whole numbers only, or strings only")
+    _check_unique(given)
+    if kinds == {str}:
+        array = np.empty(n, object)
+        array[:] = given
+        return array
+    try:
+        return np.array(given, np.int64)
+    except OverflowError:
+        raise IdsError("an id does not fit into 64 bits; use smaller numbers or strings") from None
+
+
+def _check_unique(ids: list[Any]) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[Any] = set()
+    for id_ in ids:
+        if id_ in seen:
+            raise IdsError(f"id {id_!r} occurs more than once; ids must be unique")
+        seen.add(id_)
+
+
+def row_records(
+    ids: np.ndarray,
+    texts: Sequence[str] | None,
+    metadata: Sequence[Mapping[str, Any]] | None,
+) -> Iterator[RowRecord]:
+    """The catalog's rows, in order; the lengths were checked by `check_lengths`."""
+    for row, id_ in enumerate(ids.tolist()):
+        extra = None if metadata is None else json.dumps(metadata[row], ensure_ascii=False)
+        yield row, id_, None if texts is None else texts[row], extra
+
+
+def check_length(values: Sequence[Any] | None, n: int, name: str) -> None:
+    """`InputError` unless there are none or `n` values."""
+    if values is not None and len(values) != n:
+        raise InputError(f"{len(values)} {name} were given for {n} vectors; give one per vector")

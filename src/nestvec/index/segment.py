@@ -1,0 +1,109 @@
+"""One immutable part of an index: coded cells beside full vectors, both memory-mapped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.codes import Codec
+from nestvec.errors import DamagedIndexError
+from nestvec.index.tensors import map_tensors
+from nestvec.kernels.reference import GROUP, LANES, Cells
+from nestvec.shapes import Float32
+
+VECTORS = "000001.vectors.safetensors"
+CODES = "000001.codes.safetensors"
+
+BULK = ("scale", "head", "tail")
+"""Arrays of the codes file that no other array is found through; they lie last in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Rows, their codes in cells, their ids and their full vectors."""
+
+    cells: Cells
+    codec: Codec
+    rotation: Float32[np.ndarray, "dim dim"]
+    vectors: Float32[np.ndarray, "n dim"]
+    ids: np.ndarray
+
+    @classmethod
+    def open(cls, folder: Path) -> "Segment":
+        """Map the segment's files; every structural array is checked, so that no kernel can stray."""
+        arrays = map_tensors(folder / CODES)
+        vectors = map_tensors(folder / VECTORS)
+        try:
+            segment = cls._from_arrays(arrays, vectors["vectors"])
+            _check_structure(segment.cells, segment.codec, len(segment.vectors))
+        except (KeyError, ValueError, IndexError) as e:
+            raise DamagedIndexError(
+                f"{folder / CODES} is damaged ({e}); restore it or build the index again"
+            ) from None
+        return segment
+
+    @classmethod
+    def _from_arrays(cls, arrays: Mapping[str, np.ndarray], vectors: np.ndarray) -> "Segment":
+        starts = arrays["starts"]
+        blocks = np.diff(starts)
+        _require(bool((blocks >= 0).all()), "cell starts fall")
+        cells = Cells(
+            centroids=arrays["centroids"],
+            starts=starts,
+            counts=arrays["counts"],
+            owners=np.repeat(np.arange(len(blocks), dtype=np.int32), blocks),
+            rows=arrays["rows"],
+            scale=arrays["scale"],
+            head=arrays["head"],
+            tail=arrays["tail"],
+            sigma=arrays["sigma"],
+        )
+        codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
+        ids = _unpack_ids(arrays)
+        return cls(cells, codec, arrays["rotation"], vectors, ids)
+
+    @property
+    def hot_bytes(self) -> int:
+        """Bytes that searches read again and again: all but full vectors, ids and texts."""
+        arrays = self.cells
+        return sum(array.nbytes for array in arrays)
+
+
+def pack_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays that hold the ids: int64 as they are, strings as offsets into UTF-8 bytes."""
+    if ids.dtype.kind == "i":
+        return {"ids": ids.astype(np.int64)}
+    texts = [text.encode() for text in ids]
+    offsets = np.cumsum([0, *(len(text) for text in texts)]).astype(np.int64)
+    return {"id_offsets": offsets, "id_bytes": np.frombuffer(b"".join(texts), np.uint8)}
+
+
+def _unpack_ids(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    if "ids" in arrays:
+        return arrays["ids"]
+    data, offsets = arrays["id_bytes"].tobytes(), arrays["id_offsets"].tolist()
+    ids = np.empty(len(offsets) - 1, object)
+    ids[:] = [data[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+    return ids
+
+
+def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
+    blocks, places = len(cells.head), len(cells.rows)
+    count, width = cells.centroids.shape
+    _require(cells.starts.shape == (count + 1,), "it has other cell starts than centroids")
+    _require(cells.starts[0] == 0 and cells.starts[-1] == blocks, "cells and blocks disagree")
+    _require(places == LANES * blocks == len(cells.scale) == len(cells.tail), "blocks are cut off")
+    room = LANES * np.diff(cells.starts)
+    _require(bool(((cells.counts >= 0) & (cells.counts <= room)).all()), "a cell is overfull")
+    _require(cells.counts.sum() == rows, "it holds another number of rows than the vectors file")
+    _require(places == 0 or -1 <= cells.rows.min() <= cells.rows.max() < rows, "a row is unknown")
+    _require(1 <= width <= codec.dim, "its centroids are wider than its vectors")
+    _require(cells.head.shape[1] == len(codec.head), "its head has other words than its codec")
+    _require(cells.tail.shape[1] == len(codec.tail), "its tail has other words than its codec")
+    _require(bool((codec.words[:, 0] * GROUP < codec.dim).all()), "a word lies beyond the vectors")
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise ValueError(problem)

@@ -1,0 +1,120 @@
+"""Search plans: how many cells to probe, then which rectangles of `dims × bits` to read.
+
+    probe=32; 256x1:800 > 512x4:100 > full
+
+reads as: visit the 32 nearest cells; score their rows on the first bit plane of the first 256
+dimensions and keep the best 800; score those on up to 4 bit planes of 512 dimensions and keep 100;
+score those on the stored full-precision vectors. This is the funnel of Kusupati et al. (2022, §4.3)
+with a second axis, bits. A plan is text to people and a frozen value to code: `Plan.parse` and
+`str` are inverse to each other.
+"""
+
+import re
+from dataclasses import dataclass
+
+from nestvec.errors import PlanError
+
+FULL = "full"
+_EXAMPLE = "write it like 'probe=32; 256x1:800 > 512x4:100 > full'"
+_STAGE = re.compile(r"(\d+)\s*x\s*(\d+)\s*:\s*(\d+)")
+
+
+def _check_count(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise PlanError(f"{name}={value!r} is not a whole number of at least 1; {_EXAMPLE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Read `bits` bit planes of the first `dims` dimensions and keep the best `keep` candidates.
+
+    A dimension stored with fewer planes than `bits` is read at the planes it has.
+    """
+
+    dims: int
+    bits: int
+    keep: int
+
+    def __post_init__(self) -> None:
+        for name in ("dims", "bits", "keep"):
+            _check_count(getattr(self, name), name)
+
+    def __str__(self) -> str:
+        return f"{self.dims}x{self.bits}:{self.keep}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`probe` cells (None: all of them), a funnel of coded `stages`, and a `full` last stage or not.
+
+    Stages run in order; each keeps at most what the one before it kept. With no stages the rows of
+    the probed cells go straight to the full vectors: `Plan.parse("probe=all; full")` is an exact
+    full scan.
+    """
+
+    probe: int | None
+    stages: tuple[Stage, ...] = ()
+    full: bool = True
+
+    def __post_init__(self) -> None:
+        if self.probe is not None:
+            _check_count(self.probe, "probe")
+        if not self.stages and not self.full:
+            raise PlanError(f"the plan has no stage to score rows with; {_EXAMPLE}")
+        for before, after in zip(self.stages, self.stages[1:], strict=False):
+            if after.keep > before.keep:
+                raise PlanError(
+                    f"stage {after} keeps more than the {before.keep} that stage {before} leaves; "
+                    "a funnel narrows: give it a keep of at most that"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> "Plan":
+        """The plan that `text` spells; `PlanError` says which part is not understood.
+
+        >>> Plan.parse("probe=32; 256x1:800 > full")
+        Plan(probe=32, stages=(Stage(dims=256, bits=1, keep=800),), full=True)
+        """
+        head, separator, funnel = text.partition(";")
+        if not separator:
+            raise PlanError(f"plan {text!r} does not begin with 'probe=…;'; {_EXAMPLE}")
+        probe = _parse_probe(head.strip(), text)
+        parts = [part.strip() for part in funnel.split(">")]
+        full = parts[-1] == FULL
+        return cls(probe, tuple(_parse_stage(p, text) for p in parts[: len(parts) - full]), full)
+
+    def __str__(self) -> str:
+        probe = "all" if self.probe is None else str(self.probe)
+        parts = [str(stage) for stage in self.stages] + [FULL] * self.full
+        return f"probe={probe}; {' > '.join(parts)}"
+
+    def check(self, dim: int, k: int) -> None:
+        """Raise `PlanError` unless the plan can answer `k` neighbours on `dim`-wide vectors."""
+        for stage in self.stages:
+            if stage.dims > dim:
+                raise PlanError(
+                    f"stage {stage} reads {stage.dims} dimensions but the index has {dim}; "
+                    f"use dims <= {dim}"
+                )
+            if stage.keep < k:
+                raise PlanError(
+                    f"stage {stage} keeps {stage.keep} candidates but k={k} are asked for; "
+                    f"keep at least {k}"
+                )
+
+
+def _parse_probe(text: str, plan: str) -> int | None:
+    match = re.fullmatch(r"probe\s*=\s*(all|\d+)", text)
+    if match is None:
+        raise PlanError(f"{text!r} in plan {plan!r} is not 'probe=N' or 'probe=all'; {_EXAMPLE}")
+    return None if match[1] == "all" else int(match[1])
+
+
+def _parse_stage(text: str, plan: str) -> Stage:
+    match = _STAGE.fullmatch(text)
+    if match is None:
+        raise PlanError(
+            f"{text!r} in plan {plan!r} is not a stage 'DIMSxBITS:KEEP', nor a last 'full'; "
+            f"{_EXAMPLE}"
+        )
+    return Stage(*(int(number) for number in match.groups()))
