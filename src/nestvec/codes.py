@@ -29,8 +29,8 @@ from nestvec.plan import Plan, Stage
 from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
 
 MAX_BITS = 8
-# Best step, in standard deviations, of a uniform quantiser of 0 to 8 bits for a normal variable, and
-# the share of the variance it leaves (Max 1960, table II, extended numerically).
+# Best step, in standard deviations, of a uniform quantiser of 0 to 8 bits for a normal variable,
+# and the share of the variance it leaves (Max 1960, table II, extended numerically).
 _STEPS = np.array([1, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308], np.float32)
 _LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089])
 _HEAD_SHARE = 3
@@ -38,7 +38,7 @@ _HEAD_SHARE = 3
 
 
 def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.ndarray, "words 2"]:
-    """The (group, plane) of the first `count` words, most significant first (reverse water-filling).
+    """The (group, plane) of the first `count` words, most significant first, by water-filling.
 
     Greedy, which is optimal since each further plane of a group removes less; equal gains go to the
     earlier group. At most `MAX_BITS` planes a group.
@@ -55,7 +55,8 @@ def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.
 
 def row_norms(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, " n"]:
     """Euclidean lengths, summed in float64."""
-    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)).astype(np.float32)
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return np.asarray(np.sqrt(squares), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +169,9 @@ class Codec:
         read = self._read(stage.dims, stage.bits)
         if len(read) == 0:
             raise PlanError(
-                f"stage {stage} reads no stored bits: this index has none in its first {stage.dims} "
-                f"dimensions; read more of them (bits per group of {GROUP}: {self.bits.tolist()})"
+                f"stage {stage} reads no stored bits: this index has none in its first "
+                f"{stage.dims} dimensions; read more of them "
+                f"(bits per group of {GROUP}: {self.bits.tolist()})"
             )
         return read
 

@@ -45,7 +45,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`probe` cells (None: all of them), a funnel of coded `stages`, and a `full` last stage or not.
+    """`probe` cells (None: all), a funnel of coded `stages`, and a `full` last stage or not.
 
     Stages run in order; each keeps at most what the one before it kept. With no stages the rows of
     the probed cells go straight to the full vectors: `Plan.parse("probe=all; full")` is an exact

@@ -88,7 +88,7 @@ def _write_codes(
     owners = _assign_all(vectors, rotation, centroids, advance)
     codec = _fit_codec(vectors, rotation, centroids, owners, energy, options.bits, rng)
     places, counts, starts = _places(owners, count)
-    structure = {
+    structure: dict[str, np.ndarray] = {
         "rotation": rotation,
         "centroids": centroids,
         "starts": starts,
@@ -106,7 +106,8 @@ def _write_codes(
         "tail": (np.dtype(np.uint64), (LANES * blocks, len(codec.tail))),
     }
     assert tuple(bulk) == BULK
-    with TensorWriter(path, {k: (a.dtype, a.shape) for k, a in structure.items()} | bulk) as writer:
+    layout = {name: (array.dtype, array.shape) for name, array in structure.items()}
+    with TensorWriter(path, layout | bulk) as writer:
         for name, array in structure.items():
             writer.arrays[name][...] = array
         writer.arrays["scale"][...] = np.nan
@@ -151,7 +152,7 @@ def _residuals(
     owners: Int64[np.ndarray, " n"],
 ) -> Float32[np.ndarray, "n dim"]:
     """Rotated rows less their centroids, which are zero beyond their width."""
-    rotated = block @ rotation
+    rotated = np.asarray(block @ rotation)
     rotated[:, : centroids.shape[1]] -= centroids[owners]
     return rotated
 
@@ -173,7 +174,7 @@ def _fit_codec(
 def _places(
     owners: Int64[np.ndarray, " n"], count: int
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " cells"], Int64[np.ndarray, " starts"]]:
-    """Each row's place, the rows of each cell and where it starts, in blocks. Cells fill in row order."""
+    """Each row's place, and per cell its rows and its first block; cells fill in row order."""
     counts = np.bincount(owners, minlength=count)
     starts = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
     order = np.argsort(owners, kind="stable")

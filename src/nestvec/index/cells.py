@@ -35,7 +35,7 @@ def sample_size(cells: int) -> int:
 def train_cells(
     sample: Float32[np.ndarray, "n dims"], cells: int, rng: np.random.Generator
 ) -> Float32[np.ndarray, "cells dims"]:
-    """Lloyd's k-means from a random start; a cell that loses all its rows restarts at a random row."""
+    """Lloyd's k-means from a random start; a cell left without rows restarts at a random row."""
     if len(sample) == 0:
         return np.zeros((cells, sample.shape[1]), np.float32)
     centroids = sample[np.sort(rng.choice(len(sample), cells, replace=False))].copy()

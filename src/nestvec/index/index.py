@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Index:
     segment: Segment
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0913  one call says all about an index
         cls,
         vectors: ArrayLike,
         path: str | os.PathLike[str],
@@ -104,7 +105,7 @@ class Index:
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self.segment.vectors.shape[1]
+        return int(self.segment.vectors.shape[1])
 
     @property
     def vectors(self) -> Float32[np.ndarray, "n dim"]:
@@ -217,7 +218,7 @@ def _shares(queries: int, threads: int | None) -> list[slice]:
         raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
     workers = max(1, min(threads or os.cpu_count() or 1, queries))
     bounds = [queries * i // workers for i in range(workers + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def _file(path: Path) -> File:

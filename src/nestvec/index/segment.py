@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class Segment:
 
     @classmethod
     def open(cls, folder: Path) -> "Segment":
-        """Map the segment's files; every structural array is checked, so that no kernel can stray."""
+        """Map the files; all that places depend on is checked, so that no kernel can stray."""
         arrays = map_tensors(folder / CODES)
         vectors = map_tensors(folder / VECTORS)
         try:
@@ -84,7 +85,7 @@ def _unpack_ids(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         return arrays["ids"]
     data, offsets = arrays["id_bytes"].tobytes(), arrays["id_offsets"].tolist()
     ids = np.empty(len(offsets) - 1, object)
-    ids[:] = [data[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+    ids[:] = [data[a:b].decode() for a, b in pairwise(offsets)]
     return ids
 
 

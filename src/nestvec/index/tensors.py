@@ -9,6 +9,7 @@ import json
 import mmap
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -58,10 +59,8 @@ class TensorWriter:
     ) -> None:
         self.arrays.clear()
         self._map.flush()
-        try:
+        with suppress(BufferError):  # someone still holds an array; the map closes with it
             self._map.close()
-        except BufferError:  # a traceback still holds an array; the map closes with it
-            pass
         self._file.close()
 
 

@@ -38,7 +38,7 @@ def _kernel(**options: Any) -> Callable[[F], F]:
     return decorate
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _popcount(typing_context: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -100,65 +100,72 @@ def _query_planes(query, sigma, dims, count, planes, steps, sums):
 
 
 @_kernel()
-def _prepare(stage, funnel, steps, sums, weights):
-    """The weight of each of the stage's words, into `weights`; returns the constant part."""
+def _prepare(rotated, cells, funnel, stage, count, scratch):
+    """Quantise the query for a stage: planes and weight of each word; returns the constant part."""
+    planes, steps, sums, word_planes, weights, _ = scratch
+    _query_planes(rotated, cells.sigma, funnel.dims[stage], count, planes, steps, sums)
+    first = funnel.starts[stage]
     shift = np.float32(0)
-    for w in range(funnel.starts[stage], funnel.starts[stage + 1]):
+    for w in range(first, funnel.starts[stage + 1]):
         group = funnel.groups[w]
-        weight = funnel.coefficients[w] * steps[group]
-        weights[w] = weight
-        shift -= np.float32(0.5) * weight * np.float32(sums[group])
+        weights[w - first] = funnel.coefficients[w] * steps[group]
+        shift -= np.float32(0.5) * weights[w - first] * np.float32(sums[group])
+        for t in range(count):
+            word_planes[t, w - first] = planes[group, t]
     return shift
 
 
 @_kernel()
-def _refine(position, cells, funnel, stage, planes, weights):
-    """The sum over the stage's words for one row."""
-    total = np.float32(0)
+def _refine(position, cells, funnel, stage, scratch):
+    """The sum over a later stage's words for one row; one instruction works on many words."""
+    _, _, _, word_planes, weights, (words, word_sums) = scratch
+    first = funnel.starts[stage]
+    count = funnel.starts[stage + 1] - first
     block, lane = position // LANES, position % LANES
-    for w in range(funnel.starts[stage], funnel.starts[stage + 1]):
-        slot, group = funnel.slots[w], funnel.groups[w]
-        if slot >= 0:
-            word = cells.head[block, slot, lane]
-        else:
-            word = cells.tail[position, ~slot]
-        in_word = -(
-            np.int64(_popcount(word & planes[group, REFINE_PLANES - 1])) << (REFINE_PLANES - 1)
-        )
-        for t in range(REFINE_PLANES - 1):
-            in_word += np.int64(_popcount(word & planes[group, t])) << t
-        total += weights[w] * np.float32(in_word)
+    for w in range(count):
+        slot = funnel.slots[first + w]
+        words[w] = cells.head[block, slot, lane] if slot >= 0 else cells.tail[position, ~slot]
+    top = REFINE_PLANES - 1
+    for w in range(count):
+        word_sums[w] = -(np.int64(_popcount(words[w] & word_planes[top, w])) << top)
+    for t in range(top):
+        plane = word_planes[t]
+        for w in range(count):
+            word_sums[w] += np.int64(_popcount(words[w] & plane[w])) << t
+    total = np.float32(0)
+    for w in range(count):
+        total += weights[w] * np.float32(word_sums[w])
     return total
 
 
 @_kernel()
-def _scan_block(block, cells, funnel, planes, weights, sums):
+def _scan_sum(word, p0, p1, p2, p3):
+    return (
+        np.int64(_popcount(word & p0))
+        + (np.int64(_popcount(word & p1)) << 1)
+        + (np.int64(_popcount(word & p2)) << 2)
+        - (np.int64(_popcount(word & p3)) << 3)
+    )
+
+
+@_kernel()
+def _scan_block(block, cells, funnel, word_planes, weights, sums):
     """The sums over the first stage's words for the rows of one block, into `sums`."""
     for lane in range(LANES):
         sums[lane] = np.float32(0)
-    for w in range(funnel.starts[0], funnel.starts[1]):
-        slot, group, weight = funnel.slots[w], funnel.groups[w], weights[w]
-        p0, p1, p2, p3 = planes[group, 0], planes[group, 1], planes[group, 2], planes[group, 3]
+    for w in range(funnel.starts[1]):
+        slot, weight = funnel.slots[w], weights[w]
+        # Held in registers across the lanes: the loop over lanes becomes vector instructions.
+        p0, p1 = word_planes[0, w], word_planes[1, w]
+        p2, p3 = word_planes[2, w], word_planes[3, w]
         if slot >= 0:
             for lane in range(LANES):
                 word = cells.head[block, slot, lane]
-                in_word = (
-                    np.int64(_popcount(word & p0))
-                    + (np.int64(_popcount(word & p1)) << 1)
-                    + (np.int64(_popcount(word & p2)) << 2)
-                    - (np.int64(_popcount(word & p3)) << 3)
-                )
-                sums[lane] += weight * np.float32(in_word)
+                sums[lane] += weight * np.float32(_scan_sum(word, p0, p1, p2, p3))
         else:
             for lane in range(LANES):
                 word = cells.tail[block * LANES + lane, ~slot]
-                in_word = (
-                    np.int64(_popcount(word & p0))
-                    + (np.int64(_popcount(word & p1)) << 1)
-                    + (np.int64(_popcount(word & p2)) << 2)
-                    - (np.int64(_popcount(word & p3)) << 3)
-                )
-                sums[lane] += weight * np.float32(in_word)
+                sums[lane] += weight * np.float32(_scan_sum(word, p0, p1, p2, p3))
 
 
 @_kernel()
@@ -253,36 +260,36 @@ def _dot(left, right, lanes):
 
 
 @_kernel()
-def _scan(probed, cell_scores, cells, funnel, planes, weights, shift, keep, values, positions):
-    """All rows of the probed cells through the first stage; the best `keep` come to the front.
+def _scan(probed, cell_scores, cells, funnel, shift, scratch, values, positions):
+    """All rows of the probed cells through the first stage; its best come to the front.
 
     Candidates gather behind the best; when the buffers are full, the best `keep` of them stay and
     the worst of these becomes the threshold. Nothing that could belong to the best is lost.
     """
-    threshold = -np.inf
+    _, _, _, word_planes, weights, _ = scratch
+    keep = funnel.keeps[0]
+    threshold = np.float32(-np.inf)
     filled = 0
     sums = np.empty(LANES, np.float32)
-    for p in range(len(probed)):
-        cell = probed[p]
+    for cell in probed:
         base = cell_scores[cell]
         for block in range(cells.starts[cell], cells.starts[cell + 1]):
-            _scan_block(block, cells, funnel, planes, weights, sums)
+            _scan_block(block, cells, funnel, word_planes, weights, sums)
+            scale = cells.scale[block * LANES : (block + 1) * LANES]
             passed = 0
             for lane in range(LANES):
-                sums[lane] = base + cells.scale[block * LANES + lane] * (shift + sums[lane])
+                sums[lane] = base + scale[lane] * (shift + sums[lane])
                 passed += sums[lane] >= threshold  # NaN, an empty place, never passes
             if passed == 0:
                 continue
             if filled + LANES > len(values):
                 _select(values, positions, filled, keep)
-                filled = min(filled, keep)
-                if filled == keep:
-                    threshold = values[:keep].min()
+                filled = keep
+                threshold = np.float32(values[:keep].min())
             for lane in range(LANES):
-                if sums[lane] >= threshold:
-                    values[filled] = sums[lane]
-                    positions[filled] = block * LANES + lane
-                    filled += 1
+                values[filled] = sums[lane]
+                positions[filled] = block * LANES + lane
+                filled += sums[lane] >= threshold
     _select(values, positions, filled, keep)
     return min(filled, keep)
 
@@ -300,14 +307,12 @@ def _gather(probed, cells, positions):
 
 
 @_kernel()
-def _narrow(rotated, cell_scores, cells, funnel, stage, query, values, positions, filled):
+def _narrow(rotated, cell_scores, cells, funnel, stage, scratch, values, positions, filled):
     """Score the first `filled` positions by a later stage; its best come to the front."""
-    planes, steps, sums, weights = query
-    _query_planes(rotated, cells.sigma, funnel.dims[stage], REFINE_PLANES, planes, steps, sums)
-    shift = _prepare(stage, funnel, steps, sums, weights)
+    shift = _prepare(rotated, cells, funnel, stage, REFINE_PLANES, scratch)
     for i in range(filled):
         position = positions[i]
-        total = _refine(position, cells, funnel, stage, planes, weights)
+        total = _refine(position, cells, funnel, stage, scratch)
         base = cell_scores[cells.owners[position // LANES]]
         values[i] = base + cells.scale[position] * (shift + total)
     _select(values, positions, filled, funnel.keeps[stage])
@@ -315,21 +320,16 @@ def _narrow(rotated, cell_scores, cells, funnel, stage, query, values, positions
 
 
 @_kernel()
-def _run_stages(rotated, cell_scores, probed, cells, funnel, query, values, positions, counts):
+def _run_stages(rotated, cell_scores, probed, cells, funnel, scratch, values, positions, counts):
     """All coded stages; returns how many positions are left, and counts the rows of each stage."""
-    planes, steps, sums, weights = query
-    _query_planes(rotated, cells.sigma, funnel.dims[0], SCAN_PLANES, planes, steps, sums)
-    shift = _prepare(0, funnel, steps, sums, weights)
-    filled = _scan(
-        probed, cell_scores, cells, funnel, planes, weights, shift, funnel.keeps[0],
-        values, positions,
-    )  # fmt: skip
+    shift = _prepare(rotated, cells, funnel, 0, SCAN_PLANES, scratch)
+    filled = _scan(probed, cell_scores, cells, funnel, shift, scratch, values, positions)
     for cell in probed:
         counts[1] += cells.counts[cell]
     for stage in range(1, len(funnel.keeps)):
         counts[1 + stage] = filled
         filled = _narrow(
-            rotated, cell_scores, cells, funnel, stage, query, values, positions, filled
+            rotated, cell_scores, cells, funnel, stage, scratch, values, positions, filled
         )
     return filled
 
@@ -349,18 +349,26 @@ def _answer(query, cells, vectors, full, k, filled, values, positions, out_rows,
 
 
 @_kernel()
+def _scratch(dim, words):
+    """Room for one query's planes, by group and by word, and for one row's words."""
+    groups = -(-dim // GROUP)
+    return (
+        np.empty((groups, REFINE_PLANES), np.uint64),
+        np.empty(groups, np.float32),
+        np.empty(groups, np.int64),
+        np.empty((REFINE_PLANES, words), np.uint64),
+        np.empty(words, np.float32),
+        (np.empty(words, np.uint64), np.empty(words, np.int64)),
+    )
+
+
+@_kernel()
 def search_batch(
     queries, rotated, cell_scores, cells, funnel, vectors, probe, full, k, rows, scores, counts
 ):
     """`reference.search_one` for each query, into `rows` and `scores` [q, k] and `counts`."""
     stages = len(funnel.keeps)
-    groups = -(-queries.shape[1] // GROUP)
-    query = (
-        np.empty((groups, REFINE_PLANES), np.uint64),
-        np.empty(groups, np.float32),
-        np.empty(groups, np.int64),
-        np.empty(len(funnel.slots), np.float32),
-    )
+    scratch = _scratch(queries.shape[1], len(funnel.slots))
     cell_values, cell_keys = np.empty(len(cells.counts)), np.empty(len(cells.counts), np.int64)
     # Room for as many again as are kept, so that the threshold is renewed by whole buffers.
     room = 2 * funnel.keeps[0] + 1024 if stages else max(k, cells.counts.sum())
@@ -372,7 +380,7 @@ def search_batch(
         counts[q, 0] = probes
         if stages:
             filled = _run_stages(
-                rotated[q], cell_scores[q], probed, cells, funnel, query, values, positions,
+                rotated[q], cell_scores[q], probed, cells, funnel, scratch, values, positions,
                 counts[q],
             )  # fmt: skip
         else:

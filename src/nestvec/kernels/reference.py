@@ -1,4 +1,4 @@
-"""The kernels in plain NumPy. These definitions are the meaning; `compiled` is tested equal to them.
+"""The kernels in plain NumPy: they define the meaning, and `compiled` is tested equal to them.
 
 Layout. Dimensions are cut in groups of 64, so that one bit plane of one group is one 64-bit word
 (bit i of a word is dimension `64·group + i`). Rows lie in blocks of `LANES`; the places that no row
@@ -36,7 +36,7 @@ REFINE_PLANES = 6
 
 
 class Cells(NamedTuple):
-    """The coded rows of one segment, cell after cell (see the module's docstring for the layout)."""
+    """The coded rows of one segment, cell after cell, in the layout told above."""
 
     centroids: np.ndarray  # float32 [cells, cell dims], rotated, zero beyond their width
     starts: np.ndarray  # int64 [cells + 1], in blocks
@@ -185,7 +185,7 @@ def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -
 def probe_cells(
     scores: Float32[np.ndarray, " cells"], counts: Int64[np.ndarray, " cells"], probe: int, k: int
 ) -> Int64[np.ndarray, " probed"]:
-    """The `probe` best-scored cells, best first; twice as many, and again, until they hold `k` rows."""
+    """The `probe` best cells, best first; twice as many, and again, until they hold `k` rows."""
     order = select_top(scores.astype(np.float64), np.arange(len(scores)), len(scores))
     while probe < len(order) and counts[order[:probe]].sum() < k:
         probe *= 2
