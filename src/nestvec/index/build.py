@@ -19,7 +19,7 @@ from nestvec.codes import Codec
 from nestvec.errors import StorageError
 from nestvec.index import cells as kmeans
 from nestvec.index.segment import BULK, CODES, VECTORS, pack_ids
-from nestvec.index.tensors import TensorWriter
+from nestvec.index.tensors import Layout, TensorWriter
 from nestvec.kernels.reference import LANES
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64, UInt64
@@ -100,14 +100,14 @@ def _write_codes(
         **pack_ids(ids),
     }
     blocks = int(starts[-1])
-    bulk = {
+    bulk: Layout = {
         "scale": (np.dtype(np.float32), (LANES * blocks,)),
         "head": (np.dtype(np.uint64), (blocks, len(codec.head), LANES)),
         "tail": (np.dtype(np.uint64), (LANES * blocks, len(codec.tail))),
     }
     assert tuple(bulk) == BULK
-    layout = {name: (array.dtype, array.shape) for name, array in structure.items()}
-    with TensorWriter(path, layout | bulk) as writer:
+    layout: Layout = {name: (array.dtype, array.shape) for name, array in structure.items()}
+    with TensorWriter(path, {**layout, **bulk}) as writer:
         for name, array in structure.items():
             writer.arrays[name][...] = array
         writer.arrays["scale"][...] = np.nan

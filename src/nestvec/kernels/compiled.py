@@ -102,7 +102,7 @@ def _query_planes(query, sigma, dims, count, planes, steps, sums):
 @_kernel()
 def _prepare(rotated, cells, funnel, stage, count, scratch):
     """Quantise the query for a stage: planes and weight of each word; returns the constant part."""
-    planes, steps, sums, word_planes, weights, _ = scratch
+    planes, steps, sums, word_planes, weights, _, _ = scratch
     _query_planes(rotated, cells.sigma, funnel.dims[stage], count, planes, steps, sums)
     first = funnel.starts[stage]
     shift = np.float32(0)
@@ -111,30 +111,33 @@ def _prepare(rotated, cells, funnel, stage, count, scratch):
         weights[w - first] = funnel.coefficients[w] * steps[group]
         shift -= np.float32(0.5) * weights[w - first] * np.float32(sums[group])
         for t in range(count):
-            word_planes[t, w - first] = planes[group, t]
+            word_planes[t, (w - first) // LANES, (w - first) % LANES] = planes[group, t]
     return shift
 
 
 @_kernel()
-def _refine(position, cells, funnel, stage, scratch):
+def _refine(block, lane, head, tail, slots, planes, weights, words, sums):
     """The sum over a later stage's words for one row; one instruction works on many words."""
-    _, _, _, word_planes, weights, (words, word_sums) = scratch
-    first = funnel.starts[stage]
-    count = funnel.starts[stage + 1] - first
-    block, lane = position // LANES, position % LANES
+    count = len(slots)
     for w in range(count):
-        slot = funnel.slots[first + w]
-        words[w] = cells.head[block, slot, lane] if slot >= 0 else cells.tail[position, ~slot]
-    top = REFINE_PLANES - 1
-    for w in range(count):
-        word_sums[w] = -(np.int64(_popcount(words[w] & word_planes[top, w])) << top)
-    for t in range(top):
-        plane = word_planes[t]
-        for w in range(count):
-            word_sums[w] += np.int64(_popcount(words[w] & plane[w])) << t
+        slot = slots[w]
+        word = head[block, slot, lane] if slot >= 0 else tail[block * LANES + lane, ~slot]
+        words[w // LANES, w % LANES] = word
+    for chunk in range(-(-count // LANES)):
+        # A fixed number of turns becomes vector instructions; what lies beyond `count` is not used.
+        for i in range(LANES):
+            word = words[chunk, i]
+            sums[chunk, i] = (
+                np.int64(_popcount(word & planes[0, chunk, i]))
+                + (np.int64(_popcount(word & planes[1, chunk, i])) << 1)
+                + (np.int64(_popcount(word & planes[2, chunk, i])) << 2)
+                + (np.int64(_popcount(word & planes[3, chunk, i])) << 3)
+                + (np.int64(_popcount(word & planes[4, chunk, i])) << 4)
+                - (np.int64(_popcount(word & planes[5, chunk, i])) << 5)
+            )
     total = np.float32(0)
     for w in range(count):
-        total += weights[w] * np.float32(word_sums[w])
+        total += weights[w] * np.float32(sums[w // LANES, w % LANES])
     return total
 
 
@@ -149,22 +152,22 @@ def _scan_sum(word, p0, p1, p2, p3):
 
 
 @_kernel()
-def _scan_block(block, cells, funnel, word_planes, weights, sums):
+def _scan_block(block, head, tail, slots, planes, weights, sums):
     """The sums over the first stage's words for the rows of one block, into `sums`."""
     for lane in range(LANES):
         sums[lane] = np.float32(0)
-    for w in range(funnel.starts[1]):
-        slot, weight = funnel.slots[w], weights[w]
+    for w in range(len(slots)):
+        slot, weight, chunk, i = slots[w], weights[w], w // LANES, w % LANES
         # Held in registers across the lanes: the loop over lanes becomes vector instructions.
-        p0, p1 = word_planes[0, w], word_planes[1, w]
-        p2, p3 = word_planes[2, w], word_planes[3, w]
+        p0, p1 = planes[0, chunk, i], planes[1, chunk, i]
+        p2, p3 = planes[2, chunk, i], planes[3, chunk, i]
         if slot >= 0:
             for lane in range(LANES):
-                word = cells.head[block, slot, lane]
+                word = head[block, slot, lane]
                 sums[lane] += weight * np.float32(_scan_sum(word, p0, p1, p2, p3))
         else:
             for lane in range(LANES):
-                word = cells.tail[block * LANES + lane, ~slot]
+                word = tail[block * LANES + lane, ~slot]
                 sums[lane] += weight * np.float32(_scan_sum(word, p0, p1, p2, p3))
 
 
@@ -266,19 +269,21 @@ def _scan(probed, cell_scores, cells, funnel, shift, scratch, values, positions)
     Candidates gather behind the best; when the buffers are full, the best `keep` of them stay and
     the worst of these becomes the threshold. Nothing that could belong to the best is lost.
     """
-    _, _, _, word_planes, weights, _ = scratch
+    # Taken apart once: numba counts a reference for each array taken from a tuple.
+    starts, scale, head, tail = cells.starts, cells.scale, cells.head, cells.tail
+    _, _, _, planes, weights, _, _ = scratch
+    slots = funnel.slots[: funnel.starts[1]]
     keep = funnel.keeps[0]
     threshold = np.float32(-np.inf)
     filled = 0
     sums = np.empty(LANES, np.float32)
     for cell in probed:
         base = cell_scores[cell]
-        for block in range(cells.starts[cell], cells.starts[cell + 1]):
-            _scan_block(block, cells, funnel, word_planes, weights, sums)
-            scale = cells.scale[block * LANES : (block + 1) * LANES]
+        for block in range(starts[cell], starts[cell + 1]):
+            _scan_block(block, head, tail, slots, planes, weights, sums)
             passed = 0
             for lane in range(LANES):
-                sums[lane] = base + scale[lane] * (shift + sums[lane])
+                sums[lane] = base + scale[block * LANES + lane] * (shift + sums[lane])
                 passed += sums[lane] >= threshold  # NaN, an empty place, never passes
             if passed == 0:
                 continue
@@ -310,11 +315,13 @@ def _gather(probed, cells, positions):
 def _narrow(rotated, cell_scores, cells, funnel, stage, scratch, values, positions, filled):
     """Score the first `filled` positions by a later stage; its best come to the front."""
     shift = _prepare(rotated, cells, funnel, stage, REFINE_PLANES, scratch)
+    owners, scale, head, tail = cells.owners, cells.scale, cells.head, cells.tail
+    _, _, _, planes, weights, words, sums = scratch
+    slots = funnel.slots[funnel.starts[stage] : funnel.starts[stage + 1]]
     for i in range(filled):
-        position = positions[i]
-        total = _refine(position, cells, funnel, stage, scratch)
-        base = cell_scores[cells.owners[position // LANES]]
-        values[i] = base + cells.scale[position] * (shift + total)
+        block, lane = positions[i] // LANES, positions[i] % LANES
+        total = _refine(block, lane, head, tail, slots, planes, weights, words, sums)
+        values[i] = cell_scores[owners[block]] + scale[positions[i]] * (shift + total)
     _select(values, positions, filled, funnel.keeps[stage])
     return min(filled, funnel.keeps[stage])
 
@@ -337,9 +344,10 @@ def _run_stages(rotated, cell_scores, probed, cells, funnel, scratch, values, po
 @_kernel()
 def _answer(query, cells, vectors, full, k, filled, values, positions, out_rows, out_scores):
     """The best `k` of the first `filled` positions, as rows and scores, best first."""
+    rows = cells.rows
     lanes = np.empty(8, np.float64)
     for i in range(filled):
-        positions[i] = cells.rows[positions[i]]
+        positions[i] = rows[positions[i]]
         if full:
             values[i] = _dot(query, vectors[positions[i]], lanes)
     _select(values, positions, filled, k)
@@ -351,14 +359,15 @@ def _answer(query, cells, vectors, full, k, filled, values, positions, out_rows,
 @_kernel()
 def _scratch(dim, words):
     """Room for one query's planes, by group and by word, and for one row's words."""
-    groups = -(-dim // GROUP)
+    groups, chunks = -(-dim // GROUP), -(-words // LANES)
     return (
         np.empty((groups, REFINE_PLANES), np.uint64),
         np.empty(groups, np.float32),
         np.empty(groups, np.int64),
-        np.empty((REFINE_PLANES, words), np.uint64),
+        np.zeros((REFINE_PLANES, chunks, LANES), np.uint64),
         np.empty(words, np.float32),
-        (np.empty(words, np.uint64), np.empty(words, np.int64)),
+        np.zeros((chunks, LANES), np.uint64),
+        np.empty((chunks, LANES), np.int64),
     )
 
 
