@@ -87,7 +87,8 @@ class Codec:
         # A dimension without spread still needs a finite scale for rows that come later.
         floor = max(energy.max(), 1e-30) * 1e-6
         sigma = np.sqrt(np.maximum(energy, floor)).astype(np.float32)
-        weights = query_energy if query_energy.any() else np.ones(dim)
+        # With fewer rows than dimensions, energies of a rotation may round to just below zero.
+        weights = np.maximum(query_energy, 0) if query_energy.any() else np.ones(dim)
         firsts = np.arange(0, dim, GROUP)
         # The square root of the queries' energy, as measured: without it refining needs twice the
         # candidates, with the whole of it scanning does (docs/decisions/0004).

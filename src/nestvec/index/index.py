@@ -238,3 +238,7 @@ def _check_file(folder: Path, file: File, whole: bool) -> None:
             f"{path} has {size} bytes instead of {file.size_bytes}; "
             "restore it or build the index again"
         )
+    if whole and checksums(path) != file.checksums:
+        raise DamagedIndexError(
+            f"{path} differs from its stored checksums; restore it or build the index again"
+        )
