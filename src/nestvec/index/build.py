@@ -164,7 +164,7 @@ def _fit_codec(
     owners: Int64[np.ndarray, " n"],
     energy: Float64[np.ndarray, " dim"],
     bits: float,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Codec:
     chosen = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
     residuals = _residuals(vectors[chosen], rotation, centroids, owners[chosen])
@@ -190,12 +190,12 @@ def _rows_in_places(places: Int64[np.ndarray, " n"], room: int) -> np.ndarray:
     return rows
 
 
-def _sample_rows(n: int, size: int, rng: np.random.Generator) -> Int64[np.ndarray, " m"]:
+def _sample_rows(n: int, size: int, rng: "np.random.Generator") -> Int64[np.ndarray, " m"]:
     return np.sort(rng.choice(n, min(n, size), replace=False))
 
 
 def _sample(
-    vectors: Float32[np.ndarray, "n dim"], size: int, rng: np.random.Generator
+    vectors: Float32[np.ndarray, "n dim"], size: int, rng: "np.random.Generator"
 ) -> Float32[np.ndarray, "m dim"]:
     return np.asarray(vectors[_sample_rows(len(vectors), size, rng)])
 
