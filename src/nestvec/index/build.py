@@ -160,7 +160,7 @@ def _residuals(
 def _fit_codec(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dim"],
+    centroids: Float32[np.ndarray, "cells dims"],
     owners: Int64[np.ndarray, " n"],
     energy: Float64[np.ndarray, " dim"],
     bits: float,

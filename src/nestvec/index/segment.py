@@ -105,6 +105,6 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     _require(bool((codec.words[:, 0] * GROUP < codec.dim).all()), "a word lies beyond the vectors")
 
 
-def _require(holds: bool, problem: str) -> None:
+def _require(holds: bool | np.bool_, problem: str) -> None:
     if not holds:
         raise ValueError(problem)

@@ -5,6 +5,7 @@ this module late, through `kernels.load()`: importing numba costs 0.3 s.
 """
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any, TypeVar
 
 import numba as nb
@@ -29,10 +30,12 @@ def _kernel(**options: Any) -> Callable[[F], F]:
     """`numba.njit`, cached on disk where any cache directory can be written, else in memory."""
 
     def decorate(function: F) -> F:
+        # Tests wrap every function to check its shapes; what numba compiles is the one inside.
+        inside = unwrap(function)
         try:
-            compiled: F = nb.njit(nogil=True, cache=True, **options)(function)
+            compiled: F = nb.njit(nogil=True, cache=True, **options)(inside)
         except RuntimeError:  # numba found no directory that it may write to
-            compiled = nb.njit(nogil=True, **options)(function)
+            compiled = nb.njit(nogil=True, **options)(inside)
         return compiled
 
     return decorate
