@@ -1,0 +1,57 @@
+# Every target makes its own virtual environment first; Python and make are all it takes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# torch: on Linux, PyPI offers a build with gigabytes of CUDA. PyTorch's own index has the CPU build
+# of the pinned version, which pip prefers to PyPI's. It is asked only where it can be reached: pip
+# would retry in vain for minutes elsewhere. Set PIP_FLAGS to choose for yourself.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+PIP_FLAGS ?= $(shell $(PYTHON) -c "from urllib.request import urlopen; \
+	urlopen('$(CPU_INDEX)/torch/', timeout=5)" 2>/dev/null && echo --extra-index-url $(CPU_INDEX))
+
+PYTEST_FLAGS ?= -n 2
+CODE := src tests scripts benchmarks
+
+.PHONY: demo test check format lint types layers fix bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/nestvec demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: format lint types layers test
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format --check $(CODE)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check $(CODE)
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.dev
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/search.py
+
+clean:
+	rm -rf $(VENV)
+
+# One stamp per set of packages, renewed when pyproject.toml changes. `test -x` first: an unfinished
+# environment has no stamp and is completed, not trusted.
+$(VENV)/.demo: EXTRAS := demo
+$(VENV)/.dev: EXTRAS := all,dev
+$(VENV)/.bench: EXTRAS := all,bench
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable '.[$(EXTRAS)]'
+	touch $@

@@ -1,0 +1,69 @@
+"""`nestvec`: the commands, and what becomes of their errors.
+
+Exit codes: 0 done · 1 an error, told in one sentence on standard error · 2 wrong usage ·
+130 stopped by Ctrl-C.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import nestvec
+from nestvec.cli.demo import demo
+from nestvec.cli.encode import encode
+from nestvec.cli.index import index
+from nestvec.cli.info import info
+from nestvec.cli.output import note
+from nestvec.cli.search import search
+from nestvec.errors import NestvecError
+
+ERROR, INTERRUPTED = 1, 130
+
+app = typer.Typer(
+    name="nestvec", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+for command in (encode, index, search, info, demo):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"nestvec {nestvec.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Nested (Matryoshka) embeddings: encode texts, index vectors, search them.
+
+    Examples:
+      nestvec demo
+      nestvec index corpus.jsonl -o corpus.nv
+      nestvec search corpus.nv "how to land on water"
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command (`arguments`, or the process's own) and exit with its code."""
+    try:
+        app(arguments, prog_name="nestvec")
+    except NestvecError as e:
+        note(f"error: {_one_line(e)}")
+    except OSError as e:
+        place = f"{e.filename}: " if e.filename else ""
+        note(f"error: {place}{e.strerror or e}; check the path and your rights to it")
+    except KeyboardInterrupt:  # outside a command, such as while its modules are imported
+        sys.exit(INTERRUPTED)
+    sys.exit(ERROR)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

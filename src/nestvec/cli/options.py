@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="For openai:MODEL, the address of the embedding API, such as "
+        "http://localhost:8000/v1; else OPENAI_BASE_URL. The key is read from OPENAI_API_KEY.",
+    ),
+]
+
+Dimensions = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="For openai:MODEL, ask for vectors of this width."),
+]
+
+TextColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Column with the text; repeat to join several. Else the usual ones."
+    ),
+]
+
+IdColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column with the ids. Else _id, id, or the row number."),
+]
+
+Key = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which array, column or field holds the vectors."),
+]
+
+Limit = Annotated[int | None, typer.Option(metavar="N", help="Take the first N rows only.")]
+
+IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made by nestvec index.")]

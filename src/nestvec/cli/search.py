@@ -1,0 +1,245 @@
+"""`nestvec search`: the best rows for texts or vectors."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from nestvec.cli import options
+from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.errors import InputError
+from nestvec.index import Document, Hits, Index
+from nestvec.shapes import Float
+
+if TYPE_CHECKING:
+    from nestvec.encode import Encoder
+
+_SHOWN_CHARS = 160
+_HIT_COLUMNS: Columns = {"rank": "right", "score": "right", "id": "left", "text": "left"}
+_STAGE_COLUMNS: Columns = {"stage": "left", "rows/query": "right", "bytes/query": "right"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """An open index and how to search it."""
+
+    index: Index
+    k: int
+    plan: str | None
+    threads: int | None
+
+    def check(self) -> None:
+        """Raise for a bad option, and compile the kernels, before a model is loaded for long."""
+        nothing = np.empty((0, self.index.dim), np.float32)
+        self.index.search(nothing, self.k, plan=self.plan, threads=self.threads)
+
+    def run(self, queries: Float[np.ndarray, "q dim"]) -> tuple[Hits, float]:
+        """The hits, and the seconds that they took."""
+        start = time.perf_counter()
+        hits = self.index.search(queries, self.k, plan=self.plan, threads=self.threads)
+        return hits, time.perf_counter() - start
+
+
+def search(
+    index: options.IndexPath,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(help="Questions. Without any: lines from standard input, or a prompt."),
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Queries as vectors, in place of texts.")
+    ] = None,
+    key: options.Key = None,
+    k: Annotated[int, typer.Option("-k", help="How many hits per query.")] = 10,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLAN",
+            help="What to read: 'probe=32; 256x1:800 > full' visits 32 cells, keeps 800 rows by 1 "
+            "bit of 256 dims, reranks them on full vectors. 'probe=all; full' is exact.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Else one for each core.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="In place of the model the index records.")
+    ] = None,
+    base_url: options.BaseUrl = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Also show what each stage read, and the time.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Find the rows of an index that are nearest to questions or to vectors.
+
+    On a terminal and without a question it prompts for them, until an empty line.
+
+    Examples:
+      nestvec search corpus.nv "how to land on water" -k 3
+      nestvec search corpus.nv < questions.txt
+      nestvec search corpus.nv --vectors queries.npy -k 100 --json
+      nestvec search corpus.nv "water" --plan "probe=all; full" --stats
+      nestvec search corpus.nv
+    """
+    if query and vectors is not None:
+        raise InputError(f"both a question and --vectors {vectors} are given; leave one out")
+    task = _Search(Index.open(index), k, plan, threads)
+    task.check()
+    if vectors is not None:
+        labels, queries = _read_queries(vectors, key)
+        _answer(task, labels, queries, stats, json)
+        return
+    texts = query or _piped_lines(json)
+    encoder = _open(task.index, model, base_url)
+    if texts is None:
+        _converse(task, encoder)
+    else:
+        _answer(task, texts, encoder.encode(texts), stats, json)
+
+
+def _read_queries(path: Path, key: str | None) -> tuple[list[Any], Float[np.ndarray, "q dim"]]:
+    """Vectors and what to call each: its id, or else its row number."""
+    from nestvec.encode import read_vectors
+
+    given = read_vectors(path, key)
+    labels = range(len(given.vectors)) if given.ids is None else given.ids.tolist()
+    return list(labels), given.vectors
+
+
+def _piped_lines(json: bool) -> list[str] | None:
+    """The questions on standard input, or None where a person sits before it."""
+    if not sys.stdin.isatty():
+        lines = [line.strip() for line in sys.stdin if line.strip()]
+        if not lines:
+            raise InputError("there is no question; give some as arguments or one per input line")
+        return lines
+    if json:
+        raise InputError("--json answers no prompt; give a question, or one per input line")
+    return None
+
+
+def _open(index: Index, model: str | None, base_url: str | None) -> "Encoder":
+    from nestvec.cli.model import open_recorded
+
+    recorded = index.meta["model"]
+    encoder = open_recorded(recorded, model, base_url)
+    if model is None and recorded["revision"] not in (None, encoder.info.revision):
+        note(
+            f"warning: {index.path} was made with {recorded['name']} at {recorded['revision']}, "
+            f"here it is {encoder.info.revision}; scores may differ, index again to be sure"
+        )
+    return encoder
+
+
+def _answer(
+    task: _Search,
+    labels: Sequence[Any],
+    queries: Float[np.ndarray, "q dim"],
+    stats: bool,
+    json: bool,
+) -> None:
+    hits, seconds = task.run(queries)
+    if json:
+        print_json(_as_json(task, labels, hits, seconds))
+        return
+    for row, label in enumerate(labels):
+        if len(labels) > 1:
+            print(f"{chr(10) if row else ''}query: {label}")
+        _print_hits(task, hits, row)
+    if stats:
+        print()
+        _print_stats(hits, seconds)
+
+
+def _converse(task: _Search, encoder: "Encoder") -> None:
+    """Ask for questions until an empty line or the end of input."""
+    import readline  # noqa: F401  gives `input` a history and keys to edit with
+
+    note(f"{len(task.index):,} rows; an empty line ends")
+    for text in _prompts():
+        start = time.perf_counter()
+        query = encoder.encode([text])
+        encode_s = time.perf_counter() - start
+        hits, seconds = task.run(query)
+        _print_hits(task, hits, 0)
+        print(
+            f"{1e3 * encode_s:.0f} ms to encode, {1e3 * seconds:.2f} ms to search; "
+            f"read {size(hits.stats.size_bytes)} of {size(task.index.vectors.nbytes)}\n"
+        )
+
+
+def _prompts() -> Iterator[str]:
+    while True:
+        try:
+            text = input("question> ").strip()
+        except EOFError:
+            print()
+            return
+        if not text:
+            return
+        yield text
+
+
+def _documents(task: _Search, hits: Hits, row: int) -> list[Document]:
+    return task.index.documents(hits.rows[row])
+
+
+def _print_hits(task: _Search, hits: Hits, row: int) -> None:
+    scores = hits.scores[row].tolist()
+    cells = [
+        (str(rank), f"{score:.4f}", str(document.id), _title(document))
+        for rank, (score, document) in enumerate(
+            zip(scores, _documents(task, hits, row), strict=True), start=1
+        )
+    ]
+    print_table(_HIT_COLUMNS, cells)
+
+
+def _title(document: Document) -> str:
+    title = (document.metadata or {}).get("title")
+    text = " · ".join(str(part) for part in (title, document.text) if part)
+    return shorten(text, _SHOWN_CHARS)
+
+
+def _print_stats(hits: Hits, seconds: float) -> None:
+    stats, count = hits.stats, max(1, hits.stats.queries)
+    print_table(
+        _STAGE_COLUMNS,
+        [
+            ("cells", f"{stats.cells / count:,.0f}", size(stats.probe_bytes / count)),
+            *(
+                (stage.stage, f"{stage.rows / count:,.0f}", size(stage.size_bytes / count))
+                for stage in stats.stages
+            ),
+        ],
+    )
+    print(f"{1e3 * seconds:.2f} ms for {stats.queries} queries, {size(stats.size_bytes)} read")
+
+
+def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -> dict[str, Any]:
+    return {
+        "index": task.index.path,
+        "k": task.k,
+        "plan": task.plan or str(task.index.default_plan(task.k)),
+        "queries": [
+            {"query": label, "hits": _hits_as_json(task, hits, row)}
+            for row, label in enumerate(labels)
+        ],
+        "stats": {**asdict(hits.stats), "size_bytes": hits.stats.size_bytes, "seconds": seconds},
+    }
+
+
+def _hits_as_json(task: _Search, hits: Hits, row: int) -> list[dict[str, Any]]:
+    places = zip(
+        hits.rows[row].tolist(),
+        hits.scores[row].tolist(),
+        _documents(task, hits, row),
+        strict=True,
+    )
+    return [{"row": place, "score": score, **asdict(doc)} for place, score, doc in places]
