@@ -16,12 +16,15 @@ from nestvec.errors import PlanError
 
 FULL = "full"
 _EXAMPLE = "write it like 'probe=32; 256x1:800 > 512x4:100 > full'"
-_STAGE = re.compile(r"(\d+)\s*x\s*(\d+)\s*:\s*(\d+)")
+# 18 digits are more than any index has, and few enough for `int` and for 64 bits.
+_STAGE = re.compile(r"(\d{1,18})\s*x\s*(\d{1,18})\s*:\s*(\d{1,18})")
+_PROBE = re.compile(r"probe\s*=\s*(all|\d{1,18})")
+_LARGEST = 10**18 - 1
 
 
 def _check_count(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise PlanError(f"{name}={value!r} is not a whole number of at least 1; {_EXAMPLE}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+        raise PlanError(f"{name}={value!r} is not a whole number from 1 to {_LARGEST}; {_EXAMPLE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Plan:
 
 
 def _parse_probe(text: str, plan: str) -> int | None:
-    match = re.fullmatch(r"probe\s*=\s*(all|\d+)", text)
+    match = _PROBE.fullmatch(text)
     if match is None:
         raise PlanError(f"{text!r} in plan {plan!r} is not 'probe=N' or 'probe=all'; {_EXAMPLE}")
     return None if match[1] == "all" else int(match[1])
