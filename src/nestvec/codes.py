@@ -113,8 +113,9 @@ class Codec:
     def head_rectangle(self) -> tuple[int, int]:
         """The `dims × bits` whose words lie in the head, and are the cheapest to scan."""
         words = max(1, len(self.words) // _HEAD_SHARE)
-        groups = len(self.bits)
-        return min(self.dim, GROUP * words), -(-words // groups)
+        # Without a rotation the most significant word may lie far back: reach for it.
+        groups = max(words, 1 + int(self.words[0, 0]))
+        return min(self.dim, GROUP * groups), -(-words // len(self.bits))
 
     @cached_property
     def head(self) -> Int64[np.ndarray, " head"]:
