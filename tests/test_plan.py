@@ -154,7 +154,7 @@ def test_a_stage_that_reads_no_stored_bits_is_refused(rng):
     residuals[:, :64] *= 1e-3  # all bits go to the second group
     codec = Codec.fit(residuals, (residuals.astype(float) ** 2).mean(axis=0), 1.0)
     assert codec.bits.tolist() == [0, 2]
-    with pytest.raises(PlanError, match="64x1:10 reads no stored bits.*first 64 dimensions"):
+    with pytest.raises(PlanError, match=r"64x1:10 reads no stored bits.*first 64 dimensions"):
         codec.funnel(Plan.parse("probe=1; 64x1:10 > full"))
 
 
