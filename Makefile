@@ -42,6 +42,8 @@ fix: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/readme.py
 
 clean:
 	rm -rf $(VENV)

@@ -171,6 +171,21 @@ def test_a_missing_file_of_texts(refuse, tmp_path):
     assert "none.jsonl" in refuse("index", tmp_path / "none.jsonl", "-o", tmp_path / "new.nv")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--id-column", "x"), ("--base-url", "http://localhost"), ("--dimensions", 8)],
+    ids=str,
+)
+def test_options_that_would_do_nothing(refuse, tmp_path, vectors_path, options):
+    sentence = refuse("index", vectors_path, "-o", tmp_path / "new.nv", *options)
+    assert options[0] in sentence
+
+
+def test_texts_for_texts(refuse, tmp_path, texts):
+    sentence = refuse("index", texts, "-o", tmp_path / "new.nv", "--texts", texts)
+    assert "--texts given for the texts" in sentence
+
+
 def test_wrong_usage_exits_2(run):
     assert run("index").code == 2
     assert run("no-such-command").code == 2

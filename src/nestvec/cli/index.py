@@ -15,7 +15,7 @@ import typer
 from nestvec.cli import options
 from nestvec.cli.output import print_facts, print_json, size
 from nestvec.data import Corpus, read_texts
-from nestvec.errors import DataError, StorageError
+from nestvec.errors import DataError, InputError, StorageError
 from nestvec.index import Index
 from nestvec.progress import bar
 from nestvec.shapes import Float
@@ -37,6 +37,8 @@ class _Material:
     texts: Sequence[str] | None
     metadata: Sequence[Mapping[str, Any]] | None
     model: Mapping[str, Any] | None
+    encoded: Path | None = None
+    """A file of vectors made on the way, to be removed when the index holds them."""
 
 
 def index(
@@ -88,13 +90,16 @@ def index(
         # Said before an hour of encoding, not after it.
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
     start = time.perf_counter()
-    encoded: Path | None = None
     if _holds_vectors(data):
+        if texts is None:
+            _refuse("without --texts", {"--text-column": text_column, "--id-column": id_column})
+        _refuse("for vectors, which are not encoded again", {"--base-url": base_url})
         columns = (text_column or None, id_column)
-        material = _from_vectors(data, key, texts, columns, model, limit)
+        material = _from_vectors(data, key, texts, columns, _made_by(model, dimensions), limit)
     else:
+        _refuse(f"for the texts in {data}; they are for vectors", {"--texts": texts, "--key": key})
         corpus = read_texts(data, text_column or None, id_column, limit)
-        material, encoded = _from_texts(corpus, output, model, base_url, dimensions)
+        material = _from_texts(corpus, output, model, base_url, dimensions)
     built = Index.build(
         material.vectors,
         output,
@@ -108,9 +113,16 @@ def index(
         overwrite=overwrite,
         progress=bar,
     )
-    if encoded is not None:
-        encoded.unlink()  # the index holds the vectors now
+    if material.encoded is not None:
+        material.encoded.unlink()
     _report(built, time.perf_counter() - start, json)
+
+
+def _refuse(why: str, given: Mapping[str, object]) -> None:
+    """Raise for options that would do nothing."""
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise InputError(f"{' and '.join(names)} given {why}; leave it out")
 
 
 def _holds_vectors(path: Path) -> bool:
@@ -129,7 +141,7 @@ def _holds_vectors(path: Path) -> bool:
 
 def _from_texts(
     corpus: Corpus, output: Path, model: str | None, base_url: str | None, dimensions: int | None
-) -> tuple[_Material, Path]:
+) -> _Material:
     """The texts' vectors in a file beside the index, taken up where an earlier run stopped."""
     from nestvec.cli.model import DEFAULT, describe, open_model
     from nestvec.encode import encode_to_file, read_vectors
@@ -142,7 +154,16 @@ def _from_texts(
     if not path.exists():
         encode_to_file(encoder, corpus.texts, path, progress=bar)
     vectors = read_vectors(path).vectors
-    return _Material(vectors, corpus.ids, corpus.texts, corpus.metadata, facts), path
+    return _Material(vectors, corpus.ids, corpus.texts, corpus.metadata, facts, path)
+
+
+def _made_by(model: str | None, dimensions: int | None) -> dict[str, Any] | None:
+    """What is known of the model that made vectors elsewhere."""
+    if model is None:
+        _refuse("without --model", {"--dimensions": dimensions})
+        return None
+    facts: dict[str, Any] = {"name": model, "revision": None}
+    return facts if dimensions is None else {**facts, "dimensions": dimensions}
 
 
 def _from_vectors(
@@ -150,14 +171,14 @@ def _from_vectors(
     key: str | None,
     texts: Path | None,
     columns: tuple[list[str] | None, str | None],
-    model: str | None,
+    model: Mapping[str, Any] | None,
     limit: int | None,
 ) -> _Material:
     from nestvec.encode import read_vectors
 
     given = read_vectors(path, key)
     vectors = given.vectors[:limit]
-    made_by = None if model is None else {"name": model, "revision": None, "dim": vectors.shape[1]}
+    made_by = None if model is None else {**model, "dim": vectors.shape[1]}
     ids = None if given.ids is None else given.ids[:limit].tolist()
     if texts is None:
         return _Material(vectors, ids, None, None, made_by)

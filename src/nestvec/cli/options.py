@@ -38,6 +38,6 @@ Key = Annotated[
     typer.Option(metavar="NAME", help="Which array, column or field holds the vectors."),
 ]
 
-Limit = Annotated[int | None, typer.Option(metavar="N", help="Take the first N rows only.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Take the first N rows only.")]
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made by nestvec index.")]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +32,7 @@ def print_table(columns: Columns, rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         _print_plain(columns, rows)
         return
-    table = Table(header_style="bold")
+    table = Table(box=SIMPLE_HEAD, header_style="bold")
     for name, align in columns.items():
         # Figures stay on one line; what does not fit is taken from the texts.
         table.add_column(name, justify=align, no_wrap=align == "right", overflow="fold")

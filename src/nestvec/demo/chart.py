@@ -49,7 +49,8 @@ def _draw_panel(
         ]
         x, y, labels = zip(*sorted(points), strict=True)
         panel.plot(
-            x, y, label=kind, marker=style.marker, color=style.color, markersize=style.size,
+            x, y, marker=style.marker, color=style.color, markersize=style.size,
+            label="codes (dims x bits)" if kind == "codes" else kind,
             linestyle="-" if kind in ("codes", "float prefix") else "none",
             linewidth=1, markeredgecolor="white", markeredgewidth=0.6,
         )  # fmt: skip
