@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike
 
 from nestvec.errors import VectorsError
 from nestvec.shapes import Float, Float32, Float64
-from nestvec.vectors import BLOCK_ROWS, as_float32, check_dims, check_finite, check_vectors
+from nestvec.vectors import (
+    BLOCK_ROWS,
+    as_float32,
+    check_dims,
+    check_finite,
+    check_magnitude,
+    check_vectors,
+)
 
 
 def second_moment(
@@ -69,6 +76,7 @@ class Rotation:
 
 def _float32_blocks(array: Float[np.ndarray, "n dim"]) -> Iterator[Float32[np.ndarray, "m dim"]]:
     for first in range(0, len(array), BLOCK_ROWS):
-        block = np.asarray(array[first : first + BLOCK_ROWS], dtype=np.float32)
+        block = array[first : first + BLOCK_ROWS]
         check_finite(block, "vectors", first)
-        yield block
+        check_magnitude(block, "vectors", first)
+        yield np.asarray(block, dtype=np.float32)
