@@ -63,7 +63,8 @@ def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 
 
 def check_magnitude(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
     """Raise `VectorsError` for entries beyond `LARGEST`, whose products would overflow float32."""
-    if block.size and max(block.max(), -block.min()) > LARGEST:
+    # As floats: float16 cannot be compared with so large a number.
+    if block.size and max(float(block.max()), -float(block.min())) > LARGEST:
         row = first_row + int((np.abs(block) > LARGEST).any(axis=1).argmax())
         raise VectorsError(
             f"{name}[{row}] has an entry beyond ±{LARGEST:g}; scale the vectors down first"
