@@ -170,13 +170,13 @@ class Index:
         counts = np.zeros((len(queries), len(plan.stages) + 2), np.int64)
         cells = self.segment.cells
         probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
-        kernel = load().search_batch
+        kernels = load()
+        columns = self.segment.centroid_columns
 
         def run(part: slice) -> None:
-            rotated = queries[part] @ self.segment.rotation
-            centroids = self.segment.cells.centroids
-            cell_scores = rotated[:, : centroids.shape[1]] @ centroids.T
-            kernel(
+            rotated = kernels.project(queries[part], self.segment.rotation)
+            cell_scores = kernels.project(rotated, columns)
+            kernels.search_batch(
                 queries[part], rotated, cell_scores, cells, funnel, self.segment.vectors,
                 probe, plan.full, k, rows[part], scores[part], counts[part],
             )  # fmt: skip

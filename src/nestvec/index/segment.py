@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,6 +64,11 @@ class Segment:
         codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
         ids = _unpack_ids(arrays)
         return cls(cells, codec, arrays["rotation"], vectors, ids)
+
+    @cached_property
+    def centroid_columns(self) -> Float32[np.ndarray, "dims cells"]:
+        """The centroids as the columns that `kernels.project` multiplies by."""
+        return np.ascontiguousarray(self.cells.centroids.T)
 
     @property
     def hot_bytes(self) -> int:
