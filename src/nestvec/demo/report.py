@@ -70,9 +70,9 @@ class DemoReport:
             f"A query takes {default.time_us:.0f} µs, the float scan {exact.time_us:.0f} µs: "
             f"{_ratio(exact.time_us, default.time_us)}; {fast.name!r} takes {fast.time_us:.0f} µs "
             f"({_ratio(exact.time_us, fast.time_us)}) with nDCG@10 {fast.ndcg:.3f}.",
-            f"Of each, {self.call_us:.0f} µs are for any query, even one that reads a single "
-            f"cell. In {self.rows:,} vectors, few enough for a processor's cache, that weighs "
-            "much; the float scan's time grows with the vectors, that part does not.",
+            f"Of nestvec's time, {self.call_us:.0f} µs go to any query, even one that reads a "
+            f"single cell. In {self.rows:,} vectors, few enough for a processor's cache, that "
+            "weighs much; the float scan's time grows with the vectors, that part does not.",
             f"Without any full vector, {codes.name} codes ({codes.scan_bytes:.0f} bytes each) "
             f"find {codes.recall:.1%}, and nDCG@10 {_change(exact.ndcg, codes.ndcg)}. The best "
             f"float prefix ({prefix.name}: {prefix.scan_bytes:,.0f} bytes) finds "
