@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
+from nestvec.errors import (
+    DamagedIndexError,
+    InputError,
+    NestvecError,
+    NewerFormatError,
+    StorageError,
+)
 
 FORMAT = 1
 NAME = "catalog.sqlite"
@@ -95,18 +101,29 @@ def read(folder: Path) -> tuple[dict[str, Any], list[File]]:
                 "upgrade nestvec"
             )
         rows = db.execute("SELECT name, size_bytes, checksums FROM files ORDER BY name")
-        return meta, [File(*row) for row in rows]
+        return meta, [_file(*row) for row in rows]
+
+
+def _file(name: Any, size_bytes: Any, checksums: Any) -> File:
+    if [type(value) for value in (name, size_bytes, checksums)] != [str, int, bytes]:
+        raise ValueError("its list of files is damaged")
+    if not name.isprintable() or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name of a file")
+    return File(name, size_bytes, checksums)
 
 
 def documents(folder: Path, rows: Sequence[int]) -> list[Document]:
     """What is stored with the given rows, in their order."""
     query = "SELECT id, text, metadata FROM rows WHERE segment = 1 AND row = ?"
     with _connect(folder / NAME, "ro") as db:
-        found = [db.execute(query, (int(row),)).fetchone() for row in rows]
-    return [
-        Document(id_, text, None if metadata is None else json.loads(metadata))
-        for id_, text, metadata in found
-    ]
+        return [_document(row, db.execute(query, (row,)).fetchone()) for row in rows]
+
+
+def _document(row: int, found: tuple[Id, str | None, str | None] | None) -> Document:
+    if found is None:
+        raise InputError(f"the index has no row {row}; rows count from 0")
+    id_, text, metadata = found
+    return Document(id_, text, None if metadata is None else json.loads(metadata))
 
 
 @contextmanager
@@ -114,9 +131,9 @@ def _connect(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as db:
             yield db
-    except (sqlite3.Error, KeyError, ValueError, TypeError) as e:
-        if isinstance(e, StorageError):
-            raise
+    except NestvecError:
+        raise
+    except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError) as e:
         raise DamagedIndexError(
             f"{path} cannot be used as a catalog ({e}); restore it or build the index again"
         ) from None

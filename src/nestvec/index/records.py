@@ -18,6 +18,7 @@ def check_ids(ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
     if ids is None:
         return np.arange(n)
     given = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    given = [id_.item() if isinstance(id_, np.generic) else id_ for id_ in given]
     if len(given) != n:
         raise IdsError(f"{len(given)} ids were given for {n} vectors; give one id per vector")
     kinds = {type(id_) for id_ in given}
@@ -26,6 +27,8 @@ def check_ids(ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
         raise IdsError(f"the ids are of type {names}; give whole numbers only, or strings only")
     _check_unique(given)
     if kinds == {str}:
+        for id_ in given:
+            _check_text(id_, "id", IdsError)
         array = np.empty(n, object)
         array[:] = given
         return array
@@ -50,13 +53,31 @@ def row_records(
     texts: Sequence[str] | None,
     metadata: Sequence[Mapping[str, Any]] | None,
 ) -> Iterator[RowRecord]:
-    """The catalog's rows, in order; the lengths were checked by `check_lengths`."""
+    """The catalog's rows, in order; the lengths were checked by `check_length`."""
     for row, id_ in enumerate(ids.tolist()):
-        extra = None if metadata is None else json.dumps(metadata[row], ensure_ascii=False)
-        yield row, id_, None if texts is None else texts[row], extra
+        text = None if texts is None else texts[row]
+        if text is not None:
+            _check_text(text, f"texts[{row}]")
+        yield row, id_, text, None if metadata is None else _as_json(metadata[row], row)
 
 
 def check_length(values: Sequence[Any] | None, n: int, name: str) -> None:
     """`InputError` unless there are none or `n` values."""
     if values is not None and len(values) != n:
         raise InputError(f"{len(values)} {name} were given for {n} vectors; give one per vector")
+
+
+def _check_text(text: Any, name: str, error: type[InputError] = InputError) -> None:
+    try:
+        text.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise error(f"{name} {text!r} is not text that UTF-8 can hold; leave it out") from None
+
+
+def _as_json(metadata: Mapping[str, Any], row: int) -> str:
+    try:
+        return json.dumps(dict(metadata))
+    except (TypeError, ValueError, RecursionError) as e:
+        raise InputError(
+            f"metadata[{row}] is not a JSON object ({e}); use texts, numbers, lists and objects"
+        ) from None
