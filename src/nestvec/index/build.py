@@ -5,6 +5,7 @@ Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check, copy, add up t
 their places. Besides a few blocks, memory holds 24 bytes per row and the k-means sample.
 """
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from nestvec.adapt.rotation import Rotation, second_moment
 from nestvec.codes import Codec
 from nestvec.errors import StorageError
 from nestvec.index import cells as kmeans
-from nestvec.index.segment import BULK, CODES, VECTORS, pack_ids
+from nestvec.index.segment import CODES, VECTORS, pack_ids
 from nestvec.index.tensors import Layout, TensorWriter
 from nestvec.kernels.reference import LANES
 from nestvec.progress import Advance, Progress
@@ -101,13 +102,14 @@ def _write_codes(
     }
     blocks = int(starts[-1])
     bulk: Layout = {
-        "scale": (np.dtype(np.float32), (LANES * blocks,)),
         "head": (np.dtype(np.uint64), (blocks, len(codec.head), LANES)),
         "tail": (np.dtype(np.uint64), (LANES * blocks, len(codec.tail))),
+        "scale": (np.dtype(np.float32), (LANES * blocks,)),
     }
-    assert tuple(bulk) == BULK
     layout: Layout = {name: (array.dtype, array.shape) for name, array in structure.items()}
-    with TensorWriter(path, {**layout, **bulk}) as writer:
+    # Bulk is whole cache lines; after it the widest numbers first: then each array is aligned.
+    aligned = dict(sorted(layout.items(), key=lambda item: -item[1][0].itemsize))
+    with TensorWriter(path, {**bulk, **aligned}) as writer:
         for name, array in structure.items():
             writer.arrays[name][...] = array
         writer.arrays["scale"][...] = np.nan
@@ -212,7 +214,8 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
     by the next build of the same path.
     """
     prefix = f".{path.name}.building-"
-    stage = path.parent / f"{prefix}{os.getpid()}"
+    # In a container every process may have the same number: that alone is not a new name.
+    stage = path.parent / f"{prefix}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent, prefix)
@@ -223,19 +226,30 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
         ) from None
     try:
         yield stage
-        if overwrite and path.exists():
-            path.rename(path.parent / f"{prefix}{os.getpid()}-replaced")
-        stage.rename(path)
+        _put_in_place(stage, path, overwrite)
     except OSError as e:
         raise StorageError(f"the index at {path} was not written ({e}); nothing was kept") from e
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        shutil.rmtree(path.parent / f"{prefix}{os.getpid()}-replaced", ignore_errors=True)
+
+
+def _put_in_place(stage: Path, path: Path, overwrite: bool) -> None:
+    if not overwrite or not path.exists():
+        stage.rename(path)
+        return
+    replaced = path.parent / f"{stage.name}-replaced"
+    path.rename(replaced)
+    try:
+        stage.rename(path)
+    except OSError:
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _sweep(folder: Path, prefix: str) -> None:
-    for left in folder.glob(f"{prefix}*"):
-        pid = left.name.removeprefix(prefix).removesuffix("-replaced")
+    for left in folder.glob(f"{glob.escape(prefix)}*"):
+        pid = left.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and not _is_running(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -18,8 +18,8 @@ from nestvec.index.catalog import Document, File
 from nestvec.index.defaults import default_plan
 from nestvec.index.hits import Hits, SearchStats, StageStats
 from nestvec.index.records import check_ids, check_length, row_records
-from nestvec.index.segment import CODES, VECTORS, Segment
-from nestvec.index.tensors import checksums
+from nestvec.index.segment import BULK, CODES, VECTORS, Segment
+from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
 from nestvec.kernels import load
 from nestvec.kernels.reference import Funnel
 from nestvec.plan import Plan
@@ -72,13 +72,13 @@ class Index:
         check_length(metadata, len(array), "metadata records")
         options = _check_options(rotation, bits, seed)
         target = Path(path)
-        if target.exists() and not overwrite:
-            raise StorageError(f"{target} exists; choose another path or pass overwrite=True")
+        _check_target(target, overwrite)
         with staging(target, overwrite) as stage:
             write_segment(stage, array, checked_ids, options, progress)
             meta = {
                 "dim": array.shape[1], "rows": len(array), "metric": "ip", "rotation": rotation,
-                "bits": bits, "seed": seed, "model": dict(model) if model else None,
+                "bits": options.bits, "seed": options.seed,
+                "model": dict(model) if model else None,
             }  # fmt: skip
             files = [_file(stage / name) for name in (CODES, VECTORS)]
             catalog.create(
@@ -88,16 +88,25 @@ class Index:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> "Index":
-        """Map a stored index, in milliseconds; with `verify` every byte is checked first.
+        """Map a stored index, in milliseconds; with `verify` every byte of its files is checked.
 
-        Always checked: the catalog, the size of every file, and all arrays that others are found
-        through. A flipped bit in a code or a stored vector is found by `verify` alone.
+        Always checked: the catalog's form, the size of every file, and the checksums of all arrays
+        that others are found through. A flipped bit in a code or a stored vector is found by
+        `verify` alone; in a text or metadata, which only SQLite guards, it may not be found.
         """
         folder = Path(path)
         meta, files = catalog.read(folder)
+        if not {CODES, VECTORS} <= {file.name for file in files}:
+            raise DamagedIndexError(f"{folder} lists no {CODES} and {VECTORS}; build it again")
         for file in files:
             _check_file(folder, file, whole=verify)
-        return cls(folder, meta, Segment.open(folder))
+        segment = Segment.open(folder)
+        if list(segment.vectors.shape) != [meta.get("rows"), meta.get("dim")]:
+            raise DamagedIndexError(
+                f"{folder} holds {segment.vectors.shape} vectors, which is not what its catalog "
+                "says; restore it or build the index again"
+            )
+        return cls(folder, meta, segment)
 
     def __len__(self) -> int:
         return len(self.segment.vectors)
@@ -134,11 +143,14 @@ class Index:
         Cells are probed best first; if the plan's cells hold fewer than `k` rows, more are probed.
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
-        array = as_float32(queries, "queries", self.dim)
+        # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
+        array = np.require(as_float32(queries, "queries", self.dim), requirements="CWE")
         check_magnitude(array, "queries")
         chosen = self._check_plan(plan, k)
         funnel = self.segment.codec.funnel(chosen)
-        rows, scores, counts = self._run(array, k, chosen, funnel, threads)
+        # More than all rows need no room.
+        funnel = funnel._replace(keeps=np.minimum(funnel.keeps, len(self)))
+        rows, scores, counts = self._run(array, int(k), chosen, funnel, threads)
         ids = self.segment.ids[rows]
         return Hits(ids, scores.astype(np.float32), rows, self._stats(chosen, funnel, counts))
 
@@ -209,7 +221,21 @@ def _check_options(rotation: str, bits: float, seed: int) -> BuildOptions:
         raise InputError(f"rotation={rotation!r} is not known; use one of {', '.join(_ROTATIONS)}")
     if not 0 < bits <= 8:
         raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most 8")
-    return BuildOptions(rotation, float(bits), seed)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed={seed!r} is not a whole number of at least 0")
+    return BuildOptions(rotation, float(bits), int(seed))
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise StorageError(f"{target} exists; choose another path or pass overwrite=True")
+    if not (target / catalog.NAME).is_file():
+        raise StorageError(
+            f"{target} is not a nestvec index, and overwrite=True replaces nothing else; "
+            "choose another path"
+        )
 
 
 def _shares(queries: int, threads: int | None) -> list[slice]:
@@ -238,7 +264,13 @@ def _check_file(folder: Path, file: File, whole: bool) -> None:
             f"{path} has {size} bytes instead of {file.size_bytes}; "
             "restore it or build the index again"
         )
-    if whole and checksums(path) != file.checksums:
+    every = range(-(-size // CHUNK_BYTES))
+    # The header, then (found through it) the arrays that the rest is found through, or everything.
+    chunk = damaged_chunk(path, file.checksums, every[:1])
+    if chunk is None:
+        chunk = damaged_chunk(path, file.checksums, every if whole else chunks_without(path, BULK))
+    if chunk is not None:
         raise DamagedIndexError(
-            f"{path} differs from its stored checksums; restore it or build the index again"
+            f"{path} differs from its checksum in MiB {chunk + 1} of {len(every)}; "
+            "restore it or build the index again"
         )

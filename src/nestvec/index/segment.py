@@ -17,8 +17,8 @@ from nestvec.shapes import Float32
 VECTORS = "000001.vectors.safetensors"
 CODES = "000001.codes.safetensors"
 
-BULK = ("scale", "head", "tail")
-"""Arrays of the codes file that no other array is found through; they lie last in it."""
+BULK = ("head", "tail", "scale", "vectors")
+"""Arrays that nothing is found through, so that no damage to them can lead a kernel astray."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,7 @@ class Segment:
     @classmethod
     def open(cls, folder: Path) -> "Segment":
         """Map the files; all that places depend on is checked, so that no kernel can stray."""
-        arrays = map_tensors(folder / CODES)
-        vectors = map_tensors(folder / VECTORS)
+        arrays, vectors = map_tensors(folder / CODES), map_tensors(folder / VECTORS)
         try:
             segment = cls._from_arrays(arrays, vectors["vectors"])
             _check_structure(segment.cells, segment.codec, len(segment.vectors))
@@ -105,6 +104,7 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     _require(bool(((cells.counts >= 0) & (cells.counts <= room)).all()), "a cell is overfull")
     _require(cells.counts.sum() == rows, "it holds another number of rows than the vectors file")
     _require(places == 0 or -1 <= cells.rows.min() <= cells.rows.max() < rows, "a row is unknown")
+    _require(bool((np.isfinite(cells.scale) == (cells.rows >= 0)).all()), "a scale is damaged")
     _require(1 <= width <= codec.dim, "its centroids are wider than its vectors")
     _require(cells.head.shape[1] == len(codec.head), "its head has other words than its codec")
     _require(cells.tail.shape[1] == len(codec.tail), "its tail has other words than its codec")

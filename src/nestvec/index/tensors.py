@@ -6,16 +6,18 @@ range, then the arrays (github.com/huggingface/safetensors). Tests hold this mod
 """
 
 import json
+import math
 import mmap
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
-from nestvec.errors import DamagedIndexError
+from nestvec.errors import DamagedIndexError, StorageError
 
 CHUNK_BYTES = 1 << 20
 _DTYPES = {"F32": "<f4", "I32": "<i4", "I64": "<i8", "U64": "<u8", "U8": "|u1"}
@@ -29,7 +31,7 @@ class TensorWriter:
     """Creates a file of the given layout; arrays are then filled through writable memory maps."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
-        header: dict[str, object] = {}
+        header: dict[str, dict[str, Any]] = {}
         end = 0
         for name, (dtype, shape) in layout.items():
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -46,7 +48,9 @@ class TensorWriter:
             file.truncate(8 + len(text) + end)
         self._file = path.open("r+b")
         self._map = mmap.mmap(self._file.fileno(), 0)
-        self.arrays = _arrays(self._map, header, 8 + len(text))
+        self.arrays = {
+            name: _array(self._map, name, header[name], 8 + len(text)) for name in header
+        }
 
     def __enter__(self) -> "TensorWriter":
         return self
@@ -79,20 +83,18 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as file:
-            size = path.stat().st_size
-            if size < 8:
-                raise ValueError(f"it has {size} bytes")
+            if path.stat().st_size < 8:
+                raise ValueError("it has less than 8 bytes")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-            length = int.from_bytes(mapped[:8], "little")
-            if 8 + length > size:
-                raise ValueError(f"its header of {length} bytes is longer than the file")
-            header = json.loads(mapped[8 : 8 + length])
-            return _arrays(mapped, header, 8 + length)
+            header, start = _header(mapped)
+            return {name: _array(mapped, name, header[name], start) for name in header}
     except FileNotFoundError:
         raise DamagedIndexError(
             f"{path} is missing, although the index lists it; restore it or build the index again"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except OSError as e:
+        raise StorageError(f"{path} cannot be read ({e.strerror}); check its permissions") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as e:
         raise DamagedIndexError(
             f"{path} is damaged ({e}); restore it or build the index again"
         ) from None
@@ -105,23 +107,53 @@ def checksums(path: Path) -> bytes:
         return b"".join(zlib.crc32(chunk).to_bytes(4, "little") for chunk in chunks)
 
 
-def _arrays(mapped: mmap.mmap, header: Mapping[str, object], start: int) -> dict[str, np.ndarray]:
-    arrays = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        arrays[name] = _array(mapped, name, entry, start)
-    return arrays
+def chunks_without(path: Path, bulk: Container[str]) -> list[int]:
+    """Which MiB of a file hold its header and all arrays but `bulk`, in order."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        header, start = _header(mapped)
+    spans = [(-start, 0), *(_span(entry) for name, entry in header.items() if name not in bulk)]
+    places = ((start + first, start + last) for first, last in spans if first < last)
+    return sorted(
+        {i for first, last in places for i in range(first // CHUNK_BYTES, -(-last // CHUNK_BYTES))}
+    )
 
 
-def _array(mapped: mmap.mmap, name: str, entry: object, start: int) -> np.ndarray:
-    if not isinstance(entry, dict):
-        raise ValueError(f"entry {name!r} of its header is not an object")
+def damaged_chunk(path: Path, sums: bytes, chunks: Iterable[int]) -> int | None:
+    """The first of the given MiB that differs from the file's `checksums`; None if all agree."""
+    with path.open("rb") as file:
+        for chunk in chunks:
+            file.seek(CHUNK_BYTES * chunk)
+            found = zlib.crc32(file.read(CHUNK_BYTES)).to_bytes(4, "little")
+            if found != sums[4 * chunk : 4 * chunk + 4]:
+                return chunk
+    return None
+
+
+def _header(mapped: mmap.mmap) -> tuple[dict[str, Any], int]:
+    """Name → entry of each array, and where in the file offsets count from."""
+    start = 8 + int.from_bytes(mapped[:8], "little")
+    if start > len(mapped):
+        raise ValueError(f"its header of {start - 8} bytes is longer than the file")
+    header = json.loads(mapped[8:start])
+    header.pop("__metadata__", None)
+    if max((_span(entry)[1] for entry in header.values()), default=0) != len(mapped) - start:
+        raise ValueError("its arrays do not end where the file ends")
+    return header, start
+
+
+def _span(entry: Mapping[str, Any]) -> tuple[int, int]:
+    first, last = (int(offset) for offset in entry["data_offsets"])
+    return first, last
+
+
+def _array(mapped: mmap.mmap, name: str, entry: Mapping[str, Any], start: int) -> np.ndarray:
     dtype = np.dtype(_DTYPES[entry["dtype"]])
     shape = tuple(int(length) for length in entry["shape"])
-    first, last = (int(offset) for offset in entry["data_offsets"])
-    count = int(np.prod(shape, dtype=np.int64))
-    if last - first != count * dtype.itemsize or not 0 <= first <= last <= len(mapped) - start:
+    first, last = _span(entry)
+    count = math.prod(shape)
+    if min(shape, default=0) < 0 or last - first != count * dtype.itemsize:
+        raise ValueError(f"array {name!r} has another size than its shape")
+    if not 0 <= first <= last <= len(mapped) - start:
         raise ValueError(f"array {name!r} does not fit into the file")
     if count == 0:
         return np.empty(shape, dtype)
