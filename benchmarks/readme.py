@@ -29,7 +29,7 @@ def figures() -> str:
     """The table and the sentences under it."""
     search = json.loads((HERE / "results/search.json").read_text())
     memory = json.loads((HERE / "results/memory.json").read_text())
-    summary, data, machine = search["summary"], search["data"], search["machine"]
+    summary = search["summary"]
     by_name = {row["engine"]: row for row in search["search"]}
     graph = max(
         (row for name, row in by_name.items() if "HNSW" in name),
@@ -51,20 +51,24 @@ def figures() -> str:
             f"| {label} | {row['recall_at_10']:.3f} | {row['queries_per_s']:,.0f} "
             f"| {row['batch_queries_per_s']:,.0f} | {search['build'][build]['seconds']:,.1f} |"
         )
+    return "\n".join([*lines, "", " ".join(notes(search, memory)), ""])
+
+
+def notes(search: dict, memory: dict) -> list[str]:
+    """What was measured, on what, and the figures that no table holds."""
+    summary, data, machine = search["summary"], search["data"], search["machine"]
     largest = memory["builds"][-1]
-    lines += [
-        "",
-        f"{data['rows']:,} sentences of arXiv abstracts × {data['dim']} dims (MiniLM, not trained nested), "
-        f"{data['queries']:,} held-out queries, 1 thread ({machine['cpu']}), medians of interleaved rounds, "
-        f"recall by id against float64 brute force; builds on {machine['cores']} cores. "
-        f"{summary['hot_bytes_per_row']:.0f} bytes per row are hot ({summary['share_of_float_bytes']:.1%} of float32). "
-        f"A new process answers its first query after {summary['first_answer_warm_s']:.2f} s, "
-        f"or {summary['first_answer_cold_s']:.1f} s when kernels must be compiled. "
-        f"Building {largest['vector_mb'] / 1e3:.1f} GB of vectors from a memory map took "
+    return [
+        f"{data['rows']:,} sentences of arXiv abstracts × {data['dim']} dims (MiniLM, not trained",
+        f"nested), {data['queries']:,} held-out queries, 1 thread ({machine['cpu']}), medians of",
+        "interleaved rounds, recall by id against float64 brute force; builds on",
+        f"{machine['cores']} cores. {summary['hot_bytes_per_row']:.0f} bytes per row are hot,",
+        f"{summary['share_of_float_bytes']:.1%} of float32. A new process answers its first query",
+        f"after {summary['first_answer_warm_s']:.2f} s, or {summary['first_answer_cold_s']:.1f} s",
+        "when the kernels must be compiled.",
+        f"Building {largest['vector_mb'] / 1e3:.1f} GB of vectors from a memory map took",
         f"{largest['peak_mb']:.0f} MB of memory.",
-        "",
     ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
