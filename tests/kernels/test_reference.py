@@ -80,19 +80,6 @@ def test_a_query_of_zeros_has_no_step_and_no_bits():
 
 
 @law
-@given(seeds, dims, st.integers(1, 9))
-def test_a_projection_is_a_matrix_product_whatever_the_batch(seed, dim, n):
-    rng = np.random.default_rng(seed)
-    queries = rng.standard_normal((n, dim)).astype(np.float32)
-    columns = rng.standard_normal((dim, 7)).astype(np.float32)
-    projected = reference.project(queries, columns)
-    lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(columns, axis=0))
-    error = np.abs(projected - queries.astype(float) @ columns.astype(float))
-    assert (error <= (dim + 1) * 2.0**-24 * lengths).all()
-    assert (reference.project(queries[-1:], columns) == projected[-1:]).all()
-
-
-@law
 @given(st.lists(st.integers(-3, 3), max_size=40), st.integers(1, 45), seeds)
 def test_select_top_is_sorting(values, keep, seed):
     keys = np.random.default_rng(seed).permutation(len(values))

@@ -65,17 +65,6 @@ def test_cutting_the_query_in_planes(seed, dim, count, scale):
 
 
 @law
-@given(seeds, dims, st.integers(0, 9), st.sampled_from([1, 3, 255, 256, 257, 600]))
-def test_projecting(seed, dim, n, width):
-    rng = np.random.default_rng(seed)
-    queries = rng.standard_normal((n, dim + 3)).astype(np.float32)
-    columns = rng.standard_normal((dim, width)).astype(np.float32)
-    projected = load().project(queries, columns)
-    assert projected.dtype == np.float32
-    assert (projected == reference.project(queries, columns)).all()
-
-
-@law
 @given(seeds, dims)
 def test_inner_products(seed, dim):
     left, right = np.random.default_rng(seed).standard_normal((2, dim)).astype(np.float32)

@@ -94,6 +94,9 @@ def read(folder: Path) -> tuple[dict[str, Any], list[File]]:
             "build one with Index.build or 'nestvec index'"
         )
     with _connect(path, "ro") as db:
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        if path.stat().st_size % page_bytes:
+            raise ValueError("it is cut off within a page")
         meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
         if meta["format"] > FORMAT:
             raise NewerFormatError(

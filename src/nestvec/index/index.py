@@ -182,13 +182,11 @@ class Index:
         counts = np.zeros((len(queries), len(plan.stages) + 2), np.int64)
         cells = self.segment.cells
         probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
-        kernels = load()
-        columns = self.segment.centroid_columns
+        kernel = load().search_batch
 
         def run(part: slice) -> None:
-            rotated = kernels.project(queries[part], self.segment.rotation)
-            cell_scores = kernels.project(rotated, columns)
-            kernels.search_batch(
+            rotated, cell_scores = self.segment.locate(queries[part])
+            kernel(
                 queries[part], rotated, cell_scores, cells, funnel, self.segment.vectors,
                 probe, plan.full, k, rows[part], scores[part], counts[part],
             )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -64,10 +63,21 @@ class Segment:
         ids = _unpack_ids(arrays)
         return cls(cells, codec, arrays["rotation"], vectors, ids)
 
-    @cached_property
-    def centroid_columns(self) -> Float32[np.ndarray, "dims cells"]:
-        """The centroids as the columns that `kernels.project` multiplies by."""
-        return np.ascontiguousarray(self.cells.centroids.T)
+    def locate(
+        self, queries: Float32[np.ndarray, "q dim"]
+    ) -> tuple[Float32[np.ndarray, "q dim"], Float32[np.ndarray, "q cells"]]:
+        """The rotated queries and their inner products with all centroids.
+
+        Query by query: BLAS adds up in another order for another number of queries, and an answer
+        must not depend on the batch it is in.
+        """
+        rotated = np.empty_like(queries)
+        scores = np.empty((len(queries), len(self.cells.centroids)), np.float32)
+        width = self.cells.centroids.shape[1]
+        for query, turned, score in zip(queries, rotated, scores, strict=True):
+            np.dot(query, self.rotation, out=turned)
+            np.dot(self.cells.centroids, turned[:width], out=score)
+        return rotated, scores
 
     @property
     def hot_bytes(self) -> int:

@@ -21,11 +21,9 @@ from nestvec.kernels.reference import (
     Funnel,
 )
 
-_PROJECTED = 256
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["Cells", "Funnel", "pack_words", "project", "quantize_residuals", "search_batch"]
+__all__ = ["Cells", "Funnel", "pack_words", "quantize_residuals", "search_batch"]
 
 
 def _kernel(**options: Any) -> Callable[[F], F]:
@@ -81,26 +79,6 @@ def quantize_residuals(residuals, norms, sigma, steps, levels):
                 min(max(code, np.float32(0)), np.float32(max(levels[i] - 1, 0)))
             )
     return codes
-
-
-@_kernel()
-def project(queries, columns):
-    dims, width = columns.shape
-    whole = dims // 4 * 4
-    out = np.zeros((len(queries), width), np.float32)
-    for first in range(0, width, _PROJECTED):  # few enough to stay in the nearest cache
-        part = columns[:, first : first + _PROJECTED]
-        for q in range(len(queries)):
-            query, sums = queries[q], out[q, first : first + _PROJECTED]
-            for d in range(0, whole, 4):  # four at a time: fewer loads and stores of `sums`
-                q0, q1, q2, q3 = query[d], query[d + 1], query[d + 2], query[d + 3]
-                p0, p1, p2, p3 = part[d], part[d + 1], part[d + 2], part[d + 3]
-                for j in range(len(sums)):
-                    sums[j] = (((sums[j] + q0 * p0[j]) + q1 * p1[j]) + q2 * p2[j]) + q3 * p3[j]
-            for d in range(whole, dims):
-                for j in range(len(sums)):
-                    sums[j] += query[d] * part[d, j]
-    return out
 
 
 @_kernel()
@@ -450,7 +428,6 @@ def warm_up() -> None:
     )  # fmt: skip
     rows, scores, counts = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
     query = one[None, :]
-    project(query, query)
     search_batch(
         query, query, one[None, :1], cells, funnel, query, 1, True, 1, rows, scores, counts
     )

@@ -97,20 +97,6 @@ def quantize_residuals(
     return np.clip(code, 0, np.maximum(levels - 1, 0)).astype(np.uint8)
 
 
-def project(
-    queries: Float32[np.ndarray, "q dim"], columns: Float32[np.ndarray, "dims n"]
-) -> Float32[np.ndarray, "q n"]:
-    """The first `dims` of each query times `columns`, added up in float32, dimension by dimension.
-
-    In that order for each entry, so that a query's result does not depend on the batch it is in; a
-    BLAS library takes another order for another number of queries.
-    """
-    total = np.zeros((len(queries), columns.shape[1]), np.float32)
-    for d, column in enumerate(columns):
-        total += queries[:, d, None] * column
-    return total
-
-
 def query_planes(
     query: Float32[np.ndarray, " dim"], sigma: Float32[np.ndarray, " dim"], dims: int, planes: int
 ) -> tuple[
