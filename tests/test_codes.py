@@ -87,6 +87,16 @@ def test_a_stronger_group_gets_more_planes():
 # --- fitting -------------------------------------------------------------------------------------
 
 
+def test_a_row_of_which_the_words_say_nothing_counts_as_its_centroid(rng):
+    residuals = np.zeros((300, 128), np.float32)
+    residuals[:, :64] = rng.standard_normal((300, 64))
+    codec = fitted(residuals, 0.5)
+    assert codec.words.tolist() == [[0, 0]]
+    strange = np.zeros((3, 128), np.float32)
+    strange[:, 0], strange[:, 127] = (1e-20, 1e-44, -1e-44), 1
+    assert codec.encode(strange)[1].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("dim", [1, 63, 64, 65, 130])
 @pytest.mark.parametrize("bits", BITS)
 def test_the_words_are_as_many_as_the_bits_asked_for(dim, bits, rng):

@@ -33,6 +33,8 @@ MAX_BITS = 8
 # and the share of the variance it leaves (Max 1960, table II, extended numerically).
 _STEPS = np.array([1, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308], np.float32)
 _LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089])
+_LEAST_ALONG = 1e-6
+"""Below this ⟨r, decoded⟩ / |r| a scale would blow up noise, at last beyond float32."""
 _HEAD_SHARE = 3
 """A third of the words lie in the head: what a scan reads for every row, measured best."""
 
@@ -134,14 +136,14 @@ class Codec:
 
         With that scale the decoded row has the true inner product with the row itself, which
         removes the shrinkage of quantisation (RaBitQ, Gao & Long 2024, eq. 12). A row equal to its
-        centroid has scale 0.
+        centroid has scale 0, and so has one of which the words say next to nothing.
         """
         norms = row_norms(residuals)
         codes = self._quantize(residuals, norms)
         groups, planes = np.ascontiguousarray(self.words.T)
         words = load().pack_words(codes, groups, self.bits[groups] - 1 - planes)
         along = np.einsum("nd,nd->n", residuals, self._decode(codes), dtype=np.float64)
-        safe = np.where(along > 0, along, np.inf)
+        safe = np.where(along > _LEAST_ALONG * norms, along, np.inf)
         return words, (norms.astype(np.float64) ** 2 / safe).astype(np.float32)
 
     @lru_cache(maxsize=64)  # noqa: B019  one plan serves many searches, and codecs are few
