@@ -14,7 +14,6 @@ from typing import Any
 
 from nestvec.errors import (
     DamagedIndexError,
-    InputError,
     NestvecError,
     NewerFormatError,
     StorageError,
@@ -124,7 +123,7 @@ def documents(folder: Path, rows: Sequence[int]) -> list[Document]:
 
 def _document(row: int, found: tuple[Id, str | None, str | None] | None) -> Document:
     if found is None:
-        raise InputError(f"the index has no row {row}; rows count from 0")
+        raise ValueError(f"it lacks row {row}")
     id_, text, metadata = found
     return Document(id_, text, None if metadata is None else json.loads(metadata))
 

@@ -17,7 +17,7 @@ from nestvec.index.build import BuildOptions, staging, write_segment
 from nestvec.index.catalog import Document, File
 from nestvec.index.defaults import default_plan
 from nestvec.index.hits import Hits, SearchStats, StageStats
-from nestvec.index.records import check_ids, check_length, row_records
+from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.segment import BULK, CODES, VECTORS, Segment
 from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
 from nestvec.kernels import load
@@ -70,6 +70,7 @@ class Index:
         checked_ids = check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
+        as_json(model or {}, "model")
         options = _check_options(rotation, bits, seed)
         target = Path(path)
         _check_target(target, overwrite)
@@ -144,7 +145,7 @@ class Index:
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
         # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
-        array = np.require(as_float32(queries, "queries", self.dim), requirements="CWE")
+        array = np.require(as_float32(queries, "queries", self.dim), requirements=["C", "W", "E"])
         check_magnitude(array, "queries")
         chosen = self._check_plan(plan, k)
         funnel = self.segment.codec.funnel(chosen)
@@ -156,6 +157,9 @@ class Index:
 
     def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
         """Id, text and metadata stored with the given row numbers, in their order."""
+        for row in rows:
+            if not 0 <= row < len(self):
+                raise InputError(f"the index has no row {row}; its {len(self)} count from 0")
         return catalog.documents(self.path, [int(row) for row in rows])
 
     def _check_plan(self, plan: str | Plan | None, k: int) -> Plan:

@@ -58,7 +58,12 @@ def row_records(
         text = None if texts is None else texts[row]
         if text is not None:
             _check_text(text, f"texts[{row}]")
-        yield row, id_, text, None if metadata is None else _as_json(metadata[row], row)
+        yield (
+            row,
+            id_,
+            text,
+            None if metadata is None else as_json(metadata[row], f"metadata[{row}]"),
+        )
 
 
 def check_length(values: Sequence[Any] | None, n: int, name: str) -> None:
@@ -74,10 +79,11 @@ def _check_text(text: Any, name: str, error: type[InputError] = InputError) -> N
         raise error(f"{name} {text!r} is not text that UTF-8 can hold; leave it out") from None
 
 
-def _as_json(metadata: Mapping[str, Any], row: int) -> str:
+def as_json(value: Mapping[str, Any], name: str) -> str:
+    """The JSON text of an object; `InputError` when it is none."""
     try:
-        return json.dumps(dict(metadata))
+        return json.dumps(dict(value))
     except (TypeError, ValueError, RecursionError) as e:
         raise InputError(
-            f"metadata[{row}] is not a JSON object ({e}); use texts, numbers, lists and objects"
+            f"{name} is not a JSON object ({e}); use texts, numbers, lists and objects"
         ) from None
