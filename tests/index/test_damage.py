@@ -1,0 +1,199 @@
+"""Whatever happens to its files, an index answers rightly or says what is wrong."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from nestvec import Index, NestvecError
+from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
+from nestvec.index.catalog import NAME
+from nestvec.index.segment import BULK, CODES, VECTORS
+from nestvec.index.tensors import CHUNK_BYTES, map_tensors
+
+FILES = (CODES, VECTORS, NAME)
+PLANS = ("probe=5; 64x1:100 > 100x8:30 > full", "probe=all; 100x2:50", "probe=all; full")
+
+
+def flipped(path, rng, count):
+    """For each of `count` random bits: flip it, yield its byte, flip it back."""
+    size = path.stat().st_size
+    # The front of a file is where its structure is: half of the places lie there.
+    places = [*rng.integers(0, min(size, 4096), count // 2), *rng.integers(0, size, count // 2)]
+    for place in map(int, places):
+        mask = 1 << int(rng.integers(8))
+        for turn in range(2):
+            with path.open("r+b") as file:
+                file.seek(place)
+                byte = file.read(1)[0]
+                file.seek(place)
+                file.write(bytes([byte ^ mask]))
+            if turn == 0:
+                yield place
+
+
+def change(folder, statement, *values):
+    with closing(sqlite3.connect(folder / NAME)) as db, db:
+        db.execute(statement, values)
+
+
+def test_an_unharmed_copy_is_found_whole(copy, corpus, index):
+    hits = Index.open(copy, verify=True).search(corpus[1], 10)
+    assert (hits.rows == index.search(corpus[1], 10).rows).all()
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_reported_by_name(copy, name, verify):
+    (copy / name).unlink()
+    with pytest.raises(StorageError, match=name):
+        Index.open(copy, verify=verify)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_truncation_is_reported_by_name(copy, name):
+    data = (copy / name).read_bytes()
+    lengths = {0, 1, 7, 8, 9, 99, 100, 101, 511, 512, 4095, 4096, len(data) // 2, len(data) - 1}
+    for length in sorted(length for length in lengths if length < len(data)):
+        (copy / name).write_bytes(data[:length])
+        with pytest.raises(DamagedIndexError, match=name):
+            Index.open(copy)
+
+
+@pytest.mark.parametrize("name", [CODES, VECTORS])
+def test_a_longer_file_is_reported_by_name(copy, name):
+    with (copy / name).open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(DamagedIndexError, match=name):
+        Index.open(copy)
+
+
+@pytest.mark.parametrize("name", [CODES, VECTORS])
+def test_verifying_finds_every_flipped_bit_and_says_in_which_megabyte(copy, name, rng):
+    for place in flipped(copy / name, rng, 100):
+        with pytest.raises(DamagedIndexError, match=f"{name}.* MiB {place // CHUNK_BYTES + 1} of"):
+            Index.open(copy, verify=True)
+    Index.open(copy, verify=True)
+
+
+@pytest.mark.parametrize("name", [CODES, VECTORS])
+def test_a_flipped_bit_that_nobody_looked_for_harms_no_search(copy, name, corpus, rng):
+    # It may change a score; it may not crash, name a row that is none, or lose one.
+    for _ in flipped(copy / name, rng, 100):
+        try:
+            index = Index.open(copy)
+            for plan in PLANS:
+                hits = index.search(corpus[1][:3], 10, plan=plan)
+                assert all(len(set(rows)) == 10 for rows in hits.rows.tolist())
+                assert hits.rows.min() >= 0
+        except DamagedIndexError:
+            pass
+
+
+def test_structure_is_checked_at_every_open(copy):
+    # Everything that is found through something else: no flip in it goes unnoticed.
+    data = (copy / CODES).read_bytes()
+    for name, array in map_tensors(copy / CODES).items():
+        if name in BULK:
+            continue
+        place = data.index(array.tobytes()) + array.nbytes // 2
+        with (copy / CODES).open("r+b") as file:
+            file.seek(place)
+            file.write(bytes([data[place] ^ 64]))
+        with pytest.raises(DamagedIndexError, match=CODES):
+            Index.open(copy)
+        (copy / CODES).write_bytes(data)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1.0])
+def test_a_scale_that_loses_or_invents_a_row_is_found_at_every_open(copy, wrong):
+    arrays = map_tensors(copy / CODES)
+    place = (copy / CODES).read_bytes().index(arrays["scale"].tobytes())
+    present = bool(np.isfinite(arrays["scale"][0]))
+    empty = int(np.flatnonzero(np.isnan(arrays["scale"]))[0])
+    assert present
+    at = empty if wrong == 1.0 else 0
+    with (copy / CODES).open("r+b") as file:
+        file.seek(place + 4 * at)
+        file.write(np.float32(wrong).tobytes())
+    with pytest.raises(DamagedIndexError, match="scale"):
+        Index.open(copy)
+
+
+def test_a_catalog_with_flipped_bits_is_reported_or_does_no_harm(copy, corpus, index, rng):
+    queries = corpus[1][:3]
+    expected = index.search(queries, 5)
+    for _ in flipped(copy / NAME, rng, 300):
+        try:
+            opened = Index.open(copy)
+            hits = opened.search(queries, 5)
+            assert (hits.ids == expected.ids).all()
+            assert (hits.scores == expected.scores).all()
+            opened.documents(range(20))
+        except NestvecError:
+            pass
+
+
+def test_files_of_two_indexes_do_not_mix(copy, corpus, tmp_path):
+    other = Index.build(corpus[0][::-1], tmp_path / "other.nv")
+    (copy / VECTORS).write_bytes((other.path / VECTORS).read_bytes())
+    with pytest.raises(DamagedIndexError, match=VECTORS):
+        Index.open(copy, verify=True)
+
+
+def test_a_newer_format_is_refused_with_the_way_out(copy):
+    change(copy, "UPDATE meta SET value = '2' WHERE key = 'format'")
+    with pytest.raises(NewerFormatError, match=r"format 2.*up to 1.*upgrade"):
+        Index.open(copy)
+
+
+DAMAGED_CATALOGS = {
+    "no format": ("DELETE FROM meta WHERE key = 'format'",),
+    "format no number": ("UPDATE meta SET value = '\"one\"' WHERE key = 'format'",),
+    "meta no JSON": ("UPDATE meta SET value = '{' WHERE key = 'model'",),
+    "other rows": ("UPDATE meta SET value = '2999' WHERE key = 'rows'",),
+    "other width": ("UPDATE meta SET value = '99' WHERE key = 'dim'",),
+    "no files": ("DELETE FROM files",),
+    "one file": ("DELETE FROM files WHERE name = ?", VECTORS),
+    "no table": ("DROP TABLE files",),
+    "size no number": ("UPDATE files SET size_bytes = 'many'",),
+    "no checksums": ("UPDATE files SET checksums = x''",),
+    "checksums no bytes": ("UPDATE files SET checksums = 7",),
+    "name no text": ("UPDATE files SET name = x'00' WHERE name = ?", CODES),
+    "name outside": ("UPDATE files SET name = '../' || name",),
+    "name with NUL": ("UPDATE files SET name = 'a' || char(0) WHERE name = ?", CODES),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED_CATALOGS)
+def test_a_catalog_that_makes_no_sense_is_damaged(copy, kind):
+    change(copy, *DAMAGED_CATALOGS[kind])
+    with pytest.raises(DamagedIndexError):
+        Index.open(copy)
+
+
+def test_metadata_that_makes_no_sense_is_damaged(copy):
+    change(copy, "UPDATE rows SET metadata = '{' WHERE row = 3")
+    index = Index.open(copy)
+    assert index.documents([2])[0].metadata == {"row": 2}
+    with pytest.raises(DamagedIndexError, match=NAME):
+        index.documents([3])
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_a_folder_that_is_no_index_is_refused_with_the_way_out(tmp_path, make):
+    make(tmp_path / "i.nv")
+    with pytest.raises(StorageError, match=r"is not a nestvec index.*Index\.build"):
+        Index.open(tmp_path / "i.nv")
+
+
+def test_a_file_in_place_of_the_folder_is_no_index(tmp_path):
+    (tmp_path / "i.nv").write_text("hello")
+    with pytest.raises(StorageError, match="is not a nestvec index"):
+        Index.open(tmp_path / "i.nv")
+
+
+def test_files_that_the_catalog_does_not_list_are_ignored(copy, corpus):
+    (copy / "000002.codes.safetensors").write_bytes(b"later")
+    Index.open(copy, verify=True).search(corpus[1], 1)
