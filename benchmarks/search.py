@@ -140,7 +140,7 @@ def rabitq_settings(name: str, base: faiss.Index, vectors: np.ndarray) -> dict[s
         search.keep = (vectors, base, refine)  # FAISS holds no reference to them
         return search
 
-    grid = [(probe, factor) for probe in (64, 96, 128, 192, 256) for factor in (5, 10)]
+    grid = [(probe, factor) for probe in (64, 96, 128, 160, 192, 224) for factor in (3, 5)]
     return {f"{name}, nprobe {p}, k_factor {f}": setting(p, f) for p, f in grid}
 
 
@@ -232,7 +232,8 @@ def summary(result: dict) -> dict[str, object]:
     by_name = {row["engine"]: row for row in result["search"]}
     ours, flat = by_name["nestvec (default plan)"], by_name["FAISS Flat"]
     needed = ours["recall_at_10"]
-    peers = [r for n, r in by_name.items() if "RaBitQ" in n and r["recall_at_10"] >= needed]
+    # Equal within half a permille: no peer's grid hits our recall exactly.
+    peers = [r for n, r in by_name.items() if "RaBitQ" in n and r["recall_at_10"] > needed - 5e-4]
     peer = max(peers, key=lambda row: row["queries_per_s"])
     build = {name: entry["seconds"] for name, entry in result["build"].items()}
     return {

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,10 +24,18 @@ from nestvec.kernels import load
 from nestvec.kernels.reference import Funnel
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
-from nestvec.shapes import Float32, Int64
+from nestvec.shapes import Float32, Float64, Int64
 from nestvec.vectors import as_float32, check_magnitude, check_vectors
 
 _ROTATIONS = ("pca", "none")
+_BATCH_QUERIES = 1024
+"""Handled at a time: the scores of so many queries and all cells are held in memory."""
+
+
+class _Answers(NamedTuple):
+    rows: Int64[np.ndarray, "q k"]
+    scores: Float64[np.ndarray, "q k"]
+    counts: Int64[np.ndarray, "q counts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,20 +188,37 @@ class Index:
         plan: Plan,
         funnel: Funnel,
         threads: int | None,
-    ) -> tuple[Int64[np.ndarray, "q k"], np.ndarray, Int64[np.ndarray, "q counts"]]:
-        rows = np.empty((len(queries), k), np.int64)
-        scores = np.empty((len(queries), k), np.float64)
-        counts = np.zeros((len(queries), len(plan.stages) + 2), np.int64)
-        cells = self.segment.cells
+    ) -> _Answers:
+        answers = _Answers(
+            np.empty((len(queries), k), np.int64),
+            np.empty((len(queries), k), np.float64),
+            np.zeros((len(queries), len(plan.stages) + 2), np.int64),
+        )
+        _check_threads(threads)
+        for first in range(0, max(1, len(queries)), _BATCH_QUERIES):
+            batch = slice(first, first + _BATCH_QUERIES)
+            part = _Answers(*(array[batch] for array in answers))
+            self._run_batch(queries[batch], plan, funnel, threads, part)
+        return answers
+
+    def _run_batch(
+        self,
+        queries: Float32[np.ndarray, "q dim"],
+        plan: Plan,
+        funnel: Funnel,
+        threads: int | None,
+        answers: _Answers,
+    ) -> None:
+        cells, vectors, k = self.segment.cells, self.segment.vectors, answers.rows.shape[1]
         probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
+        # Before the work is shared out: BLAS has threads of its own, which would get in the way.
+        rotated, cell_scores = self.segment.locate(queries)
         kernel = load().search_batch
 
         def run(part: slice) -> None:
-            rotated, cell_scores = self.segment.locate(queries[part])
-            kernel(
-                queries[part], rotated, cell_scores, cells, funnel, self.segment.vectors,
-                probe, plan.full, k, rows[part], scores[part], counts[part],
-            )  # fmt: skip
+            found = (array[part] for array in answers)
+            asked = queries[part], rotated[part], cell_scores[part]
+            kernel(*asked, cells, funnel, vectors, probe, plan.full, k, *found)
 
         parts = _shares(len(queries), threads)
         if len(parts) == 1:
@@ -201,7 +226,6 @@ class Index:
         else:
             with ThreadPoolExecutor(len(parts)) as pool:
                 list(pool.map(run, parts))
-        return rows, scores, counts
 
     def _stats(
         self, plan: Plan, funnel: Funnel, counts: Int64[np.ndarray, "q counts"]
@@ -240,10 +264,13 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def _shares(queries: int, threads: int | None) -> list[slice]:
-    """Slices of the batch: one per thread, none empty but for an empty batch."""
+def _check_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
+
+
+def _shares(queries: int, threads: int | None) -> list[slice]:
+    """Slices of the batch: one per thread, none empty but for an empty batch."""
     workers = max(1, min(threads or os.cpu_count() or 1, queries))
     bounds = [queries * i // workers for i in range(workers + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]

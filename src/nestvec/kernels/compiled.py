@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import numba as nb
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from nestvec.kernels.reference import (
@@ -20,6 +22,9 @@ from nestvec.kernels.reference import (
     Cells,
     Funnel,
 )
+
+_AHEAD = 8
+"""How many rows ahead memory is asked for what they need."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +52,44 @@ def _popcount(typing_context: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return word(word), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of the array's flat `index`, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte = ir.IntType(8).as_pointer()
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        read, keep, into_data_cache = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(function, [place, read, keep, into_data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+@_kernel()
+def _prefetch_cell(cell, starts, head, scale):
+    """Ask for what a scan of the cell reads first."""
+    words = head.shape[1] * LANES
+    for block in range(starts[cell], starts[cell + 1]):
+        _prefetch(scale, block * LANES)
+        for word in range(0, words, 8):
+            _prefetch(head, block * words + word)
+
+
+@_kernel()
+def _prefetch_place(position, head, tail):
+    """Ask for what refining the row at a place reads first."""
+    block, lane = position // LANES, position % LANES
+    for slot in range(head.shape[1]):
+        _prefetch(head, (block * head.shape[1] + slot) * LANES + lane)
+    for word in range(0, tail.shape[1], 8):
+        _prefetch(tail, position * tail.shape[1] + word)
 
 
 @_kernel()
@@ -280,7 +323,10 @@ def _scan(probed, cell_scores, cells, funnel, shift, scratch, values, positions)
     threshold = np.float32(-np.inf)
     filled = 0
     sums = np.empty(LANES, np.float32)
-    for cell in probed:
+    for p in range(len(probed)):
+        cell = probed[p]
+        if p + 1 < len(probed):
+            _prefetch_cell(probed[p + 1], starts, head, scale)
         base = cell_scores[cell]
         for block in range(starts[cell], starts[cell + 1]):
             _scan_block(block, head, tail, slots, planes, weights, sums)
@@ -322,6 +368,8 @@ def _narrow(rotated, cell_scores, cells, funnel, stage, scratch, values, positio
     _, _, _, planes, weights, words, sums = scratch
     slots = funnel.slots[funnel.starts[stage] : funnel.starts[stage + 1]]
     for i in range(filled):
+        if i + _AHEAD < filled:
+            _prefetch_place(positions[i + _AHEAD], head, tail)
         block, lane = positions[i] // LANES, positions[i] % LANES
         total = _refine(block, lane, head, tail, slots, planes, weights, words, sums)
         values[i] = cell_scores[owners[block]] + scale[positions[i]] * (shift + total)
@@ -351,8 +399,11 @@ def _answer(query, cells, vectors, full, k, filled, values, positions, out_rows,
     lanes = np.empty(8, np.float64)
     for i in range(filled):
         positions[i] = rows[positions[i]]
-        if full:
-            values[i] = _dot(query, vectors[positions[i]], lanes)
+    for i in range(filled if full else 0):
+        if i + _AHEAD < filled:
+            for d in range(0, vectors.shape[1], 16):
+                _prefetch(vectors, positions[i + _AHEAD] * vectors.shape[1] + d)
+        values[i] = _dot(query, vectors[positions[i]], lanes)
     _select(values, positions, filled, k)
     _sort(values, positions, min(filled, k))
     out_rows[:] = positions[:k]
