@@ -41,35 +41,40 @@ class _Material:
     """A file of vectors made on the way, to be removed when the index holds them."""
 
 
+_Data = Annotated[
+    Path,
+    typer.Argument(
+        help="Texts (.jsonl, .tsv, .csv, .txt, also .gz), which are encoded first, or vectors "
+        "(.npy, .npz, .safetensors, .parquet, .jsonl)."
+    ),
+]
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="minilm (the default for texts), a name or folder, or openai:MODEL. For vectors: "
+        "the model that made them, so that search can encode texts.",
+    ),
+]
+_Texts = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="For vectors: their texts, row by row.")
+]
+_Rotation = Annotated[
+    Rotation, typer.Option(help="none keeps the model's own order, for models trained nested.")
+]
+
+
 def index(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="Texts (.jsonl, .tsv, .csv, .txt, also .gz), which are encoded first, or vectors "
-            "(.npy, .npz, .safetensors, .parquet, .jsonl)."
-        ),
-    ],
+    data: _Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The index folder to write.")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="minilm (the default for texts), a name or folder, or openai:MODEL. For vectors: "
-            "the model that made them, so that search can encode texts.",
-        ),
-    ] = None,
+    model: _Model = None,
     dimensions: options.Dimensions = None,
     base_url: options.BaseUrl = None,
-    texts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For vectors: their texts, row by row.")
-    ] = None,
+    texts: _Texts = None,
     key: options.Key = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
-    rotation: Annotated[
-        Rotation,
-        typer.Option(help="none keeps the model's own order, for models trained nested."),
-    ] = Rotation.pca,
+    rotation: _Rotation = Rotation.pca,
     bits: Annotated[float, typer.Option(help="Code bits per dimension, on average.")] = 2.0,
     seed: Annotated[int, typer.Option(help="Equal input and seed give an equal index.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,

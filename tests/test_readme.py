@@ -1,0 +1,39 @@
+"""The README cannot rot: its Python runs, its commands exist, its figures are the measured ones."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_its_python_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL)))
+    names = runpy.run_path(str(script))
+    assert (names["exact"].ids[:, 0] == [0, 1, 2]).all()
+    assert names["encoder"].info.dim == 384
+    assert "bytes" in capsys.readouterr().out
+
+
+def test_its_commands_and_options_exist():
+    lines = re.findall(r"^    nestvec (\w+) (.*)$", README, re.MULTILINE)
+    assert len(lines) >= 6
+    for command, rest in lines:
+        help_text = subprocess.run(
+            [sys.executable, "-m", "nestvec.cli", command, "--help"],
+            capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": ""},
+        ).stdout  # fmt: skip
+        for option in re.findall(r"(?<!\S)--?[a-z-]+", rest):
+            assert option in help_text, f"nestvec {command} has no {option}"
+
+
+def test_its_figures_are_those_of_the_result_files():
+    subprocess.run([sys.executable, str(ROOT / "benchmarks" / "readme.py"), "--check"], check=True)
