@@ -232,8 +232,8 @@ def summary(result: dict) -> dict[str, object]:
     by_name = {row["engine"]: row for row in result["search"]}
     ours, flat = by_name["nestvec (default plan)"], by_name["FAISS Flat"]
     needed = ours["recall_at_10"]
-    # Equal within half a permille: no peer's grid hits our recall exactly.
-    peers = [r for n, r in by_name.items() if "RaBitQ" in n and r["recall_at_10"] > needed - 5e-4]
+    # Equal within a permille, in the peer's favour: its grid does not hit our recall exactly.
+    peers = [r for n, r in by_name.items() if "RaBitQ" in n and r["recall_at_10"] >= needed - 1e-3]
     peer = max(peers, key=lambda row: row["queries_per_s"])
     build = {name: entry["seconds"] for name, entry in result["build"].items()}
     return {
