@@ -33,7 +33,10 @@ def figures() -> str:
     by_name = {row["engine"]: row for row in search["search"]}
     graph = max(
         (row for name, row in by_name.items() if "HNSW" in name),
-        key=lambda row: (row["recall_at_10"] >= summary["recall_at_10"], row["queries_per_s"]),
+        key=lambda row: (
+            row["recall_at_10"] >= summary["recall_at_10"] - 1e-3,
+            row["queries_per_s"],
+        ),
     )
     shown = [
         ("nestvec, default plan", by_name["nestvec (default plan)"], "nestvec"),
