@@ -372,3 +372,20 @@ def test_a_place_that_cannot_be_written_to_is_refused(vectors, tmp_path):
 def test_an_index_is_a_folder_of_three_files(vectors, path):
     Index.build(vectors, path)
     assert sorted(contents(path)) == sorted([NAME, CODES, VECTORS])
+
+
+def test_an_index_that_a_killed_overwrite_set_aside_is_kept_while_nothing_replaces_it(
+    vectors, tmp_path
+):
+    path = tmp_path / "corpus.nv"
+    finished = subprocess.Popen([sys.executable, "-c", ""])
+    finished.wait()
+    Index.build(vectors, path)
+    aside = tmp_path / f".corpus.nv.building-{finished.pid}-0-replaced"
+    path.rename(aside)  # where a kill between the two renames of an overwrite leaves it
+    with pytest.raises(VectorsError):
+        Index.build(np.full((1, 2), np.nan), path)
+    assert len(Index.open(aside)) == len(vectors)
+    Index.build(vectors, path)
+    Index.build(vectors, path, overwrite=True)
+    assert not aside.exists()

@@ -218,7 +218,7 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
     stage = path.parent / f"{prefix}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent, prefix)
+        _sweep(path, prefix)
         stage.mkdir()
     except OSError as e:
         raise StorageError(
@@ -247,8 +247,10 @@ def _put_in_place(stage: Path, path: Path, overwrite: bool) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _sweep(folder: Path, prefix: str) -> None:
-    for left in folder.glob(f"{glob.escape(prefix)}*"):
+def _sweep(path: Path, prefix: str) -> None:
+    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
+        if left.name.endswith("-replaced") and not path.exists():
+            continue  # killed between two renames: this is the only index there is
         pid = left.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and not _is_running(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
