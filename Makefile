@@ -44,8 +44,6 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/readme.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/readme.py
 
 clean:
 	rm -rf $(VENV)

@@ -2,40 +2,31 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.errors import DamagedIndexError, InputError, StorageError
 from nestvec.index import catalog
-from nestvec.index.build import BuildOptions, staging, write_segment
+from nestvec.index.build import BuildOptions, write_segment
 from nestvec.index.catalog import Document, File
 from nestvec.index.defaults import default_plan
 from nestvec.index.hits import Hits, SearchStats, StageStats
 from nestvec.index.records import as_json, check_ids, check_length, row_records
+from nestvec.index.run import run_plan
 from nestvec.index.segment import BULK, CODES, VECTORS, Segment
+from nestvec.index.staging import staging
 from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
-from nestvec.kernels import load
 from nestvec.kernels.reference import Funnel
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
-from nestvec.shapes import Float32, Float64, Int64
+from nestvec.shapes import Float32, Int64
 from nestvec.vectors import as_float32, check_magnitude, check_vectors
 
 _ROTATIONS = ("pca", "none")
-_BATCH_QUERIES = 1024
-"""Handled at a time: the scores of so many queries and all cells are held in memory."""
-
-
-class _Answers(NamedTuple):
-    rows: Int64[np.ndarray, "q k"]
-    scores: Float64[np.ndarray, "q k"]
-    counts: Int64[np.ndarray, "q counts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +148,7 @@ class Index:
         check_magnitude(array, "queries")
         chosen = self._check_plan(plan, k)
         funnel = self.segment.codec.funnel(chosen)
-        # More than all rows need no room.
-        funnel = funnel._replace(keeps=np.minimum(funnel.keeps, len(self)))
-        rows, scores, counts = self._run(array, int(k), chosen, funnel, threads)
+        rows, scores, counts = run_plan(self.segment, array, int(k), chosen, threads)
         ids = self.segment.ids[rows]
         return Hits(ids, scores.astype(np.float32), rows, self._stats(chosen, funnel, counts))
 
@@ -180,52 +169,6 @@ class Index:
         chosen = Plan.parse(plan) if isinstance(plan, str) else plan
         chosen.check(self.dim, int(k))
         return chosen
-
-    def _run(
-        self,
-        queries: Float32[np.ndarray, "q dim"],
-        k: int,
-        plan: Plan,
-        funnel: Funnel,
-        threads: int | None,
-    ) -> _Answers:
-        answers = _Answers(
-            np.empty((len(queries), k), np.int64),
-            np.empty((len(queries), k), np.float64),
-            np.zeros((len(queries), len(plan.stages) + 2), np.int64),
-        )
-        _check_threads(threads)
-        for first in range(0, max(1, len(queries)), _BATCH_QUERIES):
-            batch = slice(first, first + _BATCH_QUERIES)
-            part = _Answers(*(array[batch] for array in answers))
-            self._run_batch(queries[batch], plan, funnel, threads, part)
-        return answers
-
-    def _run_batch(
-        self,
-        queries: Float32[np.ndarray, "q dim"],
-        plan: Plan,
-        funnel: Funnel,
-        threads: int | None,
-        answers: _Answers,
-    ) -> None:
-        cells, vectors, k = self.segment.cells, self.segment.vectors, answers.rows.shape[1]
-        probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
-        # Before the work is shared out: BLAS has threads of its own, which would get in the way.
-        rotated, cell_scores = self.segment.locate(queries)
-        kernel = load().search_batch
-
-        def run(part: slice) -> None:
-            found = (array[part] for array in answers)
-            asked = queries[part], rotated[part], cell_scores[part]
-            kernel(*asked, cells, funnel, vectors, probe, plan.full, k, *found)
-
-        parts = _shares(len(queries), threads)
-        if len(parts) == 1:
-            run(parts[0])
-        else:
-            with ThreadPoolExecutor(len(parts)) as pool:
-                list(pool.map(run, parts))
 
     def _stats(
         self, plan: Plan, funnel: Funnel, counts: Int64[np.ndarray, "q counts"]
@@ -262,18 +205,6 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"{target} is not a nestvec index, and overwrite=True replaces nothing else; "
             "choose another path"
         )
-
-
-def _check_threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
-
-
-def _shares(queries: int, threads: int | None) -> list[slice]:
-    """Slices of the batch: one per thread, none empty but for an empty batch."""
-    workers = max(1, min(threads or os.cpu_count() or 1, queries))
-    bounds = [queries * i // workers for i in range(workers + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def _file(path: Path) -> File:
