@@ -9,7 +9,9 @@ import pytest
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
 from nestvec.index.catalog import NAME
-from nestvec.index.segment import BULK, CODES, VECTORS, Segment
+from nestvec.index.index import CODES, VECTORS
+from nestvec.index.rows import Rows
+from nestvec.index.segment import BULK, Segment
 from nestvec.index.tensors import CHUNK_BYTES, map_tensors
 
 FILES = (CODES, VECTORS, NAME)
@@ -124,7 +126,9 @@ def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, index, corpus
     places = start_of(path, array) + rng.integers(0, array.nbytes, 100)
     for _ in flipped(path, rng, places):
         try:
-            opened = Index(copy, index.meta, Segment.open(copy))
+            rows = Rows.open(copy / VECTORS)
+            segment = Segment.open(copy / CODES, rows.vectors)
+            opened = Index(copy, index.meta, rows, segment)
         except DamagedIndexError:
             assert name == "scale"
             continue
@@ -142,7 +146,7 @@ def test_a_scale_that_would_lose_or_invent_a_row_is_found_without_checksums(copy
         file.seek(start_of(copy / CODES, scale) + 4 * at)
         file.write(np.float32(wrong).tobytes())
     with pytest.raises(DamagedIndexError, match="a scale is damaged"):
-        Segment.open(copy)
+        Segment.open(copy / CODES, map_tensors(copy / VECTORS)["vectors"])
 
 
 def test_a_catalog_with_flipped_bits_is_reported_or_does_no_harm(copy, corpus, index, rng):

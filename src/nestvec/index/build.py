@@ -5,7 +5,7 @@ Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check, copy, add up t
 their places. Besides a few blocks, memory holds 24 bytes per row and the k-means sample.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,13 @@ import numpy as np
 from nestvec.adapt.rotation import Rotation, second_moment
 from nestvec.codes import Codec
 from nestvec.index import cells as kmeans
-from nestvec.index.segment import CODES, VECTORS, pack_ids
+from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
 from nestvec.kernels.reference import LANES
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64, UInt64
-from nestvec.vectors import BLOCK_ROWS, check_finite, check_magnitude
+from nestvec.vectors import BLOCK_ROWS
 
 _CODEC_SAMPLE = 16_384
 
@@ -35,40 +36,34 @@ class BuildOptions:
 
 def write_segment(
     folder: Path,
-    vectors: Float[np.ndarray, "n dim"],
-    ids: np.ndarray,
+    number: int,
+    sources: Sequence[Source],
     options: BuildOptions,
     progress: Progress,
 ) -> None:
-    """Write the two files of the segment that holds `vectors`."""
-    n, dim = vectors.shape
+    """Write the two files of the segment that holds the rows of `sources`."""
+    n, dim = sum(map(len, sources)), sources[0].rows.vectors.shape[1]
     with (
         progress("indexing", 3 * n) as advance,
-        TensorWriter(folder / VECTORS, {"vectors": (np.dtype(np.float32), (n, dim))}) as writer,
+        writing_rows(folder / vectors_name(number), sources) as stored,
     ):
-        stored = writer.arrays["vectors"]
-        moment = second_moment(_copy_blocks(vectors, stored, advance), dim)
-        _write_codes(folder / CODES, stored, moment, ids, options, advance)
+        moment = second_moment(_counted(copy_blocks(sources, stored), advance), dim)
+        _write_codes(folder / codes_name(number), stored, moment, options, advance)
         del stored
 
 
-def _copy_blocks(
-    vectors: Float[np.ndarray, "n dim"], stored: Float32[np.ndarray, "n dim"], advance: Advance
+def _counted(
+    blocks: Iterator[Float32[np.ndarray, "m dim"]], advance: Advance
 ) -> Iterator[Float32[np.ndarray, "m dim"]]:
-    for part in _parts(len(vectors)):
-        block = vectors[part]
-        check_finite(block, "vectors", part.start)
-        check_magnitude(block, "vectors", part.start)
-        stored[part] = block
-        yield stored[part]
-        advance(part.stop - part.start)
+    for block in blocks:
+        yield block
+        advance(len(block))
 
 
 def _write_codes(
     path: Path,
     vectors: Float32[np.ndarray, "n dim"],
     moment: Float[np.ndarray, "dim dim"],
-    ids: np.ndarray,
     options: BuildOptions,
     advance: Advance,
 ) -> None:
@@ -93,7 +88,6 @@ def _write_codes(
         "words": codec.words,
         "coefficients": codec.coefficients,
         "rows": _rows_in_places(places, LANES * int(starts[-1])),
-        **pack_ids(ids),
     }
     blocks = int(starts[-1])
     bulk: Layout = {

@@ -15,9 +15,11 @@ from nestvec.index.build import BuildOptions, write_segment
 from nestvec.index.catalog import Document, File
 from nestvec.index.defaults import default_plan
 from nestvec.index.hits import Hits, SearchStats, StageStats
+from nestvec.index.ids import Ids
 from nestvec.index.records import as_json, check_ids, check_length, row_records
+from nestvec.index.rows import Rows, Source, vectors_name
 from nestvec.index.run import run_plan
-from nestvec.index.segment import BULK, CODES, VECTORS, Segment
+from nestvec.index.segment import BULK, Segment, codes_name
 from nestvec.index.staging import staging
 from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
 from nestvec.kernels.reference import Funnel
@@ -26,6 +28,7 @@ from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32, Int64
 from nestvec.vectors import as_float32, check_magnitude, check_vectors
 
+CODES, VECTORS = codes_name(1), vectors_name(1)
 _ROTATIONS = ("pca", "none")
 
 
@@ -39,6 +42,7 @@ class Index:
 
     path: Path
     meta: Mapping[str, Any]
+    rows: Rows
     segment: Segment
 
     @classmethod
@@ -74,7 +78,8 @@ class Index:
         target = Path(path)
         _check_target(target, overwrite)
         with staging(target, overwrite) as stage:
-            write_segment(stage, array, checked_ids, options, progress)
+            source = Source(Rows(np.arange(len(array)), Ids.of(checked_ids), array))
+            write_segment(stage, 1, [source], options, progress)
             meta = {
                 "dim": array.shape[1], "rows": len(array), "metric": "ip", "rotation": rotation,
                 "bits": options.bits, "seed": options.seed,
@@ -100,13 +105,14 @@ class Index:
             raise DamagedIndexError(f"{folder} lists no {CODES} and {VECTORS}; build it again")
         for file in files:
             _check_file(folder, file, whole=verify)
-        segment = Segment.open(folder)
+        rows = Rows.open(folder / VECTORS)
+        segment = Segment.open(folder / CODES, rows.vectors)
         if list(segment.vectors.shape) != [meta.get("rows"), meta.get("dim")]:
             raise DamagedIndexError(
                 f"{folder} holds {segment.vectors.shape} vectors, which is not what its catalog "
                 "says; restore it or build the index again"
             )
-        return cls(folder, meta, segment)
+        return cls(folder, meta, rows, segment)
 
     def __len__(self) -> int:
         return len(self.segment.vectors)
@@ -124,7 +130,7 @@ class Index:
     @property
     def ids(self) -> np.ndarray:
         """The id of each row."""
-        return self.segment.ids
+        return self.rows.ids[np.arange(len(self))]
 
     def default_plan(self, k: int = 10) -> Plan:
         """The plan that `search` uses when none is given."""
@@ -149,7 +155,7 @@ class Index:
         chosen = self._check_plan(plan, k)
         funnel = self.segment.codec.funnel(chosen)
         rows, scores, counts = run_plan(self.segment, array, int(k), chosen, threads)
-        ids = self.segment.ids[rows]
+        ids = self.rows.ids[rows]
         return Hits(ids, scores.astype(np.float32), rows, self._stats(chosen, funnel, counts))
 
     def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:

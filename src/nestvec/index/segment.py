@@ -1,8 +1,7 @@
-"""One immutable part of an index: coded cells beside full vectors, both memory-mapped."""
+"""The coded cells of one immutable part of an index, memory-mapped beside its full vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,11 @@ from nestvec.index.tensors import map_tensors
 from nestvec.kernels.reference import GROUP, LANES, Cells
 from nestvec.shapes import Float32
 
-VECTORS = "000001.vectors.safetensors"
-CODES = "000001.codes.safetensors"
+
+def codes_name(segment: int) -> str:
+    """The file of a segment's cells and codes."""
+    return f"{segment:06}.codes.safetensors"
+
 
 BULK = ("head", "tail", "scale", "vectors")
 """Arrays that nothing is found through, so that no damage to them can lead a kernel astray."""
@@ -22,24 +24,23 @@ BULK = ("head", "tail", "scale", "vectors")
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Rows, their codes in cells, their ids and their full vectors."""
+    """Rows' codes in cells, and their full vectors."""
 
     cells: Cells
     codec: Codec
     rotation: Float32[np.ndarray, "dim dim"]
     vectors: Float32[np.ndarray, "n dim"]
-    ids: np.ndarray
 
     @classmethod
-    def open(cls, folder: Path) -> "Segment":
-        """Map the files; all that places depend on is checked, so that no kernel can stray."""
-        arrays, vectors = map_tensors(folder / CODES), map_tensors(folder / VECTORS)
+    def open(cls, path: Path, vectors: Float32[np.ndarray, "n dim"]) -> "Segment":
+        """Map the codes; all that places depend on is checked, so that no kernel can stray."""
+        arrays = map_tensors(path)
         try:
-            segment = cls._from_arrays(arrays, vectors["vectors"])
-            _check_structure(segment.cells, segment.codec, len(segment.vectors))
+            segment = cls._from_arrays(arrays, vectors)
+            _check_structure(segment.cells, segment.codec, len(vectors))
         except (KeyError, ValueError, IndexError) as e:
             raise DamagedIndexError(
-                f"{folder / CODES} is damaged ({e}); restore it or build the index again"
+                f"{path} is damaged ({e}); restore it or build the index again"
             ) from None
         return segment
 
@@ -60,8 +61,7 @@ class Segment:
             sigma=arrays["sigma"],
         )
         codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
-        ids = _unpack_ids(arrays)
-        return cls(cells, codec, arrays["rotation"], vectors, ids)
+        return cls(cells, codec, arrays["rotation"], vectors)
 
     def locate(
         self, queries: Float32[np.ndarray, "q dim"]
@@ -81,27 +81,9 @@ class Segment:
 
     @property
     def hot_bytes(self) -> int:
-        """Bytes that searches read again and again: all but full vectors, ids and texts."""
+        """Bytes that searches read again and again: cells and codes."""
         arrays = self.cells
         return sum(array.nbytes for array in arrays)
-
-
-def pack_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays that hold the ids: int64 as they are, strings as offsets into UTF-8 bytes."""
-    if ids.dtype.kind == "i":
-        return {"ids": ids.astype(np.int64)}
-    texts = [text.encode() for text in ids]
-    offsets = np.cumsum([0, *(len(text) for text in texts)]).astype(np.int64)
-    return {"id_offsets": offsets, "id_bytes": np.frombuffer(b"".join(texts), np.uint8)}
-
-
-def _unpack_ids(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    if "ids" in arrays:
-        return arrays["ids"]
-    data, offsets = arrays["id_bytes"].tobytes(), arrays["id_offsets"].tolist()
-    ids = np.empty(len(offsets) - 1, object)
-    ids[:] = [data[a:b].decode() for a, b in pairwise(offsets)]
-    return ids
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:

@@ -1,0 +1,93 @@
+"""The ids of a segment's rows: whole numbers, or strings that are decoded when asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestvec.shapes import Bool, Int64, UInt8
+
+
+@dataclass(frozen=True, eq=False)
+class Ids:
+    """Either `numbers`, or strings: UTF-8 `data` cut at `offsets`. `ids[rows]` is an array.
+
+    Half a million strings would take longer to decode than an index may take to open.
+    """
+
+    numbers: Int64[np.ndarray, " n"] | None
+    offsets: Int64[np.ndarray, " ends"] | None = None
+    data: UInt8[np.ndarray, " bytes"] | None = None
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> "Ids":
+        """The form of an array of ints or of str objects."""
+        if ids.dtype.kind == "i":
+            return cls(ids.astype(np.int64, copy=False))
+        texts = [text.encode() for text in ids]
+        lengths = np.array([len(text) for text in texts], np.int64)
+        return cls(None, _ends(lengths), np.frombuffer(b"".join(texts), np.uint8))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Ids":
+        """As they lie in a file; `ValueError` when they make no sense, `KeyError` without any."""
+        if "ids" in arrays:
+            return cls(arrays["ids"])
+        ids = cls(None, arrays["id_offsets"], arrays["id_bytes"])
+        offsets = arrays["id_offsets"]
+        if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(arrays["id_bytes"]):
+            raise ValueError("its ids are cut off")
+        if (np.diff(offsets) < 0).any():
+            raise ValueError("its ids overlap")
+        return ids
+
+    @classmethod
+    def join(cls, parts: Sequence["Ids"]) -> "Ids":
+        """The ids of all parts, one after the other; all are numbers or all are strings."""
+        if all(part.numbers is not None for part in parts):
+            return cls(np.concatenate([part.arrays()["ids"] for part in parts]))
+        held = [part.arrays() for part in parts]
+        lengths = np.concatenate([np.diff(arrays["id_offsets"]) for arrays in held])
+        data = np.concatenate([arrays["id_bytes"] for arrays in held])
+        return cls(None, _ends(lengths), data)
+
+    def keep(self, kept: Bool[np.ndarray, " n"]) -> "Ids":
+        """The ids of the rows that are kept, in their order."""
+        if self.numbers is not None:
+            return Ids(self.numbers[kept])
+        assert self.offsets is not None
+        assert self.data is not None
+        lengths = np.diff(self.offsets)
+        return Ids(None, _ends(lengths[kept]), self.data[np.repeat(kept, lengths)])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that a file holds, the widest numbers first."""
+        if self.numbers is not None:
+            return {"ids": self.numbers}
+        assert self.offsets is not None
+        assert self.data is not None
+        return {"id_offsets": self.offsets, "id_bytes": self.data}
+
+    def __len__(self) -> int:
+        if self.numbers is not None:
+            return len(self.numbers)
+        assert self.offsets is not None
+        return len(self.offsets) - 1
+
+    def __getitem__(self, rows: Int64[np.ndarray, "*any"]) -> np.ndarray:
+        """The ids of some rows, in their shape: int64, or str objects."""
+        if self.numbers is not None:
+            return np.asarray(self.numbers[rows])
+        assert self.offsets is not None
+        assert self.data is not None
+        found = np.empty(rows.shape, object)
+        starts, ends = self.offsets[rows].ravel(), self.offsets[rows + 1].ravel()
+        found.reshape(-1)[:] = [
+            self.data[a:b].tobytes().decode()
+            for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
+        ]
+        return found
+
+
+def _ends(lengths: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " ends"]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
