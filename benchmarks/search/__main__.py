@@ -1,8 +1,8 @@
 """Recall and speed of nestvec and its peers on one or more data sets.
 
-    python -m benchmarks.search --dataset arxiv-sentences-200000 --engines nestvec faiss-hnsw svs-f16
     python -m benchmarks.search --quick      # some minutes: 50,000 rows, fewer settings and rounds
-    python -m benchmarks.search --rebuild    # build every peer anew, on a quiet machine, for its time
+    python -m benchmarks.search --dataset arxiv-sentences-200000 --engines nestvec svs-f16
+    python -m benchmarks.search --rebuild    # builds anew all that was kept, for quiet build times
 
 Prints a table; writes `benchmarks/results/search/<dataset>.json` and a picture beside it.
 """

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import nestvec
 from benchmarks.search.catalog import load
 from benchmarks.search.dataset import DATA, Dataset, fingerprint
 from benchmarks.search.engines import engine
@@ -36,9 +37,9 @@ class Built:
     threads: int
     seconds: float | None = None
     peak_bytes: int | None = None
-    """Most anonymous memory during the build, above that before it; the vectors are a memory map."""
+    """Most anonymous memory during the build above that before it; the vectors are a file's."""
     load_before: float | None = None
-    """How many processes wanted a core before the build: above 0.5, its time is not to be quoted."""
+    """Processes that wanted a core before: above 0.5, the build time is not to be quoted."""
     failed: str | None = None
     from_cache: bool = False
 
@@ -119,9 +120,8 @@ def measured(chosen: Engine, data: Dataset, options: argparse.Namespace) -> Buil
         index = chosen.build(data, folder, options.threads)
         seconds = time.perf_counter() - start
     chosen.save(index, data, folder)
-    return Built(
-        key(data, options.engine), options.threads, round(seconds, 2), peak[0], round(load_before, 2)
-    )
+    made = key(data, options.engine)
+    return Built(made, options.threads, round(seconds, 2), peak[0], round(load_before, 2))
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def anonymous_bytes() -> int:
 
 def _source() -> str:
     digest = hashlib.sha256()
-    for path in sorted((ROOT / "src/nestvec").rglob("*.py")):
+    for path in sorted(Path(nestvec.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return f"nestvec source {digest.hexdigest()[:12]}"
 

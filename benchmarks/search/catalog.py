@@ -1,14 +1,14 @@
 """The data sets by name, each made once and kept in `benchmarks/data/`.
 
-    arxiv-sentences-<rows>     384 dims, sentences of abstracts; a smaller set is a prefix of a larger
+    arxiv-sentences-<rows>     384 dims, sentences of abstracts; the smaller are prefixes
     arxiv-titles               384 dims, 98,957 titles
     wordnet-definitions        384 dims, 106,525 definitions
     fashion-mnist              784 dims, Euclidean, 60,000 images
     synthetic-<dim>[-<rows>]   made from the arXiv spectrum and cells, see synthetic.py
     <path>.hdf5                any set in the form of ann-benchmarks
 
-Texts are embedded by the packaged MiniLM (384 dims, not trained nested): some 200 sentences a second
-on two cores, resumable.
+Texts are embedded by the packaged MiniLM (384 dims, not trained nested): some 200 sentences a
+second on two cores, resumable.
 """
 
 import re

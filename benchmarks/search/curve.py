@@ -24,10 +24,10 @@ def front(points: list[Point]) -> list[Point]:
 def speed_at(points: list[Point], recall: float, answers: int) -> float | None:
     """Queries/s at `recall`, between the two settings of the front next to it; None: never reached.
 
-    log(queries/s) is interpolated linearly over log(1 − recall), the same for every engine: on these
-    axes measured curves are nearly straight. Where all settings are better than `recall` the fastest
-    counts, without extrapolation. `answers` is how many answers the recall was counted over: half
-    of one wrong stands for none, so that a recall of 1 has a place on the axis.
+    log(queries/s) is interpolated linearly over log(1 − recall), the same for every engine: on
+    these axes measured curves are nearly straight. Where all settings are better than `recall` the
+    fastest counts, without extrapolation. `answers` is how many answers the recall was counted
+    over: half of one wrong stands for none, so that a recall of 1 has a place on the axis.
     """
     curve = front(points)
     above = [p for p in curve if p.recall >= recall]

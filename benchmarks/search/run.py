@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,7 @@ class Options:
 
     engines: tuple[str, ...]
     ks: tuple[int, ...] = (10, 100)
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
     build_threads: int = os.cpu_count() or 1
     rebuild: bool = False
     every: int = 1
@@ -148,9 +148,7 @@ def against_best(result: dict[str, Any], speeds: dict[str, float | None]) -> dic
     return {"best_peer": best, "times_best_peer": ours and round(ours / peers[best], 2)}
 
 
-def points(
-    result: dict[str, Any], k: int, name: str, per: str = "queries_per_s"
-) -> list[Point]:
+def points(result: dict[str, Any], k: int, name: str, per: str = "queries_per_s") -> list[Point]:
     """The measured settings of one engine."""
     return [
         Point(row["recall"], row[per], row["setting"])

@@ -1,9 +1,9 @@
 """Vectors as wide as those of OpenAI's models, made from what real sentence vectors are like.
 
 No large set of such vectors is at hand. These are synthetic, and figures on them say so: rows lie
-around the cells that k-means finds in real vectors, as many per cell as there; within a cell they are
-Gaussian with a power-law spectrum, its exponent fitted within the real cells and continued to the
-wider dimension, each row as far from its centroid as a real row is. What they lack is the fine
+around the cells that k-means finds in real vectors, as many per cell as there; within a cell they
+are Gaussian with a power-law spectrum, its exponent fitted within the real cells and continued to
+the wider dimension, each row as far from its centroid as a real row is. What they lack is the fine
 structure inside cells (near duplicates, sub-topics), so that true neighbours stand out less.
 """
 

@@ -160,9 +160,7 @@ def _cell_settings(index: faiss.Index, k: int) -> Iterable[Setting]:
             )
 
 
-def _refine_settings(
-    refine: faiss.IndexRefineFlat, base: faiss.Index, k: int
-) -> Iterable[Setting]:
+def _refine_settings(refine: faiss.IndexRefineFlat, base: faiss.Index, k: int) -> Iterable[Setting]:
     ivf = faiss.extract_index_ivf(base)
 
     def choose(probe: int, factor: float) -> None:

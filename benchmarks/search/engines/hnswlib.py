@@ -33,10 +33,7 @@ class Hnswlib(Engine):
         index.load_index(str(folder / _FILE))
         index.set_num_threads(1)
         size = (folder / _FILE).stat().st_size
-        settings = [ef for ef in _EF]
-        return Opened(
-            lambda k: [_setting(index, k, ef) for ef in settings if ef >= k], size, size
-        )
+        return Opened(lambda k: [_setting(index, k, ef) for ef in _EF if ef >= k], size, size)
 
 
 class Hnswlib32(Hnswlib):

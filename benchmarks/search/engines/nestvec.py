@@ -1,13 +1,12 @@
-"""nestvec itself: its default plan, and the same funnel with more and fewer cells and candidates."""
+"""nestvec: its default plan, and the same funnel with more and fewer cells and candidates."""
 
-import shutil
 from pathlib import Path
 
-import nestvec as nv
 import numpy as np
 
+import nestvec as nv
 from benchmarks.search.dataset import Dataset
-from benchmarks.search.engines.base import Engine, Opened, Setting, do_nothing, folder_bytes
+from benchmarks.search.engines.base import Engine, Opened, Setting, do_nothing
 
 _PROBE_FACTORS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 4)
 _KEEP_FACTORS = (1, 1 / 2, 2)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scann.scann_ops.py import scann_ops_pybind as scann
@@ -18,7 +18,7 @@ class Scann(Engine):
     title = "ScaNN (2 dims per code, threshold 0.2)"
     package = "scann"
     kind = "cells"
-    tree_options: dict[str, Any] = {}
+    tree_options: ClassVar[dict[str, Any]] = {}
 
     def build(self, data: Dataset, folder: Path, threads: int) -> Any:
         vectors = np.ascontiguousarray(data.vectors)
@@ -54,7 +54,7 @@ class ScannSoar(Scann):
     """Every row in a second cell too, chosen for the queries that the first one misses."""
 
     title = "ScaNN + SOAR (λ 1.5)"
-    tree_options: dict[str, Any] = {"soar_lambda": 1.5, "overretrieve_factor": 2.0}
+    tree_options: ClassVar[dict[str, Any]] = {"soar_lambda": 1.5, "overretrieve_factor": 2.0}
 
     def refuses(self, data: Dataset) -> str | None:
         return None if data.metric == "ip" else "SOAR is for inner products"

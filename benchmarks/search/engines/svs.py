@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import svs
 
-from benchmarks.search.catalog import save as save_npy
 from benchmarks.search.dataset import Dataset
 from benchmarks.search.engines.base import Engine, Opened, Setting, folder_bytes
 
