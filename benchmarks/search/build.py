@@ -75,15 +75,10 @@ def built(data: Dataset, name: str, threads: int, rebuild: bool) -> Built:
 
 
 def key(data: Dataset, name: str) -> str:
-    """The data, and the version of the engine: for nestvec, its source."""
-    package = engine_package(name)
-    code = _source() if package == "nestvec" else f"{package} {version(package)}"
-    return f"{fingerprint(data)} {code}"
-
-
-def engine_package(name: str) -> str:
-    """The distribution of an engine, without importing its packages where they are missing."""
-    return engine(name).package
+    """The data, the engine with its build parameters, its version: for nestvec, its source."""
+    chosen = engine(name)
+    code = _source() if chosen.kind == "nestvec" else f"{chosen.package} {version(chosen.package)}"
+    return f"{fingerprint(data)}; {chosen.title}; {code}"
 
 
 def read(folder: Path) -> Built | None:

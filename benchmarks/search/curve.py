@@ -1,7 +1,7 @@
 """From measured settings to a curve: what is the speed at a given recall?"""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Point(NamedTuple):
@@ -10,6 +10,15 @@ class Point(NamedTuple):
     recall: float
     queries_per_s: float
     label: str = ""
+
+
+def points(result: dict[str, Any], k: int, name: str, per: str = "queries_per_s") -> list[Point]:
+    """The settings of one engine in a result file."""
+    return [
+        Point(row["recall"], row[per], row["setting"])
+        for row in result["searches"][str(k)]
+        if row["engine"] == name
+    ]
 
 
 def front(points: list[Point]) -> list[Point]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.search.build import Built, built, engine_package, place
-from benchmarks.search.curve import Point, front, speed_at
+from benchmarks.search.build import Built, built, place
+from benchmarks.search.curve import front, points, speed_at
 from benchmarks.search.dataset import Dataset, exact_truth
 from benchmarks.search.engines import engine
 from benchmarks.search.engines.base import Opened, Setting, folder_bytes
@@ -148,15 +148,6 @@ def against_best(result: dict[str, Any], speeds: dict[str, float | None]) -> dic
     return {"best_peer": best, "times_best_peer": ours and round(ours / peers[best], 2)}
 
 
-def points(result: dict[str, Any], k: int, name: str, per: str = "queries_per_s") -> list[Point]:
-    """The measured settings of one engine."""
-    return [
-        Point(row["recall"], row[per], row["setting"])
-        for row in result["searches"][str(k)]
-        if row["engine"] == name
-    ]
-
-
 def table(result: dict[str, Any], k: int) -> str:
     """The fronts, engine by engine, and the speeds at the recalls asked for."""
     lines = [f"{result['data']['name']}, k = {k}: recall, queries/s, setting"]
@@ -179,7 +170,7 @@ def table(result: dict[str, Any], k: int) -> str:
 def machine(engines: tuple[str, ...]) -> dict[str, Any]:
     """What the figures depend on."""
     cpu = Path("/proc/cpuinfo").read_text().split("model name\t: ")[1].split("\n")[0]
-    packages = dict.fromkeys(("numpy", "numba", *map(engine_package, engines)))
+    packages = dict.fromkeys(("numpy", "numba", *(engine(name).package for name in engines)))
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),

@@ -43,11 +43,11 @@ class Engine(ABC):
     """One engine with its build parameters."""
 
     title: ClassVar[str]
-    """As tables name it, with the build parameters."""
+    """As tables name it, with the build parameters: other parameters, another title."""
     package: ClassVar[str]
     """The distribution whose version is recorded."""
     kind: ClassVar[str] = "peer"
-    """"nestvec", "graph", "cells" or "flat": which comparison it takes part in."""
+    """Which comparison it takes part in: "nestvec", "graph", "cells" or "flat"."""
 
     def refuses(self, data: Dataset) -> str | None:
         """Why this engine cannot take the data set, or None."""

@@ -90,7 +90,7 @@ class RaBitQ(_Faiss):
     """One bit per dimension in fast-scan blocks, refined on full vectors."""
 
     kind = "cells"
-    title = "FAISS IVF,RaBitQfs4 + refine"
+    title = "FAISS RR,IVF,RaBitQfs4 + refine (4 √n cells)"
 
     def factory(self, data: Dataset) -> str:
         dim = data.vectors.shape[1]
@@ -110,7 +110,7 @@ class IvfPanorama(_Faiss):
     """Full vectors in cells; distances are cut short by exact bounds."""
 
     kind = "cells"
-    title = "FAISS PCA,IVF,FlatPanorama16"
+    title = "FAISS PCA,IVF,FlatPanorama16 (4 √n cells)"
 
     def factory(self, data: Dataset) -> str:
         return f"PCA{data.vectors.shape[1]},IVF{cells(len(data.vectors))},FlatPanorama16"

@@ -1,5 +1,6 @@
 """nestvec: its default plan, and the same funnel with more and fewer cells and candidates."""
 
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ class Nestvec(Engine):
         return nv.Index.build(data.vectors, folder / "index.nv", overwrite=True, **metric)
 
     def refuses(self, data: Dataset) -> str | None:
-        if data.metric != "ip" and "metric" not in nv.Index.build.__kwdefaults__:
+        if data.metric != "ip" and "metric" not in signature(nv.Index.build).parameters:
             return "this version has no Euclidean metric"
         return None
 

@@ -15,7 +15,7 @@ _LEAVES = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 480)
 
 
 class Scann(Engine):
-    title = "ScaNN (2 dims per code, threshold 0.2)"
+    title = "ScaNN (3 √n leaves, 2 dims per code, threshold 0.2)"
     package = "scann"
     kind = "cells"
     tree_options: ClassVar[dict[str, Any]] = {}
@@ -31,6 +31,8 @@ class Scann(Engine):
                 num_leaves=leaves(len(vectors)),
                 num_leaves_to_search=40,
                 training_sample_size=min(len(vectors), 250_000),
+                spherical=data.metric == "ip",
+                quantize_centroids=True,
                 **self.tree_options,
             )
             .score_ah(2, **loss)
@@ -53,7 +55,7 @@ class Scann(Engine):
 class ScannSoar(Scann):
     """Every row in a second cell too, chosen for the queries that the first one misses."""
 
-    title = "ScaNN + SOAR (λ 1.5)"
+    title = "ScaNN + SOAR (3 √n leaves, 2 dims per code, threshold 0.2, λ 1.5)"
     tree_options: ClassVar[dict[str, Any]] = {"soar_lambda": 1.5, "overretrieve_factor": 2.0}
 
     def refuses(self, data: Dataset) -> str | None:
