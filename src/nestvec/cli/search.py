@@ -170,7 +170,7 @@ def _converse(task: _Search, encoder: "Encoder") -> None:
         _print_hits(task, hits, 0)
         print(
             f"{1e3 * encode_s:.0f} ms to encode, {1e3 * seconds:.2f} ms to search; "
-            f"read {size(hits.stats.size_bytes)} of {size(task.index.vectors.nbytes)}\n"
+            f"read {size(hits.stats.size_bytes)} of {size(4 * len(task.index) * task.index.dim)}\n"
         )
 
 

@@ -1,0 +1,73 @@
+"""The files of an index as the catalog lists them: named, measured, checked, swept."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from nestvec.errors import DamagedIndexError
+from nestvec.index.contents import File
+from nestvec.index.segment import BULK
+from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
+
+_SEGMENT_FILE = re.compile(r"\d{6,}\.\w+\.safetensors")
+
+
+def list_file(path: Path) -> File:
+    """The file as a catalog lists it; it is on disk for good when this returns."""
+    _sync(path)
+    return File(path.name, path.stat().st_size, checksums(path))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the folder's names are on disk."""
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_file(folder: Path, file: File, whole: bool) -> None:
+    """`DamagedIndexError` unless the file has its size and its checksums.
+
+    Unless it is the `whole` file that is to be checked, bulk is passed over: codes and vectors,
+    through which nothing else is found.
+    """
+    path = folder / file.name
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise DamagedIndexError(
+            f"{path} is missing, although the index lists it; restore it or build the index again"
+        ) from None
+    if size != file.size_bytes:
+        raise DamagedIndexError(
+            f"{path} has {size} bytes instead of {file.size_bytes}; "
+            "restore it or build the index again"
+        )
+    every = range(-(-size // CHUNK_BYTES))
+    # The header, then (found through it) the arrays that the rest is found through, or everything.
+    chunk = damaged_chunk(path, file.checksums, every[:1])
+    if chunk is None:
+        chunk = damaged_chunk(path, file.checksums, every if whole else chunks_without(path, BULK))
+    if chunk is not None:
+        raise DamagedIndexError(
+            f"{path} differs from its checksum in MiB {chunk + 1} of {len(every)}; "
+            "restore it or build the index again"
+        )
+
+
+def sweep(folder: Path, listed: Iterable[str]) -> None:
+    """Remove segment files that the catalog does not list: of a killed writer, or merged away.
+
+    Those who have mapped one keep it until they let it go.
+    """
+    kept = set(listed)
+    for path in folder.iterdir():
+        if _SEGMENT_FILE.fullmatch(path.name) and path.name not in kept:
+            path.unlink(missing_ok=True)
