@@ -61,7 +61,7 @@ def main() -> None:
                 "k": K,
             },
             "build": builds,
-            "hot_bytes_per_row": index.segment.hot_bytes / len(index),
+            "hot_bytes_per_row": index.hot_bytes / len(index),
             "disk_bytes_per_row": sum(f.stat().st_size for f in path.iterdir()) / len(index),
             "default_plan": str(index.default_plan(K)),
             "start": start_up(path),

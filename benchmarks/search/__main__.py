@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.search import catalog
+from benchmarks.search.chart import draw
 from benchmarks.search.engines import ENGINES
 from benchmarks.search.measure import Effort
 from benchmarks.search.run import Options, run, save, table
@@ -44,7 +45,10 @@ def main() -> None:
         if chosen.out:
             chosen.out.write_text(json.dumps(result, indent=1) + "\n")
         else:
-            say(f"written to {save(result)}")
+            path = save(result)
+            for k in options.ks:
+                draw(result, k, path.with_suffix(f".k{k}.png"))
+            say(f"written to {path}")
 
 
 def options_of(chosen: argparse.Namespace) -> Options:

@@ -27,7 +27,7 @@ def draw(result: dict[str, Any], k: int, path: Path) -> None:
             for point in front(points(result, k, name))
         ]
         if own:
-            ours = record["kind"] == "nestvec"
+            ours = name == "nestvec"
             axes.plot(
                 [logit(p.recall) for p in own], [p.queries_per_s for p in own],
                 _STYLES[record["kind"]], marker="o" if ours else ".", label=record["title"],

@@ -73,7 +73,7 @@ def build_all(data: Dataset, options: Options, say: Callable[[str], None]) -> di
     """Build, or find built, every engine that takes the data."""
     builds = {}
     for name in options.engines:
-        reason = engine(name).refuses(data)
+        reason = missing(name) or engine(name).refuses(data)
         if reason:
             builds[name] = Built("", options.build_threads, failed=reason)
         else:
@@ -91,12 +91,11 @@ def engine_record(
     data: Dataset, name: str, build: Built, opened: dict[str, Opened]
 ) -> dict[str, Any]:
     """What an engine is, how it was built and what it holds."""
-    chosen = engine(name)
-    record: dict[str, Any] = {"title": chosen.title, "kind": chosen.kind}
     if build.failed is not None:
-        return {**record, "failed": build.failed}
+        return {"failed": build.failed}
     return {
-        **record,
+        "title": engine(name).title,
+        "kind": engine(name).kind,
         "build": {name: value for name, value in asdict(build).items() if name != "key"},
         "hot_bytes": opened[name].hot_bytes,
         "held_bytes": opened[name].held_bytes,
@@ -139,7 +138,7 @@ def against_best(result: dict[str, Any], speeds: dict[str, float | None]) -> dic
     peers = {
         name: speed
         for name, speed in speeds.items()
-        if speed and result["engines"][name]["kind"] != "nestvec"
+        if speed and name != "nestvec"
     }
     if not peers:
         return {}
@@ -167,10 +166,20 @@ def table(result: dict[str, Any], k: int) -> str:
     return "\n".join(lines)
 
 
+def missing(name: str) -> str | None:
+    """What is not installed for an engine, or None."""
+    try:
+        engine(name)
+    except ModuleNotFoundError as error:
+        return f"{error.name} is not installed"
+    return None
+
+
 def machine(engines: tuple[str, ...]) -> dict[str, Any]:
     """What the figures depend on."""
     cpu = Path("/proc/cpuinfo").read_text().split("model name\t: ")[1].split("\n")[0]
-    packages = dict.fromkeys(("numpy", "numba", *(engine(name).package for name in engines)))
+    installed = [engine(name).package for name in engines if not missing(name)]
+    packages = dict.fromkeys(("numpy", "numba", *installed))
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),

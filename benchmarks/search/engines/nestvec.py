@@ -62,7 +62,7 @@ def plan_grid(default: nv.Plan, k: int) -> list[nv.Plan]:
 
 def hot_bytes(index: nv.Index) -> int:
     """Codes, centroids and what else a search reads, without the full vectors."""
-    return int(index.segment.hot_bytes)
+    return int(index.hot_bytes)
 
 
 def _setting(index: nv.Index, k: int, plan: nv.Plan, is_default: bool) -> Setting:

@@ -47,7 +47,8 @@ class Scann(Engine):
 
     def open(self, data: Dataset, folder: Path) -> Opened:
         searcher = scann.load_searcher(str(folder / "scann"))
-        held = folder_bytes(folder / "scann")
+        codes = sum(file.stat().st_size for file in (folder / "scann").glob("hashed_dataset*"))
+        held = folder_bytes(folder / "scann") - codes // 2  # 4 bits each, but bytes in its files
         hot = held - data.vectors.nbytes
         return Opened(lambda k: list(_settings(searcher, k)), hot, held)
 
@@ -68,7 +69,7 @@ def leaves(rows: int) -> int:
 
 
 def _settings(searcher: Any, k: int) -> Iterable[Setting]:
-    for reorder in (10, 20, 50) if k < 100 else (2, 4, 8):
+    for reorder in (4, 8, 16, 32) if k < 100 else (2, 4, 8):
         for count in _LEAVES:
             yield _setting(searcher, k, count, k * reorder)
 
