@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nestvec.errors import FilterError
-from nestvec.index.catalog import Document
+from nestvec.index.contents import Document
 from nestvec.index.where import (
     And,
     Contains,
@@ -128,8 +128,8 @@ def test_a_string_is_no_list():
 
 
 def test_a_long_list_of_values_is_taken():
-    values = ", ".join(map(str, range(100_000)))
-    assert holds(f"n in ({values})", {"n": 99_999})
+    values = ", ".join(map(str, range(5_000)))
+    assert holds(f"n in ({values})", {"n": 4_999})
     assert not holds(f"n in ({values})", {"n": "7"})
 
 
@@ -220,7 +220,8 @@ def literal(value):
 @settings(deadline=None, max_examples=300)
 @given(CONDITIONS)
 def test_a_condition_is_what_its_text_spells(drawn):
-    assert parse_where(spelled(built(drawn))) == built(drawn)
+    condition = built(drawn)
+    assert repr(parse_where(spelled(condition))) == repr(condition)  # 1 == True == 1.0
 
 
 @settings(deadline=None, max_examples=500)

@@ -16,6 +16,7 @@ from nestvec.index import catalog
 from nestvec.index.build import BuildOptions
 from nestvec.index.contents import Document
 from nestvec.index.defaults import default_plan
+from nestvec.index.filters import Filters
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
 from nestvec.index.merge import search_parts
@@ -43,6 +44,7 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
+        self._filters = Filters()
 
     @classmethod
     def build(  # noqa: PLR0913  one call says all about an index
@@ -164,9 +166,13 @@ class Index:
         k: int = 10,
         *,
         plan: str | Plan | None = None,
+        where: str | None = None,
         threads: int | None = None,
     ) -> Hits:
         """The `k` rows with the largest inner products for each query [q, dim], found by `plan`.
+
+        With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
+        is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
 
         Cells are probed best first; if the plan's cells hold fewer than `k` rows, more are probed.
         Rows that were added and not yet coded are scored on their full vectors whatever the plan.
@@ -179,6 +185,8 @@ class Index:
         )
         check_magnitude(array, "queries")
         chosen = _check_plan(snapshot, plan, k)
+        if where is not None:
+            snapshot = self._filters.apply(snapshot, where)
         return search_parts(snapshot, array, int(k), chosen, threads)
 
     # --- changing --------------------------------------------------------------------------------

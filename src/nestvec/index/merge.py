@@ -21,21 +21,32 @@ def search_parts(
     """The `k` best live rows of all parts; equal scores go to the smaller row number.
 
     Parts are in order of their row numbers, and each answers equal scores by rising row: a stable
-    sort is all that is needed.
+    sort is all that is needed. Where fewer rows are found, the rest is row −1 with score −∞.
     """
-    parts = [part for part in snapshot.parts if part.count]
+    # One part even if none has a row: it knows what ids are.
+    parts = [part for part in snapshot.parts if part.count] or list(snapshot.parts[:1])
     answers = [_run(part, queries, min(k, part.count), plan, threads) for part in parts]
     scores = np.concatenate([answer.scores for answer in answers], axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     numbers = np.concatenate(
         [_numbers(part, answer.rows) for part, answer in zip(parts, answers, strict=True)], axis=1
     )
+    found = np.take_along_axis(numbers, best, axis=1)
+    ids = _ids(parts, answers, best)
+    no_id = None if ids.dtype == object else -1
+    ids[found < 0] = no_id
     return Hits(
-        _ids(parts, answers, best),
-        np.take_along_axis(scores, best, axis=1).astype(np.float32),
-        np.take_along_axis(numbers, best, axis=1),
+        _padded(ids, k, no_id),
+        _padded(np.take_along_axis(scores, best, axis=1).astype(np.float32), k, -np.inf),
+        _padded(found, k, -1),
         _stats(parts, answers, plan),
     )
+
+
+def _padded(array: np.ndarray, k: int, value: int | float | None) -> np.ndarray:
+    wide = np.full((len(array), k), value, array.dtype)
+    wide[:, : array.shape[1]] = array
+    return wide
 
 
 def _run(
@@ -51,15 +62,13 @@ def _run(
 
 
 def _scan(part: Part, queries: Float32[np.ndarray, "q dim"], k: int, plan: Plan) -> Answers:
-    scores = np.einsum(
-        "qd,nd->qn", queries.astype(np.float64), part.rows.vectors.astype(np.float64)
-    )
-    if part.live is not None:
-        scores[:, part.live == 0] = -np.inf
-    rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live)
+    vectors = part.rows.vectors[live].astype(np.float64)
+    scores = np.einsum("qd,nd->qn", queries.astype(np.float64), vectors)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     counts = np.zeros((len(queries), len(plan.stages) + 2), np.int64)
     counts[:, -1] = part.count
-    return Answers(rows, np.take_along_axis(scores, rows, axis=1), counts)
+    return Answers(live[best], np.take_along_axis(scores, best, axis=1), counts)
 
 
 def _numbers(part: Part, rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q k"]:
