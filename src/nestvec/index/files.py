@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from nestvec.errors import DamagedIndexError
+from nestvec.errors import DamagedIndexError, StorageError
 from nestvec.index.contents import File
 from nestvec.index.segment import BULK
 from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
@@ -40,26 +40,27 @@ def check_file(folder: Path, file: File, whole: bool) -> None:
     """
     path = folder / file.name
     try:
-        size = path.stat().st_size
+        problem = _problem(path, file, whole)
     except FileNotFoundError:
-        raise DamagedIndexError(
-            f"{path} is missing, although the index lists it; restore it or build the index again"
-        ) from None
+        problem = "is missing, although the index lists it"
+    except OSError as e:
+        raise StorageError(f"{path} cannot be read ({e.strerror}); check its permissions") from None
+    if problem is not None:
+        raise DamagedIndexError(f"{path} {problem}; restore it or build the index again")
+
+
+def _problem(path: Path, file: File, whole: bool) -> str | None:
+    size = path.stat().st_size
     if size != file.size_bytes:
-        raise DamagedIndexError(
-            f"{path} has {size} bytes instead of {file.size_bytes}; "
-            "restore it or build the index again"
-        )
+        return f"has {size} bytes instead of {file.size_bytes}"
     every = range(-(-size // CHUNK_BYTES))
     # The header, then (found through it) the arrays that the rest is found through, or everything.
     chunk = damaged_chunk(path, file.checksums, every[:1])
     if chunk is None:
         chunk = damaged_chunk(path, file.checksums, every if whole else chunks_without(path, BULK))
-    if chunk is not None:
-        raise DamagedIndexError(
-            f"{path} differs from its checksum in MiB {chunk + 1} of {len(every)}; "
-            "restore it or build the index again"
-        )
+    if chunk is None:
+        return None
+    return f"differs from its checksum in MiB {chunk + 1} of {len(every)}"
 
 
 def sweep(folder: Path, listed: Iterable[str]) -> None:

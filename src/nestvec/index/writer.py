@@ -121,11 +121,11 @@ class Writer:
         """Commit new rows; ids that are not given are the row numbers."""
         chosen = np.arange(self.next_row, self.next_row + len(vectors)) if ids is None else ids
         self._require_new(chosen)
-        self._replace(chosen[:0], chosen, vectors, (texts, metadata))
+        self.replace(chosen[:0], chosen, vectors, (texts, metadata))
 
     def delete(self, ids: np.ndarray) -> None:
         """Commit that the rows with these ids are gone."""
-        self._replace(ids, ids[:0], np.empty((0, self.snapshot.dim), np.float32), (None, None))
+        self.replace(ids, ids[:0], np.empty((0, self.snapshot.dim), np.float32), (None, None))
 
     def update(
         self,
@@ -144,7 +144,7 @@ class Writer:
             kept_metadata if metadata is None else metadata,
         )
         stored = self.snapshot.vectors_of(rows) if vectors is None else vectors
-        self._replace(ids, ids, stored, documents)
+        self.replace(ids, ids, stored, documents)
 
     def compact(self) -> None:
         """Commit one coded segment of all live rows; forget what is stored with the others."""
@@ -156,7 +156,7 @@ class Writer:
         entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
         self._commit(entries, self.next_row, np.empty(0, int), ())
 
-    def _replace(
+    def replace(
         self,
         gone: np.ndarray,
         come: np.ndarray,
