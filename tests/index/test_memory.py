@@ -18,6 +18,7 @@ from nestvec.kernels import load
 path, allowance = sys.argv[1], int(sys.argv[2])
 load()
 index = Index.open(path)
+index.search(np.ones((1, index.dim), np.float32))  # BLAS takes its buffers, 32 MB
 used = int(open("/proc/self/status").read().split("VmData:")[1].split()[0]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + allowance,) * 2)
 queries = np.array(index.vectors[:30])
