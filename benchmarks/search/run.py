@@ -135,11 +135,7 @@ def summary(result: dict[str, Any], k: int) -> dict[str, Any]:
 
 def against_best(result: dict[str, Any], speeds: dict[str, float | None]) -> dict[str, Any]:
     """The best peer, and how many times as fast nestvec is."""
-    peers = {
-        name: speed
-        for name, speed in speeds.items()
-        if speed and name != "nestvec"
-    }
+    peers = {name: speed for name, speed in speeds.items() if speed and name != "nestvec"}
     if not peers:
         return {}
     best = max(peers, key=lambda name: peers[name])
