@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.search.build import Built, built, place
@@ -115,7 +116,7 @@ def batches(found: list[Measured], data: Dataset, options: Options) -> dict[str,
         own = [one for one in found if one.engine == name and one.recall["recall"] >= 0.95]
         if own:
             best = max(own, key=lambda one: one.as_json()["queries_per_s"])
-            speeds = time_batches(best.setting, data.queries, (1, 2), options.effort)
+            speeds = time_batches(best.setting, np.array(data.queries), (1, 2), options.effort)
             result[name] = {"setting": best.setting.label, "queries_per_s": speeds}
     return result
 
