@@ -114,6 +114,7 @@ def find_recall(
     """
     setting = one.setting
     setting.choose()
+    setting.one(queries[0])  # the first call may compile or map something
     ids = []
     start = time.perf_counter()
     for query in queries:
