@@ -8,19 +8,20 @@ their places. Besides a few blocks, memory holds 24 bytes per row and the k-mean
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from nestvec.adapt.rotation import Rotation, second_moment
-from nestvec.codes import Codec
+from nestvec.codes import Codec, row_norms
 from nestvec.index import cells as kmeans
 from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
-from nestvec.kernels.reference import LANES
+from nestvec.kernels.reference import LANES, PARTS, rounded_up
 from nestvec.progress import Advance, Progress
-from nestvec.shapes import Float, Float32, Float64, Int64, UInt64
-from nestvec.vectors import BLOCK_ROWS
+from nestvec.shapes import Float, Float32, Float64, Int64
+from nestvec.vectors import BLOCK_ROWS, normalize
 
 _CODEC_SAMPLE = 16_384
 
@@ -32,6 +33,7 @@ class BuildOptions:
     rotation: str
     bits: float
     seed: int
+    metric: str = "ip"
 
 
 def write_segment(
@@ -60,6 +62,16 @@ def _counted(
         advance(len(block))
 
 
+class _Layout(NamedTuple):
+    """How the rows of a segment lie in cells."""
+
+    rotation: Float32[np.ndarray, "dim dim"]
+    centroids: kmeans.Centroids
+    own: kmeans.Filling
+    spill: kmeans.Filling
+    codec: Codec
+
+
 def _write_codes(
     path: Path,
     vectors: Float32[np.ndarray, "n dim"],
@@ -67,6 +79,25 @@ def _write_codes(
     options: BuildOptions,
     advance: Advance,
 ) -> None:
+    layout = _lay_out(vectors, moment, options, advance)
+    with TensorWriter(path, _tensors(layout, len(vectors), options.metric)) as writer:
+        statistics = _Statistics(len(layout.centroids.steps))
+        for name in ("scale", "spill_scale"):
+            writer.arrays[name][...] = np.nan
+        for part in _parts(len(vectors)):
+            _put_own(writer, vectors[part], part, layout, options.metric, statistics)
+            _put_spill(writer, vectors[part], part, layout, options.metric)
+            advance(part.stop - part.start)
+        for name, array in _structure(layout, statistics).items():
+            writer.arrays[name][...] = array
+
+
+def _lay_out(
+    vectors: Float32[np.ndarray, "n dim"],
+    moment: Float[np.ndarray, "dim dim"],
+    options: BuildOptions,
+    advance: Advance,
+) -> _Layout:
     rng = np.random.default_rng(options.seed)
     dim = vectors.shape[1]
     pca = options.rotation == "pca"
@@ -74,111 +105,222 @@ def _write_codes(
     energy = np.einsum("ij,ik,kj->j", rotation, moment, rotation, optimize=True)
     cell_dims = kmeans.cell_dims(energy)
     count = kmeans.cell_count(len(vectors))
-    sample = _sample(vectors, kmeans.sample_size(count), rng) @ rotation[:, :cell_dims]
-    centroids = kmeans.train_cells(sample, count, rng)
-    owners = _assign_all(vectors, rotation, centroids, advance)
-    codec = _fit_codec(vectors, rotation, centroids, owners, energy, options.bits, rng)
-    places, counts, starts = _places(owners, count)
-    structure: dict[str, np.ndarray] = {
-        "rotation": rotation,
-        "centroids": centroids,
-        "starts": starts,
-        "counts": counts,
-        "sigma": codec.sigma,
-        "words": codec.words,
-        "coefficients": codec.coefficients,
-        "rows": _rows_in_places(places, LANES * int(starts[-1])),
-    }
-    blocks = int(starts[-1])
+    sample = _sample(vectors, kmeans.sample_size(count), rng)
+    prefix = coded_rows(sample, options.metric) @ rotation[:, :cell_dims]
+    centroids = kmeans.Centroids.rounded(kmeans.train_cells(prefix, count, rng))
+    own, spill = _assign_all(vectors, rotation, centroids, options.metric, advance)
+    codec = _fit_codec(vectors, rotation, centroids, own, energy, options, rng)
+    return _Layout(
+        rotation,
+        centroids,
+        kmeans.Filling.of(own, count, LANES),
+        kmeans.Filling.of(spill, count, LANES),
+        codec,
+    )
+
+
+def coded_rows(
+    block: Float32[np.ndarray, "n dim"], metric: str
+) -> Float32[np.ndarray, "n dim"]:
+    """What is coded of the rows: under the cosine metric their directions."""
+    return normalize(block) if metric == "cosine" else block
+
+
+def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
+    """All arrays of the file, bulk first: what nothing is found through."""
+    codec, own, spill = layout.codec, layout.own, layout.spill
+    blocks, spill_blocks = int(own.starts[-1]), int(spill.starts[-1])
+    biased = metric == "euclidean"
+    f4, i4, i8, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u2", "u8"))
+    places, spill_places = LANES * blocks, LANES * spill_blocks
+    cells, dims = layout.centroids.whole.shape
     bulk: Layout = {
-        "head": (np.dtype(np.uint64), (blocks, len(codec.head), LANES)),
-        "tail": (np.dtype(np.uint64), (LANES * blocks, len(codec.tail))),
-        "scale": (np.dtype(np.float32), (LANES * blocks,)),
+        "head": (np.dtype(np.uint8), (blocks, 8 * len(codec.head), LANES)),
+        "spill_head": (np.dtype(np.uint8), (spill_blocks, 8 * len(codec.head), LANES)),
+        "words": (u8, (places, len(codec.words))),
+        "scale": (f4, (places,)),
+        "bias": (f4, (places * biased,)),
+        "spill_scale": (f4, (spill_places,)),
+        "spill_bias": (f4, (spill_places * biased,)),
+        "head_errors": (u2, (blocks, PARTS, LANES)),
+        "word_errors": (u2, (places, PARTS)),
     }
-    layout: Layout = {name: (array.dtype, array.shape) for name, array in structure.items()}
-    # Bulk is whole cache lines; after it the widest numbers first: then each array is aligned.
-    aligned = dict(sorted(layout.items(), key=lambda item: -item[1][0].itemsize))
-    with TensorWriter(path, {**bulk, **aligned}) as writer:
-        for name, array in structure.items():
-            writer.arrays[name][...] = array
-        writer.arrays["scale"][...] = np.nan
-        for part in _parts(len(vectors)):
-            residuals = _residuals(vectors[part], rotation, centroids, owners[part])
-            words, scale = codec.encode(residuals)
-            _put(writer, places[part], words, scale, codec)
-            advance(part.stop - part.start)
+    structure: Layout = {
+        "starts": (i8, (cells + 1,)),
+        "counts": (i8, (cells,)),
+        "spill_starts": (i8, (cells + 1,)),
+        "spill_counts": (i8, (cells,)),
+        "plane_words": (i8, codec.words.shape),
+        "rotation": (f4, layout.rotation.shape),
+        "steps": (f4, (cells,)),
+        "priors": (f4, (cells,)),
+        "spreads": (f4, (cells,)),
+        "sigma": (f4, codec.sigma.shape),
+        "coefficients": (f4, codec.coefficients.shape),
+        "rows": (i4, (places,)),
+        "spill_places": (i4, (spill_places,)),
+        "centroids": (np.dtype(np.int8), (cells, dims)),
+    }
+    return {**bulk, **structure}
 
 
-def _put(
+class _Statistics:
+    """Sums over the rows of each cell."""
+
+    def __init__(self, cells: int) -> None:
+        self.squares = np.zeros(cells)
+        self.biases = np.zeros(cells)
+        self.counts = np.zeros(cells)
+
+    def add(
+        self,
+        owners: Int64[np.ndarray, " m"],
+        residuals: Float32[np.ndarray, "m dim"],
+        bias: Float32[np.ndarray, " m"],
+    ) -> None:
+        """Take in some rows."""
+        count = len(self.counts)
+        squares = row_norms(residuals).astype(np.float64) ** 2
+        self.squares += np.bincount(owners, squares, count)
+        self.biases += np.bincount(owners, bias, count)
+        self.counts += np.bincount(owners, minlength=count)
+
+    def means(self) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
+        """Mean bias and root mean square residual; 0 where there is no row."""
+        counts = np.maximum(self.counts, 1)
+        return (
+            (self.biases / counts).astype(np.float32),
+            np.sqrt(self.squares / counts).astype(np.float32),
+        )
+
+
+def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
+    priors, spreads = statistics.means()
+    return {
+        "starts": layout.own.starts,
+        "counts": layout.own.counts,
+        "spill_starts": layout.spill.starts,
+        "spill_counts": layout.spill.counts,
+        "plane_words": layout.codec.words,
+        "rotation": layout.rotation,
+        "steps": layout.centroids.steps,
+        "priors": priors,
+        "spreads": spreads,
+        "sigma": layout.codec.sigma,
+        "coefficients": layout.codec.coefficients,
+        "rows": layout.own.rows(-1),
+        "spill_places": layout.own.places[layout.spill.rows(0)]
+        if len(layout.own.places)
+        else np.empty(0, np.int32),
+        "centroids": layout.centroids.whole,
+    }
+
+
+def _put_own(
     writer: TensorWriter,
-    places: Int64[np.ndarray, " m"],
-    words: UInt64[np.ndarray, "m words"],
-    scale: Float32[np.ndarray, " m"],
-    codec: Codec,
+    block: Float32[np.ndarray, "m dim"],
+    part: slice,
+    layout: _Layout,
+    metric: str,
+    statistics: _Statistics,
 ) -> None:
-    writer.arrays["scale"][places] = scale
-    writer.arrays["head"][places // LANES, :, places % LANES] = words[:, codec.head]
-    writer.arrays["tail"][places] = words[:, codec.tail]
+    arrays, places = writer.arrays, layout.own.places[part]
+    owners = layout.own.cells[part]
+    residuals, lengths = _residuals(block, layout, owners, metric)
+    coded = layout.codec.encode(residuals, lengths)
+    bias = biases(block, metric)
+    statistics.add(owners, residuals, bias)
+    arrays["words"][places] = coded.words
+    arrays["scale"][places] = coded.scale
+    arrays["head"][places // LANES, :, places % LANES] = coded.head
+    arrays["head_errors"][places // LANES, :, places % LANES] = rounded_up(coded.head_errors)
+    arrays["word_errors"][places] = rounded_up(coded.word_errors)
+    if len(arrays["bias"]):
+        arrays["bias"][places] = bias
+
+
+def _put_spill(
+    writer: TensorWriter,
+    block: Float32[np.ndarray, "m dim"],
+    part: slice,
+    layout: _Layout,
+    metric: str,
+) -> None:
+    owners = layout.spill.cells[part]
+    if len(owners) == 0 or owners[0] < 0:
+        return
+    arrays, places = writer.arrays, layout.spill.places[part]
+    residuals, _ = _residuals(block, layout, owners, metric)
+    head, scale = layout.codec.encode_head(residuals)
+    arrays["spill_head"][places // LANES, :, places % LANES] = head
+    arrays["spill_scale"][places] = scale
+    if len(arrays["spill_bias"]):
+        arrays["spill_bias"][places] = biases(block, metric)
+
+
+def biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
+    """What is added to a row's inner product to rank it: −|x|²/2 under the Euclidean metric."""
+    if metric != "euclidean":
+        return np.zeros(len(block), np.float32)
+    squares = np.einsum("nd,nd->n", block, block, dtype=np.float64)
+    return np.asarray(-squares / 2, np.float32)
 
 
 def _assign_all(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dims"],
+    centroids: kmeans.Centroids,
+    metric: str,
     advance: Advance,
-) -> Int64[np.ndarray, " n"]:
-    """Each row's cell, judged on the prefix that the centroids have."""
-    to_prefix = np.ascontiguousarray(rotation[:, : centroids.shape[1]])
-    owners = np.empty(len(vectors), np.int64)
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Each row's cell and second cell, judged on the prefix that the centroids have."""
+    values = centroids.values()
+    to_prefix = np.ascontiguousarray(rotation[:, : values.shape[1]])
+    own, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
     for part in _parts(len(vectors)):
-        owners[part] = kmeans.assign(vectors[part] @ to_prefix, centroids)
+        prefix = coded_rows(vectors[part], metric) @ to_prefix
+        own[part], spill[part] = kmeans.assign_twice(prefix, values)
         advance(part.stop - part.start)
-    return owners
+    return own, spill
 
 
 def _residuals(
     block: Float32[np.ndarray, "n dim"],
+    layout: _Layout,
+    owners: Int64[np.ndarray, " n"],
+    metric: str,
+) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, " n"]]:
+    """Rotated rows less their centroids, and the lengths of the rows."""
+    coded = coded_rows(block, metric)
+    return _less_centroids(coded, layout.rotation, layout.centroids, owners), row_norms(coded)
+
+
+def _less_centroids(
+    rows: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dims"],
+    centroids: kmeans.Centroids,
     owners: Int64[np.ndarray, " n"],
 ) -> Float32[np.ndarray, "n dim"]:
-    """Rotated rows less their centroids, which are zero beyond their width."""
-    rotated = np.asarray(block @ rotation)
-    rotated[:, : centroids.shape[1]] -= centroids[owners]
+    """Centroids are zero beyond their width."""
+    rotated = np.asarray(rows @ rotation)
+    values = centroids.values()
+    rotated[:, : values.shape[1]] -= values[owners]
     return rotated
 
 
 def _fit_codec(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dims"],
+    centroids: kmeans.Centroids,
     owners: Int64[np.ndarray, " n"],
     energy: Float64[np.ndarray, " dim"],
-    bits: float,
+    options: BuildOptions,
     rng: "np.random.Generator",
 ) -> Codec:
     chosen = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
-    residuals = _residuals(vectors[chosen], rotation, centroids, owners[chosen])
-    return Codec.fit(residuals, energy, bits)
-
-
-def _places(
-    owners: Int64[np.ndarray, " n"], count: int
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " cells"], Int64[np.ndarray, " starts"]]:
-    """Each row's place, and per cell its rows and its first block; cells fill in row order."""
-    counts = np.bincount(owners, minlength=count)
-    starts = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
-    order = np.argsort(owners, kind="stable")
-    within = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-    places = np.empty(len(owners), np.int64)
-    places[order] = LANES * starts[owners[order]] + within
-    return places, counts, starts
-
-
-def _rows_in_places(places: Int64[np.ndarray, " n"], room: int) -> np.ndarray:
-    rows = np.full(room, -1, np.int32)
-    rows[places] = np.arange(len(places), dtype=np.int32)
-    return rows
+    rows = coded_rows(np.asarray(vectors[chosen]), options.metric)
+    residuals = _less_centroids(rows, rotation, centroids, owners[chosen])
+    return Codec.fit(residuals, energy, options.bits)
 
 
 def _sample_rows(n: int, size: int, rng: "np.random.Generator") -> Int64[np.ndarray, " m"]:

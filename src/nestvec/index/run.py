@@ -1,6 +1,7 @@
 """Running a plan on one segment, its queries shared out over threads."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,12 +11,11 @@ import numpy as np
 from nestvec.errors import InputError
 from nestvec.index.segment import Segment
 from nestvec.kernels import load
-from nestvec.kernels.reference import Funnel
+from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
 from nestvec.plan import Plan
-from nestvec.shapes import Float32, Float64, Int64
+from nestvec.shapes import Float32, Float64, Int64, UInt8
 
-_BATCH_QUERIES = 1024
-"""Handled at a time: the scores of so many queries and all cells are held in memory."""
+METRICS = {"ip": IP, "cosine": COSINE, "euclidean": EUCLIDEAN}
 
 
 class Answers(NamedTuple):
@@ -33,10 +33,14 @@ def run_plan(
     k: int,
     plan: Plan,
     threads: int | None = None,
+    allowed: UInt8[np.ndarray, " n"] | None = None,
+    metric: str = "ip",
 ) -> Answers:
     """The `k` best rows of the segment for each query, as `plan` finds them.
 
-    `threads` (None: all cores) share out the queries; the answer does not depend on them.
+    Only rows that are `allowed` (1, by row; None: all) are found; places that stay empty hold row
+    −1 and score −inf. `threads` (None: all cores) share out the queries; the answer does not depend
+    on them.
     """
     _check_threads(threads)
     answers = Answers(
@@ -44,41 +48,32 @@ def run_plan(
         np.empty((len(queries), k), np.float64),
         np.zeros((len(queries), len(plan.stages) + 2), np.int64),
     )
+    cells, n = segment.cells, len(segment.vectors)
     funnel = segment.codec.funnel(plan)
     # More than all rows need no room.
-    funnel = funnel._replace(keeps=np.minimum(funnel.keeps, len(segment.vectors)))
-    for first in range(0, max(1, len(queries)), _BATCH_QUERIES):
-        batch = slice(first, first + _BATCH_QUERIES)
-        part = Answers(*(array[batch] for array in answers))
-        _run_batch(segment, queries[batch], plan, funnel, threads, part)
-    return answers
-
-
-def _run_batch(
-    segment: Segment,
-    queries: Float32[np.ndarray, "q dim"],
-    plan: Plan,
-    funnel: Funnel,
-    threads: int | None,
-    answers: Answers,
-) -> None:
-    cells, k = segment.cells, answers.rows.shape[1]
+    funnel = funnel._replace(keeps=np.minimum(funnel.keeps, n))
     probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
-    # Before the work is shared out: BLAS has threads of its own, which would get in the way.
-    rotated, cell_scores = segment.locate(queries)
-    kernel = load().search_batch
+    mask = np.empty(0, np.uint8) if allowed is None else allowed
+    kernel, kind = load().search_batch, METRICS[metric]
 
     def run(part: slice) -> None:
         found = (array[part] for array in answers)
-        asked = queries[part], rotated[part], cell_scores[part]
-        kernel(*asked, cells, funnel, segment.vectors, probe, plan.full, k, *found)
+        kernel(
+            queries[part], cells, funnel, segment.vectors, mask, kind, probe, plan.full, k, *found
+        )
 
-    parts = _shares(len(queries), threads)
+    share_out(run, len(queries), threads)
+    return answers
+
+
+def share_out(run: Callable[[slice], None], queries: int, threads: int | None) -> None:
+    """`run` on slices of the queries, one per thread."""
+    parts = _shares(queries, threads)
     if len(parts) == 1:
         run(parts[0])
-    else:
-        with ThreadPoolExecutor(len(parts)) as pool:
-            list(pool.map(run, parts))
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(run, parts))
 
 
 def _check_threads(threads: int | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
-from nestvec.kernels.reference import GROUP, LANES, Cells
+from nestvec.kernels.reference import GROUP, LANES, PARTS, Cells
 from nestvec.shapes import Float32
 
 
@@ -18,7 +18,10 @@ def codes_name(segment: int) -> str:
     return f"{segment:06}.codes.safetensors"
 
 
-BULK = ("head", "tail", "scale", "vectors")
+BULK = (
+    "head", "spill_head", "words", "scale", "bias", "spill_scale", "spill_bias", "head_errors",
+    "word_errors", "vectors",
+)  # fmt: skip
 """Arrays that nothing is found through, so that no damage to them can lead a kernel astray."""
 
 
@@ -28,7 +31,6 @@ class Segment:
 
     cells: Cells
     codec: Codec
-    rotation: Float32[np.ndarray, "dim dim"]
     vectors: Float32[np.ndarray, "n dim"]
 
     @classmethod
@@ -46,38 +48,12 @@ class Segment:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, np.ndarray], vectors: np.ndarray) -> "Segment":
-        starts = arrays["starts"]
-        blocks = np.diff(starts)
+        blocks = np.diff(arrays["starts"])
         _require(bool((blocks >= 0).all()), "cell starts fall")
-        cells = Cells(
-            centroids=arrays["centroids"],
-            starts=starts,
-            counts=arrays["counts"],
-            owners=np.repeat(np.arange(len(blocks), dtype=np.int32), blocks),
-            rows=arrays["rows"],
-            scale=arrays["scale"],
-            head=arrays["head"],
-            tail=arrays["tail"],
-            sigma=arrays["sigma"],
-        )
-        codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
-        return cls(cells, codec, arrays["rotation"], vectors)
-
-    def locate(
-        self, queries: Float32[np.ndarray, "q dim"]
-    ) -> tuple[Float32[np.ndarray, "q dim"], Float32[np.ndarray, "q cells"]]:
-        """The rotated queries and their inner products with all centroids.
-
-        Query by query: BLAS adds up in another order for another number of queries, and an answer
-        must not depend on the batch it is in.
-        """
-        rotated = np.empty_like(queries)
-        scores = np.empty((len(queries), len(self.cells.centroids)), np.float32)
-        width = self.cells.centroids.shape[1]
-        for query, turned, score in zip(queries, rotated, scores, strict=True):
-            np.dot(query, self.rotation, out=turned)
-            np.dot(self.cells.centroids, turned[:width], out=score)
-        return rotated, scores
+        owners = np.repeat(np.arange(len(blocks), dtype=np.int32), blocks)
+        cells = Cells(**{name: arrays[name] for name in Cells._fields if name != "owners"}, owners=owners)
+        codec = Codec(arrays["sigma"], arrays["plane_words"], arrays["coefficients"])
+        return cls(cells, codec, vectors)
 
     @property
     def hot_bytes(self) -> int:
@@ -87,20 +63,47 @@ class Segment:
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
-    blocks, places = len(cells.head), len(cells.rows)
     count, width = cells.centroids.shape
-    _require(cells.starts.shape == (count + 1,), "it has other cell starts than centroids")
-    _require(cells.starts[0] == 0 and cells.starts[-1] == blocks, "cells and blocks disagree")
-    _require(places == LANES * blocks == len(cells.scale) == len(cells.tail), "blocks are cut off")
-    room = LANES * np.diff(cells.starts)
-    _require(bool(((cells.counts >= 0) & (cells.counts <= room)).all()), "a cell is overfull")
+    dim, words = codec.dim, len(codec.words)
+    places, spilled = len(cells.rows), len(cells.spill_places)
+    _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
+    _require(1 <= width <= dim, "its centroids are wider than its vectors")
+    for name in ("steps", "priors", "spreads"):
+        _require(getattr(cells, name).shape == (count,), f"it has other {name} than centroids")
+    _check_blocks(cells.starts, cells.counts, count, places)
+    _check_blocks(cells.spill_starts, cells.spill_counts, count, spilled)
     _require(cells.counts.sum() == rows, "it holds another number of rows than the vectors file")
     _require(places == 0 or -1 <= cells.rows.min() <= cells.rows.max() < rows, "a row is unknown")
     _require(bool((np.isfinite(cells.scale) == (cells.rows >= 0)).all()), "a scale is damaged")
-    _require(1 <= width <= codec.dim, "its centroids are wider than its vectors")
-    _require(cells.head.shape[1] == len(codec.head), "its head has other words than its codec")
-    _require(cells.tail.shape[1] == len(codec.tail), "its tail has other words than its codec")
-    _require(bool((codec.words[:, 0] * GROUP < codec.dim).all()), "a word lies beyond the vectors")
+    _require(
+        spilled == 0 or 0 <= cells.spill_places.min() <= cells.spill_places.max() < places,
+        "a place is unknown",
+    )
+    _require(bool((cells.rows[cells.spill_places] >= 0).all()), "a row spilled from nowhere")
+    blocks, spill_blocks, head = places // LANES, spilled // LANES, 8 * len(codec.head)
+    shapes = {
+        "head": (blocks, head, LANES),
+        "spill_head": (spill_blocks, head, LANES),
+        "words": (places, words),
+        "scale": (places,),
+        "spill_scale": (spilled,),
+        "head_errors": (blocks, PARTS, LANES),
+        "word_errors": (places, PARTS),
+        "bias": (places if len(cells.bias) else 0,),
+        "spill_bias": (spilled if len(cells.bias) else 0,),
+    }
+    for name, shape in shapes.items():
+        _require(getattr(cells, name).shape == shape, f"its {name} has another shape than it must")
+    _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
+
+
+def _check_blocks(starts: np.ndarray, counts: np.ndarray, cells: int, places: int) -> None:
+    _require(starts.shape == (cells + 1,), "it has other cell starts than centroids")
+    _require(counts.shape == (cells,), "it has other cell counts than centroids")
+    blocks = np.diff(starts)
+    _require(bool((blocks >= 0).all()), "cell starts fall")
+    _require(starts[0] == 0 and LANES * starts[-1] == places, "cells and blocks disagree")
+    _require(bool(((counts >= 0) & (counts <= LANES * blocks)).all()), "a cell is overfull")
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:

@@ -1,52 +1,71 @@
 """The kernels in plain NumPy: they define the meaning, and `compiled` is tested equal to them.
 
-Layout. Dimensions are cut in groups of 64, so that one bit plane of one group is one 64-bit word
-(bit i of a word is dimension `64·group + i`). Rows lie in blocks of `LANES`; the places that no row
-fills have scale NaN, which no threshold lets through. The head words of a block lie word-major, so
-that one instruction works on many rows (PDX, Kuffó et al. 2025); tail words lie by row, because
-only few rows read theirs.
+Layout. Dimensions are cut in groups of 64, so that one bit plane of one group is one 64-bit *word*
+(bit i of a word is dimension `64·group + i`). Rows lie in cells, cells in blocks of `LANES` places;
+places that no row fills have scale NaN, which no threshold lets through. The *head* words of a block
+lie byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of
+many rows (FastScan, André et al. 2015); all words of a row also lie together, for the few rows that
+are looked at closer.
 
-    head  [block, head_word, lane]      tail  [block · LANES + lane, tail_word]
+    head  [block, head_word · 8 + byte, lane]      words  [block · LANES + lane, word]
 
-A stage reads a subset of the words. Word w contributes `weight[w] · Σ_i bit_i · query_i`, where
-query_i is the query, quantised to signed integers within its group of 64 and cut in bit planes
-(RaBitQ, Gao & Long 2024). The sum over set bits is then ANDs and population counts:
+A row lies in its nearest cell and, by its head alone, in a second one (`spill`; SOAR, Sun et al.
+2023): what one cell's residual hides from a query the other's shows.
 
-    Σ_i bit_i · query_i = Σ_t ±2^t · popcount(word & query_plane_t)      (the top plane counts −)
+A stage reads a subset of the words. Dimension i of word w stands for `value[w, i]`, the product of
+the word's coefficient, the dimension's spread and the query; a row's estimate is
 
-It lies within ±64 · 2^(planes − 1), at most ±2,048 for the 6 planes used, so 32-bit integers never
-overflow and float32 holds it exactly. The estimate of a row is
+    cell_score + scale[row] · (shift + Σ_w Σ_i bit[w, i] · value[w, i]) + bias[row]
 
-    cell_score + scale[row] · (shift + Σ_w weight[w] · sum[w])
-
-added up in float32 in the order of the words. Both twins round alike: equal to the last bit.
+Where every probed row is read, the values of four dimensions at a time become a table of the 16
+sums they can make, each rounded to a whole number of steps from 0 to 127 (or 16,383: `tables`).
+Sums of table entries are whole numbers, so no order of addition matters. Where few rows are read,
+the sum is float32, in the order that `selected_sum` states. Both twins round alike: equal to the
+last bit.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
+from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8, UInt16, UInt64
 
 GROUP = 64
 LANES = 16
-SCAN_PLANES = 4
-REFINE_PLANES = 6
-"""Bit planes of the query where all probed rows are read, and where only the kept ones are."""
+PARTS = 3
+"""Error norms per row: the dimensions are cut in so many parts."""
+NARROW = 127
+WIDE = 127 * 128 + 127
+"""Largest table entries: one byte's seven bits, or two bytes of seven bits each."""
+SPREAD_WEIGHT = 2.0
+"""A cell is ranked by its score plus so many standard deviations of its rows' scores."""
 
 
 class Cells(NamedTuple):
     """The coded rows of one segment, cell after cell, in the layout told above."""
 
-    centroids: np.ndarray  # float32 [cells, cell dims], rotated, zero beyond their width
+    rotation: np.ndarray  # float32 [dim, dim]
+    sigma: np.ndarray  # float32 [dim], the spread that codes are measured in
+    centroids: np.ndarray  # int8 [cells, cell dims], rotated, zero beyond their width
+    steps: np.ndarray  # float32 [cells], what 1 in `centroids` stands for
+    priors: np.ndarray  # float32 [cells], mean bias of the rows
+    spreads: np.ndarray  # float32 [cells], root mean square length of the residuals
     starts: np.ndarray  # int64 [cells + 1], in blocks
     counts: np.ndarray  # int64 [cells], rows
     owners: np.ndarray  # int32 [blocks], the cell of each block
     rows: np.ndarray  # int32 [blocks · LANES], row number, -1 where there is none
     scale: np.ndarray  # float32 [blocks · LANES], NaN where there is no row
-    head: np.ndarray  # uint64 [blocks, head words, LANES]
-    tail: np.ndarray  # uint64 [blocks · LANES, tail words]
-    sigma: np.ndarray  # float32 [dim], the spread that codes are measured in
+    bias: np.ndarray  # float32 [blocks · LANES], or [0] where all biases are 0
+    head: np.ndarray  # uint8 [blocks, head words · 8, LANES]
+    words: np.ndarray  # uint64 [blocks · LANES, words]
+    head_errors: np.ndarray  # uint16 [blocks, PARTS, LANES], bfloat16, rounded up
+    word_errors: np.ndarray  # uint16 [blocks · LANES, PARTS], bfloat16, rounded up
+    spill_starts: np.ndarray  # int64 [cells + 1], in blocks
+    spill_counts: np.ndarray  # int64 [cells]
+    spill_places: np.ndarray  # int32 [spill blocks · LANES], where the row lies; 0 for none
+    spill_scale: np.ndarray  # float32 [spill blocks · LANES], NaN where there is none
+    spill_bias: np.ndarray  # float32 [spill blocks · LANES], or [0]
+    spill_head: np.ndarray  # uint8 [spill blocks, head words · 8, LANES]
 
 
 class Funnel(NamedTuple):
@@ -55,7 +74,8 @@ class Funnel(NamedTuple):
     dims: np.ndarray  # int64 [stages]
     keeps: np.ndarray  # int64 [stages]
     starts: np.ndarray  # int64 [stages + 1]
-    slots: np.ndarray  # int64 [words], place among the head words, or ~place among the tail words
+    slots: np.ndarray  # int64 [words], place among a row's words
+    head_slots: np.ndarray  # int64 [words], place among the head words, -1 for none
     groups: np.ndarray  # int64 [words]
     coefficients: np.ndarray  # float32 [words]
 
@@ -97,66 +117,131 @@ def quantize_residuals(
     return np.clip(code, 0, np.maximum(levels - 1, 0)).astype(np.uint8)
 
 
-def query_planes(
-    query: Float32[np.ndarray, " dim"], sigma: Float32[np.ndarray, " dim"], dims: int, planes: int
-) -> tuple[
-    UInt64[np.ndarray, "groups planes"],
-    Float32[np.ndarray, " groups"],
-    Int64[np.ndarray, " groups"],
-]:
-    """The first `dims` of `query · sigma` as signed integers of `planes` bits, group by group.
+def part_bounds(dim: int) -> Int64[np.ndarray, " bounds"]:
+    """Where the `PARTS` parts of the dimensions begin and end: at 1/6 and 1/2, in whole groups.
 
-    Returns the bit planes (two's complement, lowest first), the step of each group, and the sum of
-    its integers. Rounding is to nearest, halves to even; a group of zeros has step 0.
+    Six parts bound hardly better than these three, one part much worse: queries have their energy in
+    front and codes their errors at the back.
     """
-    groups = -(-len(query) // GROUP)
-    scaled = np.zeros(groups * GROUP, np.float32)
-    scaled[:dims] = (query * sigma)[:dims]
-    grouped = scaled.reshape(groups, GROUP)
-    steps = np.abs(grouped).max(axis=1) / np.float32(2 ** (planes - 1) - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(steps[:, None] > 0, grouped / steps[:, None], np.float32(0))
-    integers = np.rint(ratio).astype(np.int64)
-    bits = (integers[:, None, :] >> np.arange(planes)[None, :, None]) & 1
-    packed = np.packbits(bits.astype(np.uint8), axis=2, bitorder="little")
-    return np.ascontiguousarray(packed).view("<u8")[:, :, 0], steps, integers.sum(axis=1)
+    groups = -(-dim // GROUP)
+    inner = [min(dim, GROUP * -(-groups // 6)), min(dim, GROUP * -(-groups // 2))]
+    return np.array([0, *inner, dim], np.int64)
 
 
-def word_sum(
-    words: UInt64[np.ndarray, " n"], planes: UInt64[np.ndarray, " planes"]
+def part_norms(values: Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n parts"]:
+    """Euclidean lengths of the parts of each row."""
+    bounds = part_bounds(values.shape[1])
+    squares = [np.square(values[:, a:b]).sum(axis=1) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return np.sqrt(np.stack(squares, axis=1))
+
+
+def rounded_up(values: Float64[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
+    """The smallest bfloat16 numbers that are not below the (non-negative, finite) values."""
+    narrow = values.astype(np.float32)
+    narrow = np.where(narrow < values, np.nextafter(narrow, np.float32(np.inf)), narrow)
+    bits = np.ascontiguousarray(narrow, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0xFFFF) >> 16).astype(np.uint16)
+
+
+def from_bfloat16(bits: UInt16[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The numbers that these bits are the upper halves of."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def rotate(
+    query: Float32[np.ndarray, " dim"], rotation: Float32[np.ndarray, "dim dim"]
+) -> Float32[np.ndarray, " dim"]:
+    """`query @ rotation`, added up in float64 in the order of the query's entries."""
+    products = query[:, None].astype(np.float64) * rotation.astype(np.float64)
+    return np.cumsum(products, axis=0)[-1].astype(np.float32)
+
+
+def score_cells(
+    rotated: Float32[np.ndarray, " dim"], cells: Cells
+) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
+    """Each cell's score, and its rank: score + prior + `SPREAD_WEIGHT` deviations.
+
+    The query is rounded to whole steps of 1/127 of its largest entry in the centroids' prefix. The
+    spread of ⟨query, residual⟩ over rows with residuals of length 1 is √Σ (query · sigma)².
+    """
+    prefix = rotated[: cells.centroids.shape[1]]
+    step = np.float32(np.abs(prefix).max() / np.float32(127))
+    whole = np.rint(prefix / step) if step > 0 else np.zeros_like(prefix)
+    sums = cells.centroids.astype(np.int64) @ whole.astype(np.int64)
+    scores = cells.steps * (step * sums.astype(np.float32))
+    squares = np.square(rotated.astype(np.float64) * cells.sigma.astype(np.float64))
+    width = np.float32(SPREAD_WEIGHT * np.sqrt(np.cumsum(squares)[-1]))
+    return scores, (scores + cells.priors) + width * cells.spreads
+
+
+def word_values(
+    rotated: Float32[np.ndarray, " dim"], cells: Cells, funnel: Funnel, stage: int
+) -> Float32[np.ndarray, "w 64"]:
+    """What the bits of a stage's words stand for; 0 beyond the stage's dimensions."""
+    dims = int(funnel.dims[stage])
+    padded = np.zeros(-(-len(rotated) // GROUP) * GROUP, np.float32)
+    padded[:dims] = (cells.sigma * rotated)[:dims]
+    words = slice(funnel.starts[stage], funnel.starts[stage + 1])
+    grouped = padded.reshape(-1, GROUP)[funnel.groups[words]]
+    return np.asarray(funnel.coefficients[words, None] * grouped, np.float32)
+
+
+def tables(
+    values: Float32[np.ndarray, "w 64"], largest: int
+) -> tuple[Int64[np.ndarray, "w 16 16"], float, float]:
+    """For each four dimensions the 16 sums of their values, as whole steps above the least sum.
+
+    Entry m is the sum of the values whose bits are set in m, lower dimensions first. Returns the
+    entries (0..largest), the step, which is 0 if all values are, and the sum of all least sums.
+    """
+    fours = values.reshape(len(values), 16, 4).astype(np.float64)
+    sums = np.zeros((len(values), 16, 16))
+    least = np.zeros((len(values), 16))
+    most = np.zeros((len(values), 16))
+    for i in range(4):
+        sums[:, :, 2**i : 2 ** (i + 1)] = sums[:, :, : 2**i] + fours[:, :, i : i + 1]
+        least += np.minimum(fours[:, :, i], 0)
+        most += np.maximum(fours[:, :, i], 0)
+    step = float((most - least).max(initial=0.0)) / largest
+    if step == 0:
+        return np.zeros(sums.shape, np.int64), 0.0, 0.0
+    entries = np.rint((sums - least[:, :, None]) / step).astype(np.int64)
+    return np.minimum(entries, largest), step, float(np.cumsum(least)[-1])
+
+
+def table_sums(
+    head: UInt8[np.ndarray, "n bytes"], entries: Int64[np.ndarray, "w 16 16"]
 ) -> Int64[np.ndarray, " n"]:
-    """Per word, the sum over its set bits of the query's integers."""
-    total = np.zeros(len(words), np.int64)
-    for t, plane in enumerate(planes):
-        sign = -1 if t == len(planes) - 1 else 1
-        bits = np.unpackbits((words & plane)[:, None].view(np.uint8), axis=1)
-        total += sign * 2**t * bits.sum(axis=1, dtype=np.int64)
-    return total
+    """Per row, the sum of the entries that its words (eight bytes each, in order) name."""
+    nibbles = np.stack([head & 15, head >> 4], axis=2).reshape(len(head), -1)
+    return np.take_along_axis(
+        entries.reshape(1, -1, 16), nibbles[:, :, None].astype(np.int64), axis=2
+    ).sum(axis=(1, 2))
 
 
-def estimate(
-    query: Float32[np.ndarray, " dim"],
-    cells: Cells,
-    funnel: Funnel,
-    stage: int,
-    positions: Int64[np.ndarray, " n"],
-    bases: Float32[np.ndarray, " n"],
+def selected_sum(
+    words: UInt64[np.ndarray, "n w"], values: Float32[np.ndarray, "w 64"]
 ) -> Float32[np.ndarray, " n"]:
-    """The estimates of the rows at `positions`, each with its cell's score in `bases`."""
-    count = SCAN_PLANES if stage == 0 else REFINE_PLANES
-    planes, steps, sums = query_planes(query, cells.sigma, int(funnel.dims[stage]), count)
-    total = np.zeros(len(positions), np.float32)
-    shift = np.float32(0)
-    for w in range(funnel.starts[stage], funnel.starts[stage + 1]):
-        slot, group = funnel.slots[w], funnel.groups[w]
-        if slot >= 0:
-            words = cells.head[positions // LANES, slot, positions % LANES]
-        else:
-            words = cells.tail[positions, ~slot]
-        weight = funnel.coefficients[w] * steps[group]
-        shift -= np.float32(0.5) * weight * np.float32(sums[group])
-        total = total + weight * word_sum(words, planes[group]).astype(np.float32)
-    return np.asarray(bases + cells.scale[positions] * (shift + total), np.float32)
+    """Per row, the sum of the values whose bits are set, in float32 and 16 lanes.
+
+    Dimension i of a word goes to lane i mod 16, lower ones first, words in order; at the end lane
+    halves are added to each other (8 + 8, 4 + 4, 2 + 2, 1 + 1).
+    """
+    lanes = np.zeros((len(words), 16), np.float32)
+    for w in range(words.shape[1]):
+        bits = (words[:, w, None] >> np.arange(GROUP, dtype=np.uint64)) & np.uint64(1)
+        chosen = np.where(bits.astype(bool), values[w], np.float32(0))
+        for part in range(4):
+            lanes = lanes + chosen[:, 16 * part : 16 * (part + 1)]
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return np.asarray(lanes[:, 0])
+
+
+def shift_of(values: Float32[np.ndarray, "w 64"]) -> float:
+    """−½ Σ values: the bits of a code stand for ±½."""
+    return -0.5 * float(np.cumsum(values.astype(np.float64).ravel())[-1])
 
 
 def select_top(
@@ -171,8 +256,17 @@ def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -
 
     A product of two float32 values is exact in float64, so the only rounding is in the sums.
     """
-    padded = np.zeros(-(-len(left) // 8) * 8)
-    padded[: len(left)] = left.astype(np.float64) * right.astype(np.float64)
+    return _lane_sum(left.astype(np.float64) * right.astype(np.float64))
+
+
+def squared_distance(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -> float:
+    """|left − right|², each step in float64, added up like `dot`."""
+    return _lane_sum(np.square(left.astype(np.float64) - right.astype(np.float64)))
+
+
+def _lane_sum(terms: Float64[np.ndarray, " dim"]) -> float:
+    padded = np.zeros(-(-len(terms) // 8) * 8)
+    padded[: len(terms)] = terms
     lanes = np.zeros(8)
     for part in padded.reshape(-1, 8):
         lanes = lanes + part
@@ -182,58 +276,167 @@ def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -
     return total
 
 
+IP, COSINE, EUCLIDEAN = range(3)
+"""Metrics, as kernels know them."""
+
+
+def full_score(
+    query: Float32[np.ndarray, " dim"], row: Float32[np.ndarray, " dim"], metric: int
+) -> float:
+    """The score of a stored vector, in float64: ⟨q, x⟩, ⟨q, x⟩ / (|q| |x|) or −|q − x|².
+
+    Lengths are √`dot`; the cosine with a zero vector is 0.
+    """
+    if metric == EUCLIDEAN:
+        return -squared_distance(query, row)
+    product = dot(query, row)
+    if metric == IP:
+        return product
+    lengths = np.sqrt(dot(query, query)) * np.sqrt(dot(row, row))
+    return product / float(lengths) if lengths > 0 else 0.0
+
+
 def probe_cells(
-    scores: Float32[np.ndarray, " cells"], counts: Int64[np.ndarray, " cells"], probe: int, k: int
+    ranks: Float32[np.ndarray, " cells"], counts: Int64[np.ndarray, " cells"], probe: int, k: int
 ) -> Int64[np.ndarray, " probed"]:
     """The `probe` best cells, best first; twice as many, and again, until they hold `k` rows."""
-    order = select_top(scores.astype(np.float64), np.arange(len(scores)), len(scores))
+    order = select_top(ranks.astype(np.float64), np.arange(len(ranks)), len(ranks))
     while probe < len(order) and counts[order[:probe]].sum() < k:
         probe *= 2
     return order[:probe]
 
 
+class _Candidates(NamedTuple):
+    """Places of rows, and what each has scored."""
+
+    places: Int64[np.ndarray, " n"]
+    values: Float64[np.ndarray, " n"]
+
+    def best(self, keep: int) -> "_Candidates":
+        """The `keep` best places, each by the best of its values."""
+        order = select_top(self.values, self.places, len(self.places))
+        _, firsts = np.unique(self.places[order], return_index=True)
+        kept = order[np.sort(firsts)][:keep]
+        return _Candidates(self.places[kept], self.values[kept])
+
+
 def search_one(
     query: Float32[np.ndarray, " dim"],
-    rotated: Float32[np.ndarray, " dim"],
-    cell_scores: Float32[np.ndarray, " cells"],
     cells: Cells,
     funnel: Funnel,
     vectors: Float32[np.ndarray, "n dim"],
+    allowed: UInt8[np.ndarray, " n_or_0"],
+    metric: int,
     probe: int,
     full: bool,
     k: int,
 ) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"], Int64[np.ndarray, " counts"]]:
     """The funnel for one query: rows, scores, and how many cells and rows each step read.
 
-    Ties: a coded stage prefers the smaller position (within a cell: the smaller row), the answer
-    prefers the smaller row. `counts` is [cells probed, rows per stage…, rows scored in full].
+    Only rows that are `allowed` (1; an empty array allows all) become candidates. Ties: a coded
+    stage prefers the smaller place (within a cell: the smaller row), the answer prefers the smaller
+    row. Fewer than `k` rows are filled up with row −1, score −inf. `counts` is [cells probed, rows
+    per stage…, rows scored in full].
     """
     stages = len(funnel.keeps)
     counts = np.zeros(stages + 2, np.int64)
-    probed = probe_cells(cell_scores, cells.counts, probe, k)
+    rotated = rotate(query, cells.rotation)
+    scores, ranks = score_cells(rotated, cells)
+    probed = probe_cells(ranks, cells.counts, probe, k)
     counts[0] = len(probed)
-    positions, bases = _positions_of(probed, cell_scores, cells)
-    values = np.zeros(len(positions))
+    candidates = _rows_of(probed, cells)
     for stage in range(stages):
-        counts[1 + stage] = len(positions)
-        values = estimate(rotated, cells, funnel, stage, positions, bases).astype(np.float64)
-        kept = select_top(values, positions, int(funnel.keeps[stage]))
-        positions, bases, values = positions[kept], bases[kept], values[kept]
-    rows = cells.rows[positions].astype(np.int64)
+        counts[1 + stage] = len(candidates.places)
+        if stage == 0 and scans_head(funnel):
+            counts[1] += cells.spill_counts[probed].sum()
+            candidates = _scan(rotated, scores, cells, funnel, probed)
+        else:
+            values = _estimates(rotated, scores, cells, funnel, stage, candidates.places)
+            candidates = _Candidates(candidates.places, values)
+        if stage == 0:
+            candidates = _allowed(candidates, cells, allowed)
+        candidates = candidates.best(int(funnel.keeps[stage]))
+    if stages == 0:
+        candidates = _allowed(candidates, cells, allowed)
+    rows, values = cells.rows[candidates.places].astype(np.int64), candidates.values
     if full:
         counts[-1] = len(rows)
-        values = np.array([dot(query, vectors[row]) for row in rows])
+        values = np.array([full_score(query, vectors[row], metric) for row in rows])
     best = select_top(values, rows, k)
-    return rows[best], values[best], counts
-
-
-def _positions_of(
-    probed: Int64[np.ndarray, " probed"], cell_scores: Float32[np.ndarray, " cells"], cells: Cells
-) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """The positions of the rows in the probed cells, and their cells' scores."""
-    positions = [LANES * cells.starts[c] + np.arange(cells.counts[c]) for c in probed]
-    bases = [np.full(cells.counts[c], cell_scores[c]) for c in probed]
+    missing = k - len(best)
     return (
-        np.concatenate([np.empty(0, np.int64), *positions]),
-        np.concatenate([np.empty(0, np.float32), *bases]),
+        np.append(rows[best], np.full(missing, -1)),
+        np.append(values[best], np.full(missing, -np.inf)),
+        counts,
     )
+
+
+def scans_head(funnel: Funnel) -> bool:
+    """Whether the first stage reads head words only, and so by tables."""
+    return bool((funnel.head_slots[: funnel.starts[1]] >= 0).all())
+
+
+def _allowed(candidates: _Candidates, cells: Cells, allowed: np.ndarray) -> _Candidates:
+    if len(allowed) == 0:
+        return candidates
+    kept: Bool[np.ndarray, " n"] = allowed[cells.rows[candidates.places]] == 1
+    return _Candidates(candidates.places[kept], candidates.values[kept])
+
+
+def _rows_of(probed: Int64[np.ndarray, " probed"], cells: Cells) -> _Candidates:
+    """The places of the rows in the probed cells."""
+    places = [LANES * cells.starts[c] + np.arange(cells.counts[c]) for c in probed]
+    every = np.concatenate([np.empty(0, np.int64), *places])
+    return _Candidates(every, np.zeros(len(every)))
+
+
+def _scan(
+    rotated: Float32[np.ndarray, " dim"],
+    scores: Float32[np.ndarray, " cells"],
+    cells: Cells,
+    funnel: Funnel,
+    probed: Int64[np.ndarray, " probed"],
+) -> _Candidates:
+    """Estimates from the heads of all rows in the probed cells, own and spilled."""
+    values = word_values(rotated, cells, funnel, 0)
+    entries, step, least = tables(values, NARROW)
+    shift = np.float32(shift_of(values) + least)
+    slots = funnel.head_slots[: funnel.starts[1]]
+    found = [_Candidates(np.empty(0, np.int64), np.empty(0))]
+    lists = (
+        (cells.starts, cells.counts, cells.head, cells.scale, cells.bias, None),
+        (
+            cells.spill_starts, cells.spill_counts, cells.spill_head, cells.spill_scale,
+            cells.spill_bias, cells.spill_places,
+        ),
+    )  # fmt: skip
+    for cell in probed:
+        for starts, counts, head, scale, bias, places in lists:
+            at = LANES * starts[cell] + np.arange(counts[cell])
+            words = head.reshape(len(head), -1, 8, LANES)[at // LANES, :, :, at % LANES]
+            sums = table_sums(words[:, slots].reshape(len(at), -1), entries)
+            inner = shift + np.float32(step) * sums.astype(np.float32)
+            estimates = scores[cell] + scale[at] * inner
+            if len(bias):
+                estimates = estimates + bias[at]
+            at = at if places is None else places[at].astype(np.int64)
+            found.append(_Candidates(at, estimates.astype(np.float64)))
+    return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _estimates(
+    rotated: Float32[np.ndarray, " dim"],
+    scores: Float32[np.ndarray, " cells"],
+    cells: Cells,
+    funnel: Funnel,
+    stage: int,
+    places: Int64[np.ndarray, " n"],
+) -> Float64[np.ndarray, " n"]:
+    """Estimates of the rows at `places` from the words of a stage."""
+    values = word_values(rotated, cells, funnel, stage)
+    slots = funnel.slots[funnel.starts[stage] : funnel.starts[stage + 1]]
+    inner = np.float32(shift_of(values)) + selected_sum(cells.words[places][:, slots], values)
+    estimates = scores[cells.owners[places // LANES]] + cells.scale[places] * inner
+    if len(cells.bias):
+        estimates = estimates + cells.bias[places]
+    return estimates.astype(np.float64)

@@ -1,0 +1,371 @@
+"""The funnel, compiled: `reference.search_one` for many queries."""
+
+import numpy as np
+
+from nestvec.kernels.jit import kernel
+from nestvec.kernels.ranking import distinct, probe_cells, select, sort
+from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, LANES, NARROW, SPREAD_WEIGHT, WIDE
+from nestvec.kernels.simd import at_least, lowest_bit, prefetch, selected_sum, table_sums
+
+_AHEAD = 8
+"""How many rows ahead memory is asked for what they need."""
+
+
+@kernel()
+def rotate(query, rotation, sums, rotated):
+    """`reference.rotate` into `rotated`; `sums` is room for float64 sums."""
+    dim = len(query)
+    sums[:] = 0.0
+    for i in range(dim):
+        entry = np.float64(query[i])
+        for j in range(dim):
+            sums[j] += entry * np.float64(rotation[i, j])
+    for j in range(dim):
+        rotated[j] = np.float32(sums[j])
+
+
+@kernel()
+def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores, ranks):
+    """`reference.score_cells` into `scores` and `ranks`; `whole` is int16 room for the query."""
+    width = centroids.shape[1]
+    largest = np.float32(0)
+    for i in range(width):
+        largest = max(largest, abs(rotated[i]))
+    step = largest / np.float32(127)
+    for i in range(width):
+        whole[i] = np.int16(np.rint(rotated[i] / step)) if step > 0 else np.int16(0)
+    total = 0.0
+    for i in range(len(rotated)):
+        scaled = np.float64(rotated[i]) * np.float64(sigma[i])
+        total += scaled * scaled
+    spread = np.float32(SPREAD_WEIGHT * np.sqrt(total))
+    for c in range(len(centroids)):
+        product = np.int32(0)
+        for i in range(width):
+            product += np.int32(whole[i]) * np.int32(centroids[c, i])
+        scores[c] = steps[c] * (step * np.float32(product))
+        ranks[c] = (scores[c] + priors[c]) + spread * spreads[c]
+
+
+@kernel()
+def word_values(rotated, sigma, dims, groups, coefficients, values):
+    """`reference.word_values` into `values` [words, 64]; returns `reference.shift_of` them."""
+    total = 0.0
+    for w in range(len(groups)):
+        first = GROUP * groups[w]
+        for i in range(GROUP):
+            if first + i < dims:
+                values[w, i] = coefficients[w] * (sigma[first + i] * rotated[first + i])
+            else:
+                values[w, i] = np.float32(0)
+            total += np.float64(values[w, i])
+    return -0.5 * total
+
+
+@kernel()
+def fill_tables(values, largest, sums, out):
+    """`reference.tables` into uint8 `out` [planes, words, half, nibble, byte, entry].
+
+    `sums` is float64 room [words · 16, 16]. Returns the step and the sum of all least sums.
+    """
+    words = len(values)
+    low, step = 0.0, 0.0
+    for f in range(16 * words):
+        least, most = 0.0, 0.0
+        sums[f, 0] = 0.0
+        for i in range(4):
+            value = np.float64(values[f // 16, 4 * (f % 16) + i])
+            for m in range(1 << i):
+                sums[f, (1 << i) + m] = sums[f, m] + value
+            least += min(value, 0.0)
+            most += max(value, 0.0)
+        low += least
+        step = max(step, most - least)
+        for m in range(16):
+            sums[f, m] -= least
+    step /= largest
+    for f in range(16 * words):
+        w, byte, nibble = f // 16, f % 16 // 2, f % 2
+        for m in range(16):
+            entry = 0
+            if step > 0:
+                entry = min(np.int64(np.rint(sums[f, m] / step)), largest)
+            out[0, w, byte // 4, nibble, byte % 4, m] = np.uint8(entry & 127)
+            if largest == WIDE:
+                out[1, w, byte // 4, nibble, byte % 4, m] = np.uint8(entry >> 7)
+    return step, low if step > 0 else 0.0
+
+
+@kernel()
+def dot(left, right, lanes):
+    """`reference.dot`; `lanes` is room for 8 float64 sums."""
+    lanes[:] = 0.0
+    whole = len(left) // 8 * 8
+    for i in range(0, whole, 8):
+        for lane in range(8):
+            lanes[lane] += np.float64(left[i + lane]) * np.float64(right[i + lane])
+    for i in range(whole, len(left)):
+        lanes[i - whole] += np.float64(left[i]) * np.float64(right[i])
+    total = 0.0
+    for lane in range(8):
+        total += lanes[lane]
+    return total
+
+
+@kernel()
+def squared_distance(left, right, lanes):
+    """`reference.squared_distance`; `lanes` is room for 8 float64 sums."""
+    lanes[:] = 0.0
+    whole = len(left) // 8 * 8
+    for i in range(0, whole, 8):
+        for lane in range(8):
+            difference = np.float64(left[i + lane]) - np.float64(right[i + lane])
+            lanes[lane] += difference * difference
+    for i in range(whole, len(left)):
+        difference = np.float64(left[i]) - np.float64(right[i])
+        lanes[i - whole] += difference * difference
+    total = 0.0
+    for lane in range(8):
+        total += lanes[lane]
+    return total
+
+
+@kernel()
+def full_score(query, length, row, metric, lanes):
+    """`reference.full_score`; `length` is √dot(query, query)."""
+    if metric == EUCLIDEAN:
+        return -squared_distance(query, row, lanes)
+    product = dot(query, row, lanes)
+    if metric == COSINE:
+        lengths = length * np.sqrt(dot(row, row, lanes))
+        return product / lengths if lengths > 0 else 0.0
+    return product
+
+
+@kernel()
+def score_rows(query, vectors, metric, filled, keys, values):
+    """The full scores of the first `filled` row numbers in `keys`, into `values`."""
+    lanes = np.empty(8, np.float64)
+    length = np.sqrt(dot(query, query, lanes))
+    width = vectors.shape[1]
+    for i in range(filled):
+        if i + _AHEAD < filled:
+            for d in range(0, width, 16):
+                prefetch(vectors, keys[i + _AHEAD] * width + d)
+        values[i] = full_score(query, length, vectors[keys[i]], metric, lanes)
+
+
+@kernel()
+def _prefetch_list(starts, cell, head, scale):
+    """Ask for what a scan of the cell reads first."""
+    size = head.shape[1] * LANES
+    for block in range(starts[cell], min(starts[cell] + 4, starts[cell + 1])):
+        prefetch(scale, block * LANES)
+        for byte in range(0, size, 64):
+            prefetch(head, block * size + byte)
+
+
+@kernel()
+def _scan_list(
+    first, last, base, head, scale, bias, places, rows, allowed, tables, slots, shift, step,
+    threshold, keep, filled, values, keys, sums, estimates,
+):  # fmt: skip
+    """The rows of some blocks by their heads; returns the new threshold and how many are held.
+
+    Candidates gather behind the best; when the buffers are full, the best `keep` of them stay and
+    the worst of these becomes the threshold. Nothing that could belong to the best is lost.
+    """
+    size = head.shape[1] * LANES
+    for block in range(first, last):
+        table_sums(head, block * size, tables, slots, sums, len(slots), 0)
+        for lane in range(LANES):
+            inner = shift + step * np.float32(sums[lane])
+            estimates[lane] = base + scale[block * LANES + lane] * inner
+        if len(bias):
+            for lane in range(LANES):
+                estimates[lane] += bias[block * LANES + lane]
+        passed = at_least(estimates, threshold)  # NaN, an empty place, never passes
+        while passed:
+            lane = lowest_bit(passed)
+            passed &= passed - 1
+            place = block * LANES + lane
+            if len(places):
+                place = np.int64(places[place])
+            if len(allowed) and allowed[rows[place]] == 0:
+                continue
+            values[filled], keys[filled] = estimates[lane], place
+            filled += 1
+        if filled + LANES > len(values):
+            select(values, keys, filled, keep)
+            filled = keep
+            threshold = np.float32(values[:keep].min())
+    return threshold, filled
+
+
+@kernel()
+def _scan(probed, scores, cells, allowed, tables, slots, shift, step, keep, room, values, keys):
+    """All rows of the probed cells by their heads; the best `keep` come to the front."""
+    # Taken apart once: numba counts a reference for each array taken from a tuple.
+    starts, head, scale, bias = cells.starts, cells.head, cells.scale, cells.bias
+    spill_starts, spill_head, spill_scale = cells.spill_starts, cells.spill_head, cells.spill_scale
+    spill_bias, spill_places, rows = cells.spill_bias, cells.spill_places, cells.rows
+    own = spill_places[:0]
+    sums, estimates = np.empty(LANES, np.int32), np.empty(LANES, np.float32)
+    values, keys = values[:room], keys[:room]
+    # A row may stand twice: the best of twice as many hold as many distinct ones.
+    held = 2 * keep if len(spill_places) else keep
+    threshold, filled = np.float32(-np.inf), 0
+    for p in range(len(probed)):
+        cell = probed[p]
+        if p + 1 < len(probed):
+            _prefetch_list(starts, probed[p + 1], head, scale)
+            _prefetch_list(spill_starts, probed[p + 1], spill_head, spill_scale)
+        threshold, filled = _scan_list(
+            starts[cell], starts[cell + 1], scores[cell], head, scale, bias, own, rows, allowed,
+            tables, slots, shift, step, threshold, held, filled, values, keys, sums, estimates,
+        )  # fmt: skip
+        threshold, filled = _scan_list(
+            spill_starts[cell], spill_starts[cell + 1], scores[cell], spill_head, spill_scale,
+            spill_bias, spill_places, rows, allowed, tables, slots, shift, step, threshold, held,
+            filled, values, keys, sums, estimates,
+        )  # fmt: skip
+    select(values, keys, filled, held)
+    return min(filled, held)
+
+
+@kernel()
+def _gather(probed, cells, allowed, keys):
+    """The places of all rows in the probed cells."""
+    starts, counts, rows = cells.starts, cells.counts, cells.rows
+    filled = 0
+    for cell in probed:
+        for place in range(LANES * starts[cell], LANES * starts[cell] + counts[cell]):
+            keys[filled] = place
+            filled += len(allowed) == 0 or allowed[rows[place]] == 1
+    return filled
+
+
+@kernel()
+def estimate_places(
+    filled, scores, owners, scale, bias, words, slots, table, shift, values, keys
+):
+    """Estimates from the given words for the first `filled` places in `keys`."""
+    width = words.shape[1]
+    for i in range(filled):
+        if i + _AHEAD < filled:
+            prefetch(scale, keys[i + _AHEAD])
+            for w in range(0, width, 8):
+                prefetch(words, keys[i + _AHEAD] * width + w)
+        place = keys[i]
+        inner = shift + selected_sum(words, place * width, slots, table, len(slots))
+        estimate = scores[owners[place // LANES]] + scale[place] * inner
+        if len(bias):
+            estimate += bias[place]
+        values[i] = estimate
+
+
+@kernel()
+def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, counts):
+    """All coded stages; returns how many places are left, and counts the rows of each stage."""
+    values, keys, table_values, table_room, narrow, hashed = scratch
+    owners, scale, bias, words = cells.owners, cells.scale, cells.bias, cells.words
+    spilled = cells.spill_counts
+    filled = 0
+    for stage in range(len(funnel.keeps)):
+        part = slice(funnel.starts[stage], funnel.starts[stage + 1])
+        groups, slots, heads = funnel.groups[part], funnel.slots[part], funnel.head_slots[part]
+        keep, dims = funnel.keeps[stage], funnel.dims[stage]
+        table = table_values[: len(slots)]
+        shift = word_values(
+            rotated, cells.sigma, dims, groups, funnel.coefficients[part], table
+        )
+        if stage == 0 and heads.min() >= 0:
+            for cell in probed:
+                counts[1] += cells.counts[cell] + spilled[cell]
+            tables = narrow[:, : len(slots)]
+            step, low = fill_tables(table, NARROW, table_room, tables)
+            filled = _scan(
+                probed, scores, cells, allowed, tables, heads, np.float32(shift + low),
+                np.float32(step), keep, room, values, keys,
+            )  # fmt: skip
+            if len(cells.spill_places):
+                filled = distinct(values, keys, filled, hashed)
+        else:
+            if stage == 0:
+                for cell in probed:
+                    counts[1] += cells.counts[cell]
+                filled = _gather(probed, cells, allowed, keys)
+            else:
+                counts[1 + stage] = filled
+            estimate_places(
+                filled, scores, owners, scale, bias, words, slots, table, np.float32(shift),
+                values, keys,
+            )  # fmt: skip
+        select(values, keys, filled, keep)
+        filled = min(filled, keep)
+    return filled
+
+
+@kernel()
+def search_batch(
+    queries, cells, funnel, vectors, allowed, metric, probe, full, k, rows, scores, counts
+):
+    """`reference.search_one` for each query, into `rows` and `scores` [q, k] and `counts`."""
+    dim, count = queries.shape[1], len(cells.counts)
+    stages, words = len(funnel.keeps), max(1, len(funnel.slots))
+    every = cells.counts.sum() + len(cells.spill_places)
+    tabled = stages > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
+    # Room for as many again as are kept, so that the threshold is renewed by whole buffers.
+    room = 4 * funnel.keeps[0] + 16 * LANES if tabled else max(k, every)
+    values, keys = np.empty(room), np.empty(room, np.int64)
+    hashed = np.full(_hash_room(2 * funnel.keeps[0] if tabled else 0), -1, np.int64)
+    table_values, table_room = np.empty((words, GROUP), np.float32), np.empty((16 * words, 16))
+    narrow = np.empty((1, words, 2, 2, 4, 16), np.uint8)
+    scratch = values, keys, table_values, table_room, narrow, hashed
+    sums, rotated, whole = np.empty(dim), np.empty(dim, np.float32), np.empty(dim, np.int16)
+    cell_scores, ranks = np.empty(count, np.float32), np.empty(count, np.float32)
+    cell_values, cell_keys = np.empty(count + 1), np.empty(count + 1, np.int64)
+    counts[:] = 0
+    for q in range(len(queries)):
+        rotate(queries[q], cells.rotation, sums, rotated)
+        score_cells(
+            rotated, cells.sigma, cells.centroids, cells.steps, cells.priors, cells.spreads,
+            whole, cell_scores, ranks,
+        )  # fmt: skip
+        probes = probe_cells(ranks, cells.counts, probe, k, cell_values, cell_keys)
+        probed = cell_keys[:probes]
+        counts[q, 0] = probes
+        if stages:
+            filled = _run_stages(
+                rotated, cell_scores, probed, cells, funnel, allowed, room, scratch, counts[q]
+            )
+        else:
+            filled = _gather(probed, cells, allowed, keys)
+            values[:filled] = 0.0
+        places = cells.rows
+        for i in range(filled):
+            keys[i] = places[keys[i]]
+        if full:
+            counts[q, 1 + stages] = filled
+            score_rows(queries[q], vectors, metric, filled, keys, values)
+        answer(filled, k, values, keys, rows[q], scores[q])
+
+
+@kernel()
+def _hash_room(count):
+    room = 64
+    while room < 2 * count:
+        room *= 2
+    return room
+
+
+@kernel()
+def answer(filled, k, values, keys, rows, scores):
+    """The best `k` of the first `filled` rows, best first, filled up with row −1, score −inf."""
+    select(values, keys, filled, k)
+    found = min(filled, k)
+    sort(values, keys, found)
+    rows[:found] = keys[:found]
+    scores[:found] = values[:found]
+    rows[found:] = -1
+    scores[found:] = -np.inf
