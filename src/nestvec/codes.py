@@ -125,6 +125,11 @@ class Codec:
         return len(self.sigma)
 
     @cached_property
+    def width(self) -> int:
+        """The dimensions up to the last that has bits."""
+        return min(self.dim, GROUP * (1 + int(self.words[:, 0].max())))
+
+    @cached_property
     def bits(self) -> Int64[np.ndarray, " groups"]:
         """Stored bits per dimension, group by group."""
         return np.bincount(self.words[:, 0], minlength=-(-self.dim // GROUP))

@@ -18,7 +18,7 @@ from nestvec.index import cells as kmeans
 from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
-from nestvec.kernels.reference import LANES, PARTS, rounded_up
+from nestvec.kernels.reference import LANES, PARTS, centroid_bytes, rounded_up
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64
 from nestvec.vectors import BLOCK_ROWS, normalize
@@ -159,7 +159,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
         "coefficients": (f4, codec.coefficients.shape),
         "rows": (i4, (places,)),
         "spill_places": (i4, (spill_places,)),
-        "centroids": (np.dtype(np.int8), (cells, dims)),
+        "centroids": (np.dtype(np.uint8), (-(-cells // LANES), -(-dims // 4), LANES, 4)),
     }
     return {**bulk, **structure}
 
@@ -212,7 +212,7 @@ def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray
         "spill_places": layout.own.places[layout.spill.rows(0)]
         if len(layout.own.places)
         else np.empty(0, np.int32),
-        "centroids": layout.centroids.whole,
+        "centroids": centroid_bytes(layout.centroids.whole),
     }
 
 

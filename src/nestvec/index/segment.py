@@ -51,8 +51,12 @@ class Segment:
         blocks = np.diff(arrays["starts"])
         _require(bool((blocks >= 0).all()), "cell starts fall")
         owners = np.repeat(np.arange(len(blocks), dtype=np.int32), blocks)
-        cells = Cells(**{name: arrays[name] for name in Cells._fields if name != "owners"}, owners=owners)
         codec = Codec(arrays["sigma"], arrays["plane_words"], arrays["coefficients"])
+        _require(4 * arrays["centroids"].shape[1] < codec.dim + 4, "its centroids are too wide")
+        # Beyond what is coded, or in centroids, a query need not be rotated.
+        width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
+        derived = {"owners": owners, "sigma": codec.sigma[:width]}
+        cells = Cells(*(derived[name] if name in derived else arrays[name] for name in Cells._fields))
         return cls(cells, codec, vectors)
 
     @property
@@ -63,13 +67,16 @@ class Segment:
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
-    count, width = cells.centroids.shape
+    count = len(cells.steps)
     dim, words = codec.dim, len(codec.words)
     places, spilled = len(cells.rows), len(cells.spill_places)
     _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
-    _require(1 <= width <= dim, "its centroids are wider than its vectors")
-    for name in ("steps", "priors", "spreads"):
-        _require(getattr(cells, name).shape == (count,), f"it has other {name} than centroids")
+    _require(
+        cells.centroids.shape[::2] == (-(-count // LANES), LANES) and cells.centroids.shape[3] == 4,
+        "its centroids have another layout",
+    )
+    for name in ("priors", "spreads"):
+        _require(getattr(cells, name).shape == (count,), f"it has other {name} than steps")
     _check_blocks(cells.starts, cells.counts, count, places)
     _check_blocks(cells.spill_starts, cells.spill_counts, count, spilled)
     _require(cells.counts.sum() == rows, "it holds another number of rows than the vectors file")

@@ -35,7 +35,7 @@ def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
     none = np.empty(0, np.float32)
     cells = Cells(
         rotation=np.eye(GROUP, dtype=np.float32), sigma=one,
-        centroids=np.ones((1, GROUP), np.int8), steps=one[:1], priors=one[:1], spreads=one[:1],
+        centroids=np.zeros((1, 1, LANES, 4), np.uint8), steps=one[:1], priors=one[:1], spreads=one[:1],
         starts=starts, counts=counts, owners=np.zeros(1, np.int32),
         rows=np.zeros(LANES, np.int32), scale=scale, bias=none, head=head,
         words=np.repeat(words, LANES, axis=0),

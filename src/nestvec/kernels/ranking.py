@@ -3,6 +3,7 @@
 import numpy as np
 
 from nestvec.kernels.jit import kernel
+from nestvec.kernels.simd import at_least, lowest_bit
 
 
 @kernel()
@@ -125,9 +126,17 @@ def _best_cells(ranks, probe, values, keys):
             sampled += 1
         wanted = min(sampled - 1, 2 + sampled * probe * 3 // (2 * cells))
         select(values, keys, sampled, wanted + 1)
-        threshold = values[: wanted + 1].min()
+        threshold = np.float32(values[: wanted + 1].min())
         filled = 0
-        for c in range(cells):
+        whole = cells // 16 * 16
+        for first in range(0, whole, 16):
+            reached = at_least(ranks, first, threshold)
+            while reached:
+                c = first + lowest_bit(reached)
+                reached &= reached - 1
+                values[filled], keys[filled] = ranks[c], c
+                filled += 1
+        for c in range(whole, cells):
             values[filled], keys[filled] = ranks[c], c
             filled += ranks[c] >= threshold
         if filled >= probe:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8, UInt16, UInt64
+from nestvec.shapes import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt64
 
 GROUP = 64
 LANES = 16
@@ -45,8 +45,8 @@ class Cells(NamedTuple):
     """The coded rows of one segment, cell after cell, in the layout told above."""
 
     rotation: np.ndarray  # float32 [dim, dim]
-    sigma: np.ndarray  # float32 [dim], the spread that codes are measured in
-    centroids: np.ndarray  # int8 [cells, cell dims], rotated, zero beyond their width
+    sigma: np.ndarray  # float32 [width], the spread that codes are measured in
+    centroids: np.ndarray  # uint8 [cell blocks, fours, LANES, 4], see `centroid_bytes`
     steps: np.ndarray  # float32 [cells], what 1 in `centroids` stands for
     priors: np.ndarray  # float32 [cells], mean bias of the rows
     spreads: np.ndarray  # float32 [cells], root mean square length of the residuals
@@ -149,25 +149,45 @@ def from_bfloat16(bits: UInt16[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*s
 
 
 def rotate(
-    query: Float32[np.ndarray, " dim"], rotation: Float32[np.ndarray, "dim dim"]
-) -> Float32[np.ndarray, " dim"]:
-    """`query @ rotation`, added up in float64 in the order of the query's entries."""
-    products = query[:, None].astype(np.float64) * rotation.astype(np.float64)
-    return np.cumsum(products, axis=0)[-1].astype(np.float32)
+    query: Float32[np.ndarray, " dim"], rotation: Float32[np.ndarray, "dim width"]
+) -> Float32[np.ndarray, " width"]:
+    """`query @ rotation`, added up in float32 in the order of the query's entries."""
+    return np.asarray(np.cumsum(query[:, None] * rotation, axis=0, dtype=np.float32)[-1])
+
+
+def centroid_bytes(
+    whole: Int8[np.ndarray, "cells dims"],
+) -> UInt8[np.ndarray, "blocks fours lanes 4"]:
+    """Centroids in the layout that kernels read: 128 more, 16 cells and 4 dimensions at a time."""
+    cells, dims = whole.shape
+    blocks, fours = -(-cells // LANES), -(-dims // 4)
+    padded = np.zeros((blocks * LANES, fours * 4), np.int16)
+    padded[:cells, :dims] = whole
+    shifted = (padded + 128).astype(np.uint8).reshape(blocks, LANES, fours, 4)
+    return np.ascontiguousarray(shifted.transpose(0, 2, 1, 3))
+
+
+def centroid_steps(cells: Cells) -> Int64[np.ndarray, "cells dims"]:
+    """What `centroid_bytes` was given, zero dimensions added to whole fours."""
+    blocks, fours = cells.centroids.shape[:2]
+    rows = cells.centroids.transpose(0, 2, 1, 3).reshape(blocks * LANES, fours * 4)
+    return rows[: len(cells.steps)].astype(np.int64) - 128
 
 
 def score_cells(
-    rotated: Float32[np.ndarray, " dim"], cells: Cells
+    rotated: Float32[np.ndarray, " width"], cells: Cells
 ) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
     """Each cell's score, and its rank: score + prior + `SPREAD_WEIGHT` deviations.
 
     The query is rounded to whole steps of 1/127 of its largest entry in the centroids' prefix. The
     spread of ⟨query, residual⟩ over rows with residuals of length 1 is √Σ (query · sigma)².
     """
-    prefix = rotated[: cells.centroids.shape[1]]
+    centroids = centroid_steps(cells)
+    prefix = np.zeros(centroids.shape[1], np.float32)
+    prefix[: len(rotated)] = rotated[: len(prefix)]
     step = np.float32(np.abs(prefix).max() / np.float32(127))
     whole = np.rint(prefix / step) if step > 0 else np.zeros_like(prefix)
-    sums = cells.centroids.astype(np.int64) @ whole.astype(np.int64)
+    sums = centroids @ whole.astype(np.int64)
     scores = cells.steps * (step * sums.astype(np.float32))
     squares = np.square(rotated.astype(np.float64) * cells.sigma.astype(np.float64))
     width = np.float32(SPREAD_WEIGHT * np.sqrt(np.cumsum(squares)[-1]))
@@ -180,7 +200,8 @@ def word_values(
     """What the bits of a stage's words stand for; 0 beyond the stage's dimensions."""
     dims = int(funnel.dims[stage])
     padded = np.zeros(-(-len(rotated) // GROUP) * GROUP, np.float32)
-    padded[:dims] = (cells.sigma * rotated)[:dims]
+    scaled = (cells.sigma * rotated)[:dims]
+    padded[: len(scaled)] = scaled
     words = slice(funnel.starts[stage], funnel.starts[stage + 1])
     grouped = padded.reshape(-1, GROUP)[funnel.groups[words]]
     return np.asarray(funnel.coefficients[words, None] * grouped, np.float32)
@@ -340,7 +361,7 @@ def search_one(
     """
     stages = len(funnel.keeps)
     counts = np.zeros(stages + 2, np.int64)
-    rotated = rotate(query, cells.rotation)
+    rotated = rotate(query, cells.rotation[:, : len(cells.sigma)])
     scores, ranks = score_cells(rotated, cells)
     probed = probe_cells(ranks, cells.counts, probe, k)
     counts[0] = len(probed)

@@ -153,6 +153,53 @@ def _interleave(builder: Any, evens: Any, odds: Any) -> Any:
     return builder.shuffle_vector(evens, odds, ir.Constant(_INTS, order))
 
 
+def make_byte_products(native: bool) -> Any:
+    """`byte_products` by this processor's own instruction, or in portable steps."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        codes, query, sums = (_data(context, builder, signature, arguments, i) for i in (0, 2, 3))
+        total = cgutils.alloca_once_value(builder, _splat(_INTS, 0))
+        with cgutils.for_range(builder, arguments[4]) as loop:
+            place = builder.add(arguments[1], builder.mul(loop.index, _I64(64)))
+            four = _load(builder, _I32, query, builder.mul(loop.index, _I64(4)))
+            one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), four, _I32(0))
+            every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
+            bytes_ = _load(builder, _BYTES, codes, place)
+            before = builder.load(total)
+            if native:
+                kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
+                name = "llvm.x86.avx512.vpdpbusd.512"
+                function = cgutils.get_or_insert_function(builder.module, kind, name)
+                after = builder.call(function, [before, builder.bitcast(bytes_, _INTS), every])
+            else:
+                wide = ir.VectorType(_I32, 64)
+                products = builder.mul(
+                    builder.zext(bytes_, wide), builder.sext(builder.bitcast(every, _BYTES), wide)
+                )
+                after = before
+                for i in range(4):
+                    places = ir.Constant(_INTS, list(range(i, 64, 4)))
+                    after = builder.add(after, builder.shuffle_vector(products, products, places))
+            builder.store(after, total)
+        out = builder.store(builder.load(total), builder.bitcast(sums, _INTS.as_pointer()))
+        out.align = 4
+        return context.get_dummy_value()
+
+    def byte_products(  # type: ignore[no-untyped-def]
+        typing_context, codes, place, query, sums, count
+    ):
+        return types.void(codes, types.int64, query, sums, types.int64), generate
+
+    return intrinsic(byte_products)
+
+
+byte_products = make_byte_products(bool(llvm.get_host_cpu_features().get("avx512vnni")))
+"""For 16 rows, Σ code · query over `count` fours of dimensions, into int32 `sums` [16].
+
+`codes` are unsigned bytes [four, row, dimension] from flat `place` on, `query` signed ones.
+"""
+
+
 _BEST = next(iter(shuffles()), None)
 
 table_sums = make_table_sums(1, _BEST)
@@ -168,18 +215,18 @@ wide_table_sums = make_table_sums(2, _BEST)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def at_least(typing_context: Any, values: Any, threshold: Any) -> Any:
-    """Which of the first 16 float32 `values` reach the threshold, as bits; NaN never does."""
+def at_least(typing_context: Any, values: Any, first: Any, threshold: Any) -> Any:
+    """Which of 16 float32 `values` from flat `first` on reach the threshold, as bits; not NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = _data(context, builder, signature, arguments, 0)
-        loaded = _load(builder, _FLOATS, data, _I64(0))
-        one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), arguments[1], _I32(0))
+        loaded = _load(builder, _FLOATS, data, arguments[1])
+        one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), arguments[2], _I32(0))
         every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
         reached = builder.fcmp_ordered(">=", loaded, every)
         return builder.zext(builder.bitcast(reached, _I16), _I64)
 
-    return types.int64(values, types.float32), generate
+    return types.int64(values, types.int64, types.float32), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
