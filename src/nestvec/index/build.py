@@ -5,7 +5,7 @@ Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check, copy, add up t
 their places. Besides a few blocks, memory holds 24 bytes per row and the k-means sample.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
 from nestvec.kernels.reference import LANES, PARTS, centroid_bytes, rounded_up
 from nestvec.progress import Advance, Progress
-from nestvec.shapes import Float, Float32, Float64, Int64
+from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
 from nestvec.vectors import BLOCK_ROWS, normalize
 
 _CODEC_SAMPLE = 16_384
@@ -67,8 +67,7 @@ class _Layout(NamedTuple):
 
     rotation: Float32[np.ndarray, "dim dim"]
     centroids: kmeans.Centroids
-    own: kmeans.Filling
-    spill: kmeans.Filling
+    filling: kmeans.Filling
     codec: Codec
 
 
@@ -82,8 +81,7 @@ def _write_codes(
     layout = _lay_out(vectors, moment, options, advance)
     with TensorWriter(path, _tensors(layout, len(vectors), options.metric)) as writer:
         statistics = _Statistics(len(layout.centroids.steps))
-        for name in ("scale", "spill_scale"):
-            writer.arrays[name][...] = np.nan
+        writer.arrays["scale"][...] = np.nan
         for part in _parts(len(vectors)):
             _put_own(writer, vectors[part], part, layout, options.metric, statistics)
             _put_spill(writer, vectors[part], part, layout, options.metric)
@@ -108,15 +106,9 @@ def _lay_out(
     sample = _sample(vectors, kmeans.sample_size(count), rng)
     prefix = coded_rows(sample, options.metric) @ rotation[:, :cell_dims]
     centroids = kmeans.Centroids.rounded(kmeans.train_cells(prefix, count, rng))
-    own, spill = _assign_all(vectors, rotation, centroids, options.metric, advance)
-    codec = _fit_codec(vectors, rotation, centroids, own, energy, options, rng)
-    return _Layout(
-        rotation,
-        centroids,
-        kmeans.Filling.of(own, count, LANES),
-        kmeans.Filling.of(spill, count, LANES),
-        codec,
-    )
+    owners, seconds = _assign_all(vectors, rotation, centroids, options.metric, advance)
+    codec = _fit_codec(vectors, rotation, centroids, owners, energy, options, rng)
+    return _Layout(rotation, centroids, kmeans.Filling.of(owners, seconds, count, LANES), codec)
 
 
 def coded_rows(
@@ -128,38 +120,30 @@ def coded_rows(
 
 def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
     """All arrays of the file, bulk first: what nothing is found through."""
-    codec, own, spill = layout.codec, layout.own, layout.spill
-    blocks, spill_blocks = int(own.starts[-1]), int(spill.starts[-1])
-    biased = metric == "euclidean"
-    f4, i4, i8, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u2", "u8"))
-    places, spill_places = LANES * blocks, LANES * spill_blocks
+    codec, blocks = layout.codec, int(layout.filling.starts[-1])
+    f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
+    slots = LANES * blocks
     cells, dims = layout.centroids.whole.shape
     bulk: Layout = {
-        "head": (np.dtype(np.uint8), (blocks, 8 * len(codec.head), LANES)),
-        "spill_head": (np.dtype(np.uint8), (spill_blocks, 8 * len(codec.head), LANES)),
-        "words": (u8, (places, len(codec.words))),
-        "scale": (f4, (places,)),
-        "bias": (f4, (places * biased,)),
-        "spill_scale": (f4, (spill_places,)),
-        "spill_bias": (f4, (spill_places * biased,)),
+        "head": (u1, (blocks, 8 * len(codec.head), LANES)),
+        "scale": (f4, (slots,)),
+        "bias": (f4, (slots if metric == "euclidean" else 0,)),
         "head_errors": (u2, (blocks, PARTS, LANES)),
-        "word_errors": (u2, (places, PARTS)),
     }
     structure: Layout = {
+        "records": (u8, (rows, len(codec.words) + 3)),
         "starts": (i8, (cells + 1,)),
         "counts": (i8, (cells,)),
-        "spill_starts": (i8, (cells + 1,)),
-        "spill_counts": (i8, (cells,)),
-        "plane_words": (i8, codec.words.shape),
+        "spills": (i8, (cells,)),
+        "words": (i8, codec.words.shape),
         "rotation": (f4, layout.rotation.shape),
         "steps": (f4, (cells,)),
         "priors": (f4, (cells,)),
         "spreads": (f4, (cells,)),
         "sigma": (f4, codec.sigma.shape),
         "coefficients": (f4, codec.coefficients.shape),
-        "rows": (i4, (places,)),
-        "spill_places": (i4, (spill_places,)),
-        "centroids": (np.dtype(np.uint8), (-(-cells // LANES), -(-dims // 4), LANES, 4)),
+        "homes": (i4, (slots,)),
+        "centroids": (u1, (-(-cells // LANES), -(-dims // 4), LANES, 4)),
     }
     return {**bulk, **structure}
 
@@ -196,22 +180,22 @@ class _Statistics:
 
 def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
     priors, spreads = statistics.means()
+    filling = layout.filling
+    homes = np.zeros(LANES * int(filling.starts[-1]), np.int32)
+    homes[filling.slots] = filling.homes
+    homes[filling.second_slots] = filling.homes[: len(filling.second_slots)]
     return {
-        "starts": layout.own.starts,
-        "counts": layout.own.counts,
-        "spill_starts": layout.spill.starts,
-        "spill_counts": layout.spill.counts,
-        "plane_words": layout.codec.words,
+        "starts": filling.starts,
+        "counts": filling.counts,
+        "spills": filling.spills,
+        "words": layout.codec.words,
         "rotation": layout.rotation,
         "steps": layout.centroids.steps,
         "priors": priors,
         "spreads": spreads,
         "sigma": layout.codec.sigma,
         "coefficients": layout.codec.coefficients,
-        "rows": layout.own.rows(-1),
-        "spill_places": layout.own.places[layout.spill.rows(0)]
-        if len(layout.own.places)
-        else np.empty(0, np.int32),
+        "homes": homes,
         "centroids": centroid_bytes(layout.centroids.whole),
     }
 
@@ -224,19 +208,21 @@ def _put_own(
     metric: str,
     statistics: _Statistics,
 ) -> None:
-    arrays, places = writer.arrays, layout.own.places[part]
-    owners = layout.own.cells[part]
+    arrays, owners = writer.arrays, layout.filling.owners[part]
     residuals, lengths = _residuals(block, layout, owners, metric)
     coded = layout.codec.encode(residuals, lengths)
     bias = biases(block, metric)
     statistics.add(owners, residuals, bias)
-    arrays["words"][places] = coded.words
-    arrays["scale"][places] = coded.scale
-    arrays["head"][places // LANES, :, places % LANES] = coded.head
-    arrays["head_errors"][places // LANES, :, places % LANES] = rounded_up(coded.head_errors)
-    arrays["word_errors"][places] = rounded_up(coded.word_errors)
-    if len(arrays["bias"]):
-        arrays["bias"][places] = bias
+    records = np.zeros((len(block), len(layout.codec.words) + 3), np.uint64)
+    records[:, :-3] = coded.words
+    floats, ints = records.view(np.float32), records.view(np.int32)
+    floats[:, -6], floats[:, -5] = coded.scale, bias
+    ints[:, -4], ints[:, -3] = owners, np.arange(part.start, part.stop)
+    records.view(np.uint16)[:, -4:-1] = rounded_up(coded.word_errors)
+    arrays["records"][layout.filling.homes[part]] = records
+    slots = layout.filling.slots[part]
+    arrays["head_errors"][slots // LANES, :, slots % LANES] = rounded_up(coded.head_errors)
+    _put_head(arrays, slots, coded.head, coded.scale, bias)
 
 
 def _put_spill(
@@ -246,16 +232,24 @@ def _put_spill(
     layout: _Layout,
     metric: str,
 ) -> None:
-    owners = layout.spill.cells[part]
-    if len(owners) == 0 or owners[0] < 0:
-        return
-    arrays, places = writer.arrays, layout.spill.places[part]
-    residuals, _ = _residuals(block, layout, owners, metric)
-    head, scale = layout.codec.encode_head(residuals)
-    arrays["spill_head"][places // LANES, :, places % LANES] = head
-    arrays["spill_scale"][places] = scale
-    if len(arrays["spill_bias"]):
-        arrays["spill_bias"][places] = biases(block, metric)
+    owners, slots = layout.filling.seconds[part], layout.filling.second_slots[part]
+    if len(owners):
+        residuals, _ = _residuals(block, layout, owners, metric)
+        head, scale = layout.codec.encode_head(residuals)
+        _put_head(writer.arrays, slots, head, scale, biases(block, metric))
+
+
+def _put_head(
+    arrays: Mapping[str, np.ndarray],
+    slots: Int64[np.ndarray, " m"],
+    head: UInt8[np.ndarray, "m bytes"],
+    scale: Float32[np.ndarray, " m"],
+    bias: Float32[np.ndarray, " m"],
+) -> None:
+    arrays["head"][slots // LANES, :, slots % LANES] = head
+    arrays["scale"][slots] = scale
+    if len(arrays["bias"]):
+        arrays["bias"][slots] = bias
 
 
 def biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nestvec.kernels import load
 from nestvec.kernels.reference import GROUP
-from nestvec.shapes import Float32, Float64, Int8, Int32, Int64
+from nestvec.shapes import Float32, Float64, Int8, Int64
 
 _ITERATIONS = 5
 """More do not help: 3 to 8 put the same share of true neighbours into the best cells."""
@@ -134,29 +134,48 @@ def assign_twice(
 
 
 class Filling(NamedTuple):
-    """Rows in the blocks of their cells, in row order; a row in cell −1 has no place."""
+    """Which slot each row fills at home, and which in its second cell.
 
-    cells: Int64[np.ndarray, " n"]
-    places: Int64[np.ndarray, " n"]
+    Slots lie in whole blocks, cell after cell: first the rows at home in a cell, then those from
+    others, each by rising row. Homes count the rows in that order.
+    """
+
+    owners: Int64[np.ndarray, " n"]
+    seconds: Int64[np.ndarray, " n"]
+    """Second cells; no rows where there are none."""
+    homes: Int64[np.ndarray, " n"]
+    slots: Int64[np.ndarray, " n"]
+    second_slots: Int64[np.ndarray, " n"]
     counts: Int64[np.ndarray, " cells"]
+    spills: Int64[np.ndarray, " cells"]
     starts: Int64[np.ndarray, " starts"]
     """First block of each cell, and the number of blocks."""
-    lanes: int
 
     @classmethod
-    def of(cls, cells: Int64[np.ndarray, " n"], count: int, lanes: int) -> "Filling":
-        """Blocks of `lanes` places for rows of the given cells."""
-        held = cells if cells.min(initial=0) >= 0 else cells[:0]
-        counts = np.bincount(held, minlength=count)
-        starts = np.concatenate([[0], np.cumsum(-(-counts // lanes))])
-        order = np.argsort(held, kind="stable")
-        within = np.arange(len(held)) - np.repeat(np.cumsum(counts) - counts, counts)
-        places = np.empty(len(held), np.int64)
-        places[order] = lanes * starts[held[order]] + within
-        return cls(cells, places, counts, starts, lanes)
+    def of(
+        cls,
+        owners: Int64[np.ndarray, " n"],
+        seconds: Int64[np.ndarray, " n"],
+        cells: int,
+        lanes: int,
+    ) -> "Filling":
+        """Blocks of `lanes` slots for rows of the given cells; second cell −1 is none."""
+        seconds = seconds[seconds >= 0]
+        counts = np.bincount(owners, minlength=cells)
+        spills = np.bincount(seconds, minlength=cells)
+        starts = np.concatenate([[0], np.cumsum(-(-(counts + spills) // lanes))])
+        within, after = _ranks(owners, counts), _ranks(seconds, spills)
+        homes = (np.cumsum(counts) - counts)[owners] + within
+        slots = lanes * starts[owners] + within
+        second_slots = lanes * starts[seconds] + counts[seconds] + after
+        return cls(owners, seconds, homes, slots, second_slots, counts, spills, starts)
 
-    def rows(self, nothing: int) -> Int32[np.ndarray, " places"]:
-        """The row in each place, `nothing` where there is none."""
-        rows = np.full(self.lanes * int(self.starts[-1]), nothing, np.int32)
-        rows[self.places] = np.arange(len(self.places), dtype=np.int32)
-        return rows
+
+def _ranks(
+    cells: Int64[np.ndarray, " n"], counts: Int64[np.ndarray, " cells"]
+) -> Int64[np.ndarray, " n"]:
+    """How many rows before each are in the same cell."""
+    order = np.argsort(cells, kind="stable")
+    ranks = np.empty(len(cells), np.int64)
+    ranks[order] = np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return ranks

@@ -18,10 +18,7 @@ def codes_name(segment: int) -> str:
     return f"{segment:06}.codes.safetensors"
 
 
-BULK = (
-    "head", "spill_head", "words", "scale", "bias", "spill_scale", "spill_bias", "head_errors",
-    "word_errors", "vectors",
-)  # fmt: skip
+BULK = ("head", "scale", "bias", "head_errors", "vectors")
 """Arrays that nothing is found through, so that no damage to them can lead a kernel astray."""
 
 
@@ -48,69 +45,59 @@ class Segment:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, np.ndarray], vectors: np.ndarray) -> "Segment":
-        blocks = np.diff(arrays["starts"])
-        _require(bool((blocks >= 0).all()), "cell starts fall")
-        owners = np.repeat(np.arange(len(blocks), dtype=np.int32), blocks)
-        codec = Codec(arrays["sigma"], arrays["plane_words"], arrays["coefficients"])
-        _require(4 * arrays["centroids"].shape[1] < codec.dim + 4, "its centroids are too wide")
+        codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
+        records = arrays["records"]
+        _require(records.shape[1:] == (len(codec.words) + 3,), "its records have another width")
         # Beyond what is coded, or in centroids, a query need not be rotated.
         width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
-        derived = {"owners": owners, "sigma": codec.sigma[:width]}
-        cells = Cells(*(derived[name] if name in derived else arrays[name] for name in Cells._fields))
+        derived = {
+            "sigma": codec.sigma[:width],
+            "record_floats": records.view(np.float32),
+            "record_ints": records.view(np.int32),
+            "record_errors": records.view(np.uint16),
+        }
+        cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(cells, codec, vectors)
 
     @property
     def hot_bytes(self) -> int:
         """Bytes that searches read again and again: cells and codes."""
-        arrays = self.cells
-        return sum(array.nbytes for array in arrays)
+        views = ("record_floats", "record_ints", "record_errors")
+        arrays = self.cells._asdict().items()
+        return sum(array.nbytes for name, array in arrays if name not in views)
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
-    count = len(cells.steps)
-    dim, words = codec.dim, len(codec.words)
-    places, spilled = len(cells.rows), len(cells.spill_places)
+    count, slots, dim = len(cells.steps), len(cells.homes), codec.dim
     _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
-    _require(
-        cells.centroids.shape[::2] == (-(-count // LANES), LANES) and cells.centroids.shape[3] == 4,
-        "its centroids have another layout",
-    )
-    for name in ("priors", "spreads"):
-        _require(getattr(cells, name).shape == (count,), f"it has other {name} than steps")
-    _check_blocks(cells.starts, cells.counts, count, places)
-    _check_blocks(cells.spill_starts, cells.spill_counts, count, spilled)
-    _require(cells.counts.sum() == rows, "it holds another number of rows than the vectors file")
-    _require(places == 0 or -1 <= cells.rows.min() <= cells.rows.max() < rows, "a row is unknown")
-    _require(bool((np.isfinite(cells.scale) == (cells.rows >= 0)).all()), "a scale is damaged")
-    _require(
-        spilled == 0 or 0 <= cells.spill_places.min() <= cells.spill_places.max() < places,
-        "a place is unknown",
-    )
-    _require(bool((cells.rows[cells.spill_places] >= 0).all()), "a row spilled from nowhere")
-    blocks, spill_blocks, head = places // LANES, spilled // LANES, 8 * len(codec.head)
+    _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
+    blocks, fours = cells.centroids.shape[:2]
+    _require(blocks == -(-count // LANES) and 4 * fours < dim + 4, "its centroids do not fit")
     shapes = {
-        "head": (blocks, head, LANES),
-        "spill_head": (spill_blocks, head, LANES),
-        "words": (places, words),
-        "scale": (places,),
-        "spill_scale": (spilled,),
-        "head_errors": (blocks, PARTS, LANES),
-        "word_errors": (places, PARTS),
-        "bias": (places if len(cells.bias) else 0,),
-        "spill_bias": (spilled if len(cells.bias) else 0,),
+        "centroids": (blocks, fours, LANES, 4),
+        "priors": (count,),
+        "spreads": (count,),
+        "starts": (count + 1,),
+        "counts": (count,),
+        "spills": (count,),
+        "head": (slots // LANES, 8 * len(codec.head), LANES),
+        "scale": (slots,),
+        "bias": (slots if len(cells.bias) else 0,),
+        "head_errors": (slots // LANES, PARTS, LANES),
     }
     for name, shape in shapes.items():
-        _require(getattr(cells, name).shape == shape, f"its {name} has another shape than it must")
-    _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
-
-
-def _check_blocks(starts: np.ndarray, counts: np.ndarray, cells: int, places: int) -> None:
-    _require(starts.shape == (cells + 1,), "it has other cell starts than centroids")
-    _require(counts.shape == (cells,), "it has other cell counts than centroids")
-    blocks = np.diff(starts)
-    _require(bool((blocks >= 0).all()), "cell starts fall")
-    _require(starts[0] == 0 and LANES * starts[-1] == places, "cells and blocks disagree")
-    _require(bool(((counts >= 0) & (counts <= LANES * blocks)).all()), "a cell is overfull")
+        _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
+    blocks_of = np.diff(cells.starts)
+    _require(bool((blocks_of >= 0).all()), "cell starts fall")
+    _require(cells.starts[0] == 0 and LANES * cells.starts[-1] == slots, "cells lack blocks")
+    held = np.minimum(cells.counts, cells.spills) >= 0
+    held &= cells.counts + cells.spills <= LANES * blocks_of
+    _require(bool(held.all()), "a cell is overfull")
+    _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
+    _require(slots == 0 or 0 <= cells.homes.min() <= cells.homes.max() < rows, "a row has no home")
+    for values, end, problem in ((cells.rows, rows, "row"), (cells.owners, count, "cell")):
+        inside = rows == 0 or 0 <= values.min() <= values.max() < end
+        _require(bool(inside), f"a record names a {problem} that there is not")
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:

@@ -29,22 +29,20 @@ def warm_up() -> None:
 
 def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
     """One row in one cell, with arrays of every kind that there is."""
-    starts, counts = np.array([0, 1]), np.ones(1, np.int64)
-    head = np.zeros((1, 8, LANES), np.uint8)
     scale = np.full(LANES, np.nan, np.float32)
-    none = np.empty(0, np.float32)
+    scale[0] = 1
+    records = np.zeros((1, words.shape[1] + 3), np.uint64)
+    records[:, :-3] = words
     cells = Cells(
         rotation=np.eye(GROUP, dtype=np.float32), sigma=one,
-        centroids=np.zeros((1, 1, LANES, 4), np.uint8), steps=one[:1], priors=one[:1], spreads=one[:1],
-        starts=starts, counts=counts, owners=np.zeros(1, np.int32),
-        rows=np.zeros(LANES, np.int32), scale=scale, bias=none, head=head,
-        words=np.repeat(words, LANES, axis=0),
-        head_errors=np.zeros((1, PARTS, LANES), np.uint16),
-        word_errors=np.zeros((LANES, PARTS), np.uint16),
-        spill_starts=starts, spill_counts=counts, spill_places=np.zeros(LANES, np.int32),
-        spill_scale=scale, spill_bias=none, spill_head=head,
+        centroids=np.zeros((1, 1, LANES, 4), np.uint8), steps=one[:1], priors=one[:1],
+        spreads=one[:1], starts=np.array([0, 1]), counts=np.ones(1, np.int64),
+        spills=np.zeros(1, np.int64), homes=np.zeros(LANES, np.int32), scale=scale,
+        bias=np.empty(0, np.float32), head=np.zeros((1, 8, LANES), np.uint8),
+        head_errors=np.zeros((1, PARTS, LANES), np.uint16), records=records,
+        record_floats=records.view(np.float32), record_ints=records.view(np.int32),
+        record_errors=records.view(np.uint16),
     )  # fmt: skip
-    cells.scale[0] = 1
     two = np.zeros(2, np.int64)
     funnel = Funnel(
         dims=two + GROUP, keeps=two + 1, starts=np.arange(3), slots=two, head_slots=two,

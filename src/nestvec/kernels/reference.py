@@ -1,16 +1,20 @@
 """The kernels in plain NumPy: they define the meaning, and `compiled` is tested equal to them.
 
 Layout. Dimensions are cut in groups of 64, so that one bit plane of one group is one 64-bit *word*
-(bit i of a word is dimension `64·group + i`). Rows lie in cells, cells in blocks of `LANES` places;
-places that no row fills have scale NaN, which no threshold lets through. The *head* words of a block
-lie byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of
-many rows (FastScan, André et al. 2015); all words of a row also lie together, for the few rows that
-are looked at closer.
+(bit i of a word is dimension `64·group + i`). Each row has a *record*, in the order of cells and,
+within a cell, of rows; its number there is the row's *home*. A record is what is read of few rows:
 
-    head  [block, head_word · 8 + byte, lane]      words  [block · LANES + lane, word]
+    words, then   scale (float32), bias (float32)   cell (int32), row (int32)   errors (3 bfloat16)
 
-A row lies in its nearest cell and, by its head alone, in a second one (`spill`; SOAR, Sun et al.
-2023): what one cell's residual hides from a query the other's shows.
+What is read of many rows lies in *slots*, in blocks of `LANES`, cell after cell: its *head* words,
+byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of many
+rows (FastScan, André et al. 2015). Slots that no row fills have scale NaN, which no threshold lets
+through.
+
+    head  [block, head_word · 8 + byte, lane]      records  [home, word]
+
+A row has a slot in its nearest cell and one in a second cell (SOAR, Sun et al. 2023): what one
+cell's residual hides from a query the other's shows. The rows at home in a cell come first.
 
 A stage reads a subset of the words. Dimension i of word w stands for `value[w, i]`, the product of
 the word's coefficient, the dimension's spread and the query; a row's estimate is
@@ -51,21 +55,42 @@ class Cells(NamedTuple):
     priors: np.ndarray  # float32 [cells], mean bias of the rows
     spreads: np.ndarray  # float32 [cells], root mean square length of the residuals
     starts: np.ndarray  # int64 [cells + 1], in blocks
-    counts: np.ndarray  # int64 [cells], rows
-    owners: np.ndarray  # int32 [blocks], the cell of each block
-    rows: np.ndarray  # int32 [blocks · LANES], row number, -1 where there is none
+    counts: np.ndarray  # int64 [cells], rows at home
+    spills: np.ndarray  # int64 [cells], rows from other cells
+    homes: np.ndarray  # int32 [blocks · LANES], 0 where there is no row
     scale: np.ndarray  # float32 [blocks · LANES], NaN where there is no row
     bias: np.ndarray  # float32 [blocks · LANES], or [0] where all biases are 0
     head: np.ndarray  # uint8 [blocks, head words · 8, LANES]
-    words: np.ndarray  # uint64 [blocks · LANES, words]
     head_errors: np.ndarray  # uint16 [blocks, PARTS, LANES], bfloat16, rounded up
-    word_errors: np.ndarray  # uint16 [blocks · LANES, PARTS], bfloat16, rounded up
-    spill_starts: np.ndarray  # int64 [cells + 1], in blocks
-    spill_counts: np.ndarray  # int64 [cells]
-    spill_places: np.ndarray  # int32 [spill blocks · LANES], where the row lies; 0 for none
-    spill_scale: np.ndarray  # float32 [spill blocks · LANES], NaN where there is none
-    spill_bias: np.ndarray  # float32 [spill blocks · LANES], or [0]
-    spill_head: np.ndarray  # uint8 [spill blocks, head words · 8, LANES]
+    records: np.ndarray  # uint64 [n, words + 3]
+    record_floats: np.ndarray  # the same bytes as float32 [n, 2 · words + 6]
+    record_ints: np.ndarray  # the same bytes as int32 [n, 2 · words + 6]
+    record_errors: np.ndarray  # the same bytes as uint16 [n, 4 · words + 12]
+
+    @property
+    def own_scale(self) -> np.ndarray:
+        """float32 [n], by home; so are the following."""
+        return self.record_floats[:, -6]
+
+    @property
+    def own_bias(self) -> np.ndarray:
+        """float32 [n]"""
+        return self.record_floats[:, -5]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """int32 [n], the cell in which a row is at home."""
+        return self.record_ints[:, -4]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """int32 [n]"""
+        return self.record_ints[:, -3]
+
+    @property
+    def word_errors(self) -> np.ndarray:
+        """uint16 [n, PARTS], bfloat16, rounded up."""
+        return self.record_errors[:, -4:-1]
 
 
 class Funnel(NamedTuple):
@@ -74,7 +99,7 @@ class Funnel(NamedTuple):
     dims: np.ndarray  # int64 [stages]
     keeps: np.ndarray  # int64 [stages]
     starts: np.ndarray  # int64 [stages + 1]
-    slots: np.ndarray  # int64 [words], place among a row's words
+    slots: np.ndarray  # int64 [words], place in a record
     head_slots: np.ndarray  # int64 [words], place among the head words, -1 for none
     groups: np.ndarray  # int64 [words]
     coefficients: np.ndarray  # float32 [words]
@@ -328,17 +353,17 @@ def probe_cells(
 
 
 class _Candidates(NamedTuple):
-    """Places of rows, and what each has scored."""
+    """Homes of rows, and what each has scored."""
 
-    places: Int64[np.ndarray, " n"]
+    homes: Int64[np.ndarray, " n"]
     values: Float64[np.ndarray, " n"]
 
     def best(self, keep: int) -> "_Candidates":
-        """The `keep` best places, each by the best of its values."""
-        order = select_top(self.values, self.places, len(self.places))
-        _, firsts = np.unique(self.places[order], return_index=True)
+        """The `keep` best rows, each by the best of its values."""
+        order = select_top(self.values, self.homes, len(self.homes))
+        _, firsts = np.unique(self.homes[order], return_index=True)
         kept = order[np.sort(firsts)][:keep]
-        return _Candidates(self.places[kept], self.values[kept])
+        return _Candidates(self.homes[kept], self.values[kept])
 
 
 def search_one(
@@ -355,7 +380,7 @@ def search_one(
     """The funnel for one query: rows, scores, and how many cells and rows each step read.
 
     Only rows that are `allowed` (1; an empty array allows all) become candidates. Ties: a coded
-    stage prefers the smaller place (within a cell: the smaller row), the answer prefers the smaller
+    stage prefers the smaller home (within a cell: the smaller row), the answer prefers the smaller
     row. Fewer than `k` rows are filled up with row −1, score −inf. `counts` is [cells probed, rows
     per stage…, rows scored in full].
     """
@@ -367,19 +392,19 @@ def search_one(
     counts[0] = len(probed)
     candidates = _rows_of(probed, cells)
     for stage in range(stages):
-        counts[1 + stage] = len(candidates.places)
+        counts[1 + stage] = len(candidates.homes)
         if stage == 0 and scans_head(funnel):
-            counts[1] += cells.spill_counts[probed].sum()
+            counts[1] += cells.spills[probed].sum()
             candidates = _scan(rotated, scores, cells, funnel, probed)
         else:
-            values = _estimates(rotated, scores, cells, funnel, stage, candidates.places)
-            candidates = _Candidates(candidates.places, values)
+            values = _estimates(rotated, scores, cells, funnel, stage, candidates.homes)
+            candidates = _Candidates(candidates.homes, values)
         if stage == 0:
             candidates = _allowed(candidates, cells, allowed)
         candidates = candidates.best(int(funnel.keeps[stage]))
     if stages == 0:
         candidates = _allowed(candidates, cells, allowed)
-    rows, values = cells.rows[candidates.places].astype(np.int64), candidates.values
+    rows, values = cells.rows[candidates.homes].astype(np.int64), candidates.values
     if full:
         counts[-1] = len(rows)
         values = np.array([full_score(query, vectors[row], metric) for row in rows])
@@ -400,64 +425,52 @@ def scans_head(funnel: Funnel) -> bool:
 def _allowed(candidates: _Candidates, cells: Cells, allowed: np.ndarray) -> _Candidates:
     if len(allowed) == 0:
         return candidates
-    kept: Bool[np.ndarray, " n"] = allowed[cells.rows[candidates.places]] == 1
-    return _Candidates(candidates.places[kept], candidates.values[kept])
+    kept: Bool[np.ndarray, " n"] = allowed[cells.rows[candidates.homes]] == 1
+    return _Candidates(candidates.homes[kept], candidates.values[kept])
 
 
 def _rows_of(probed: Int64[np.ndarray, " probed"], cells: Cells) -> _Candidates:
-    """The places of the rows in the probed cells."""
-    places = [LANES * cells.starts[c] + np.arange(cells.counts[c]) for c in probed]
-    every = np.concatenate([np.empty(0, np.int64), *places])
-    return _Candidates(every, np.zeros(len(every)))
+    """The rows at home in the probed cells."""
+    homes = np.flatnonzero(np.isin(cells.owners, probed))
+    return _Candidates(homes, np.zeros(len(homes)))
 
 
 def _scan(
-    rotated: Float32[np.ndarray, " dim"],
+    rotated: Float32[np.ndarray, " width"],
     scores: Float32[np.ndarray, " cells"],
     cells: Cells,
     funnel: Funnel,
     probed: Int64[np.ndarray, " probed"],
 ) -> _Candidates:
-    """Estimates from the heads of all rows in the probed cells, own and spilled."""
+    """Estimates from the heads of all rows in the probed cells, at home there or not."""
     values = word_values(rotated, cells, funnel, 0)
     entries, step, least = tables(values, NARROW)
     shift = np.float32(shift_of(values) + least)
     slots = funnel.head_slots[: funnel.starts[1]]
     found = [_Candidates(np.empty(0, np.int64), np.empty(0))]
-    lists = (
-        (cells.starts, cells.counts, cells.head, cells.scale, cells.bias, None),
-        (
-            cells.spill_starts, cells.spill_counts, cells.spill_head, cells.spill_scale,
-            cells.spill_bias, cells.spill_places,
-        ),
-    )  # fmt: skip
     for cell in probed:
-        for starts, counts, head, scale, bias, places in lists:
-            at = LANES * starts[cell] + np.arange(counts[cell])
-            words = head.reshape(len(head), -1, 8, LANES)[at // LANES, :, :, at % LANES]
-            sums = table_sums(words[:, slots].reshape(len(at), -1), entries)
-            inner = shift + np.float32(step) * sums.astype(np.float32)
-            estimates = scores[cell] + scale[at] * inner
-            if len(bias):
-                estimates = estimates + bias[at]
-            at = at if places is None else places[at].astype(np.int64)
-            found.append(_Candidates(at, estimates.astype(np.float64)))
+        at = LANES * cells.starts[cell] + np.arange(cells.counts[cell] + cells.spills[cell])
+        words = cells.head.reshape(len(cells.head), -1, 8, LANES)[at // LANES, :, :, at % LANES]
+        sums = table_sums(words[:, slots].reshape(len(at), -1), entries)
+        inner = shift + np.float32(step) * sums.astype(np.float32)
+        estimates = scores[cell] + cells.scale[at] * inner
+        if len(cells.bias):
+            estimates = estimates + cells.bias[at]
+        found.append(_Candidates(cells.homes[at].astype(np.int64), estimates.astype(np.float64)))
     return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def _estimates(
-    rotated: Float32[np.ndarray, " dim"],
+    rotated: Float32[np.ndarray, " width"],
     scores: Float32[np.ndarray, " cells"],
     cells: Cells,
     funnel: Funnel,
     stage: int,
-    places: Int64[np.ndarray, " n"],
+    homes: Int64[np.ndarray, " n"],
 ) -> Float64[np.ndarray, " n"]:
-    """Estimates of the rows at `places` from the words of a stage."""
+    """Estimates of the rows at `homes` from the words of a stage."""
     values = word_values(rotated, cells, funnel, stage)
     slots = funnel.slots[funnel.starts[stage] : funnel.starts[stage + 1]]
-    inner = np.float32(shift_of(values)) + selected_sum(cells.words[places][:, slots], values)
-    estimates = scores[cells.owners[places // LANES]] + cells.scale[places] * inner
-    if len(cells.bias):
-        estimates = estimates + cells.bias[places]
-    return estimates.astype(np.float64)
+    inner = np.float32(shift_of(values)) + selected_sum(cells.records[homes][:, slots], values)
+    estimates = scores[cells.owners[homes]] + cells.own_scale[homes] * inner
+    return (estimates + cells.own_bias[homes]).astype(np.float64)

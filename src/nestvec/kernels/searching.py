@@ -177,23 +177,25 @@ def score_rows(query, vectors, metric, filled, keys, values):
 
 
 @kernel()
-def _scan_list(
-    probed, scores, starts, head, scale, bias, places, rows, allowed, tables, slots, shift, step,
-    threshold, keep, filled, values, keys,
+def _scan(
+    probed, scores, starts, head, scale, bias, homes, records, allowed, tables, slots, shift, step,
+    keep, values, keys,
 ):  # fmt: skip
-    """The rows of the probed cells by their heads; returns the new threshold and how many are held.
+    """All slots of the probed cells by their heads; the best `keep` come to the front.
 
     Candidates gather behind the best; when the buffers are full, the best `keep` of them stay and
     the worst of these becomes the threshold. Nothing that could belong to the best is lost.
     """
     sums, estimates = np.empty(LANES, np.int32), np.empty(LANES, np.float32)
     size, words, room = head.shape[1] * LANES, len(slots), len(values)
+    row = records.shape[1] - 3
+    threshold, filled = np.float32(-np.inf), 0
     for p in range(len(probed)):
         cell = probed[p]
         base = scores[cell]
         if p + 1 < len(probed):
             after = probed[p + 1]
-            for block in range(starts[after], min(starts[after] + 4, starts[after + 1])):
+            for block in range(starts[after], min(starts[after] + 6, starts[after + 1])):
                 prefetch(scale, block * LANES)
                 for byte in range(0, size, 64):
                     prefetch(head, block * size + byte)
@@ -205,110 +207,92 @@ def _scan_list(
             if len(bias):
                 for lane in range(LANES):
                     estimates[lane] += bias[block * LANES + lane]
-            passed = at_least(estimates, 0, threshold)  # NaN, an empty place, never passes
+            passed = at_least(estimates, 0, threshold)  # NaN, an empty slot, never passes
             while passed:
                 lane = lowest_bit(passed)
                 passed &= passed - 1
-                place = block * LANES + lane
-                if len(places):
-                    place = np.int64(places[place])
-                if len(allowed) and allowed[rows[place]] == 0:
+                home = np.int64(homes[block * LANES + lane])
+                if len(allowed) and allowed[records[home, row]] == 0:
                     continue
-                values[filled], keys[filled] = estimates[lane], place
+                values[filled], keys[filled] = estimates[lane], home
                 filled += 1
             if filled + LANES > room:
                 select(values, keys, filled, keep)
                 filled = keep
                 threshold = np.float32(values[:keep].min())
-    return threshold, filled
+    select(values, keys, filled, keep)
+    return min(filled, keep)
 
 
 @kernel()
-def _scan(probed, scores, cells, allowed, tables, slots, shift, step, keep, room, values, keys):
-    """All rows of the probed cells by their heads; the best `keep` come to the front."""
-    values, keys = values[:room], keys[:room]
-    # A row may stand twice: the best of twice as many hold as many distinct ones.
-    held = 2 * keep if len(cells.spill_places) else keep
-    threshold, filled = _scan_list(
-        probed, scores, cells.starts, cells.head, cells.scale, cells.bias, cells.spill_places[:0],
-        cells.rows, allowed, tables, slots, shift, step, np.float32(-np.inf), held, 0, values, keys,
-    )  # fmt: skip
-    threshold, filled = _scan_list(
-        probed, scores, cells.spill_starts, cells.spill_head, cells.spill_scale, cells.spill_bias,
-        cells.spill_places, cells.rows, allowed, tables, slots, shift, step, threshold, held,
-        filled, values, keys,
-    )  # fmt: skip
-    select(values, keys, filled, held)
-    return min(filled, held)
-
-
-@kernel()
-def _gather(probed, cells, allowed, keys):
-    """The places of all rows in the probed cells."""
-    starts, counts, rows = cells.starts, cells.counts, cells.rows
-    filled = 0
+def _gather(probed, counts, firsts, record_ints, allowed, keys):
+    """The homes of all rows at home in the probed cells; `firsts` is room for cells + 1."""
+    firsts[0] = 0
+    for cell in range(len(counts)):
+        firsts[cell + 1] = firsts[cell] + counts[cell]
+    filled, row = 0, record_ints.shape[1] - 3
     for cell in probed:
-        for place in range(LANES * starts[cell], LANES * starts[cell] + counts[cell]):
-            keys[filled] = place
-            filled += len(allowed) == 0 or allowed[rows[place]] == 1
+        for home in range(firsts[cell], firsts[cell + 1]):
+            keys[filled] = home
+            filled += len(allowed) == 0 or allowed[record_ints[home, row]] == 1
     return filled
 
 
 @kernel()
-def estimate_places(
-    filled, scores, owners, scale, bias, words, slots, table, shift, values, keys
+def estimate_homes(
+    filled, scores, records, record_floats, record_ints, slots, table, shift, values, keys
 ):
-    """Estimates from the given words for the first `filled` places in `keys`."""
-    width = words.shape[1]
+    """Estimates from the given words for the first `filled` homes in `keys`."""
+    width = records.shape[1]
     for i in range(filled):
         if i + _AHEAD < filled:
-            prefetch(scale, keys[i + _AHEAD])
             for w in range(0, width, 8):
-                prefetch(words, keys[i + _AHEAD] * width + w)
-        place = keys[i]
-        inner = shift + selected_sum(words, place * width, slots, table, len(slots))
-        estimate = scores[owners[place // LANES]] + scale[place] * inner
-        if len(bias):
-            estimate += bias[place]
-        values[i] = estimate
+                prefetch(records, keys[i + _AHEAD] * width + w)
+            prefetch(records, keys[i + _AHEAD] * width + width - 1)
+        home = keys[i]
+        inner = shift + selected_sum(records, home * width, slots, table, len(slots))
+        estimate = scores[record_ints[home, 2 * width - 4]]
+        estimate = estimate + record_floats[home, 2 * width - 6] * inner
+        values[i] = estimate + record_floats[home, 2 * width - 5]
 
 
 @kernel()
-def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, counts):
-    """All coded stages; returns how many places are left, and counts the rows of each stage."""
+def _run_stages(rotated, scores, probed, cells, funnel, allowed, firsts, room, scratch, counts):
+    """All coded stages; returns how many homes are left, and counts the rows of each stage."""
     values, keys, table_values, table_room, narrow, hashed = scratch
-    owners, scale, bias, words = cells.owners, cells.scale, cells.bias, cells.words
-    spilled = cells.spill_counts
     filled = 0
     for stage in range(len(funnel.keeps)):
         part = slice(funnel.starts[stage], funnel.starts[stage + 1])
         groups, slots, heads = funnel.groups[part], funnel.slots[part], funnel.head_slots[part]
         keep, dims = funnel.keeps[stage], funnel.dims[stage]
         table = table_values[: len(slots)]
-        shift = word_values(
-            rotated, cells.sigma, dims, groups, funnel.coefficients[part], table
-        )
+        shift = word_values(rotated, cells.sigma, dims, groups, funnel.coefficients[part], table)
         if stage == 0 and heads.min() >= 0:
+            held, spilled = keep, 0
             for cell in probed:
-                counts[1] += cells.counts[cell] + spilled[cell]
+                counts[1] += cells.counts[cell] + cells.spills[cell]
+                spilled += cells.spills[cell]
+            if spilled:  # a row may stand twice: the best of twice as many are enough
+                held = 2 * keep
             tables = narrow[:, : len(slots)]
             step, low = fill_tables(table, NARROW, table_room, tables)
             filled = _scan(
-                probed, scores, cells, allowed, tables, heads, np.float32(shift + low),
-                np.float32(step), keep, room, values, keys,
+                probed, scores, cells.starts, cells.head, cells.scale, cells.bias, cells.homes,
+                cells.record_ints, allowed, tables, heads, np.float32(shift + low),
+                np.float32(step), held, values[:room], keys[:room],
             )  # fmt: skip
-            if len(cells.spill_places):
+            if spilled:
                 filled = distinct(values, keys, filled, hashed)
         else:
             if stage == 0:
+                filled = _gather(probed, cells.counts, firsts, cells.record_ints, allowed, keys)
                 for cell in probed:
                     counts[1] += cells.counts[cell]
-                filled = _gather(probed, cells, allowed, keys)
             else:
                 counts[1 + stage] = filled
-            estimate_places(
-                filled, scores, owners, scale, bias, words, slots, table, np.float32(shift),
-                values, keys,
+            estimate_homes(
+                filled, scores, cells.records, cells.record_floats, cells.record_ints, slots,
+                table, np.float32(shift), values, keys,
             )  # fmt: skip
         select(values, keys, filled, keep)
         filled = min(filled, keep)
@@ -320,12 +304,11 @@ def search_batch(
     queries, cells, funnel, vectors, allowed, metric, probe, full, k, rows, scores, counts
 ):
     """`reference.search_one` for each query, into `rows` and `scores` [q, k] and `counts`."""
-    dim, count = queries.shape[1], len(cells.counts)
+    dim, count, n = queries.shape[1], len(cells.counts), len(cells.records)
     stages, words = len(funnel.keeps), max(1, len(funnel.slots))
-    every = cells.counts.sum() + len(cells.spill_places)
     tabled = stages > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
     # Room for as many again as are kept, so that the threshold is renewed by whole buffers.
-    room = 4 * funnel.keeps[0] + 16 * LANES if tabled else max(k, every)
+    room = 4 * funnel.keeps[0] + 16 * LANES if tabled else max(k, n)
     values, keys = np.empty(room), np.empty(room, np.int64)
     hashed = np.full(_hash_room(2 * funnel.keeps[0] if tabled else 0), -1, np.int64)
     table_values, table_room = np.empty((words, GROUP), np.float32), np.empty((16 * words, 16))
@@ -334,6 +317,8 @@ def search_batch(
     rotated, whole = np.empty(len(cells.sigma), np.float32), np.empty(dim + 3, np.int8)
     cell_scores, ranks = np.empty(count, np.float32), np.empty(count, np.float32)
     cell_values, cell_keys = np.empty(count + 1), np.empty(count + 1, np.int64)
+    firsts = np.empty(0 if tabled else count + 1, np.int64)
+    row = cells.record_ints.shape[1] - 3
     counts[:] = 0
     for q in range(len(queries)):
         rotate(queries[q], cells.rotation, rotated)
@@ -346,14 +331,15 @@ def search_batch(
         counts[q, 0] = probes
         if stages:
             filled = _run_stages(
-                rotated, cell_scores, probed, cells, funnel, allowed, room, scratch, counts[q]
-            )
+                rotated, cell_scores, probed, cells, funnel, allowed, firsts, room, scratch,
+                counts[q],
+            )  # fmt: skip
         else:
-            filled = _gather(probed, cells, allowed, keys)
+            filled = _gather(probed, cells.counts, firsts, cells.record_ints, allowed, keys)
             values[:filled] = 0.0
-        places = cells.rows
+        record_ints = cells.record_ints
         for i in range(filled):
-            keys[i] = places[keys[i]]
+            keys[i] = record_ints[keys[i], row]
         if full:
             counts[q, 1 + stages] = filled
             score_rows(queries[q], vectors, metric, filled, keys, values)

@@ -158,32 +158,41 @@ def make_byte_products(native: bool) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         codes, query, sums = (_data(context, builder, signature, arguments, i) for i in (0, 2, 3))
-        total = cgutils.alloca_once_value(builder, _splat(_INTS, 0))
-        with cgutils.for_range(builder, arguments[4]) as loop:
-            place = builder.add(arguments[1], builder.mul(loop.index, _I64(64)))
-            four = _load(builder, _I32, query, builder.mul(loop.index, _I64(4)))
-            one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), four, _I32(0))
-            every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
-            bytes_ = _load(builder, _BYTES, codes, place)
-            before = builder.load(total)
-            if native:
-                kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
-                name = "llvm.x86.avx512.vpdpbusd.512"
-                function = cgutils.get_or_insert_function(builder.module, kind, name)
-                after = builder.call(function, [before, builder.bitcast(bytes_, _INTS), every])
-            else:
-                wide = ir.VectorType(_I32, 64)
-                products = builder.mul(
-                    builder.zext(bytes_, wide), builder.sext(builder.bitcast(every, _BYTES), wide)
-                )
-                after = before
-                for i in range(4):
-                    places = ir.Constant(_INTS, list(range(i, 64, 4)))
-                    after = builder.add(after, builder.shuffle_vector(products, products, places))
-            builder.store(after, total)
-        out = builder.store(builder.load(total), builder.bitcast(sums, _INTS.as_pointer()))
+        # Two sums in turn: an addition need not wait for the one before.
+        totals = [cgutils.alloca_once_value(builder, _splat(_INTS, 0)) for _ in range(2)]
+        pairs = builder.lshr(arguments[4], _I64(1))
+        with cgutils.for_range(builder, pairs) as loop:
+            for which, total in enumerate(totals):
+                turn = builder.add(builder.mul(loop.index, _I64(2)), _I64(which))
+                add_four(builder, codes, query, arguments[1], turn, total)
+        last = builder.shl(pairs, _I64(1))
+        with builder.if_then(builder.icmp_signed("<", last, arguments[4])):
+            add_four(builder, codes, query, arguments[1], last, totals[0])
+        total = builder.add(*(builder.load(part) for part in totals))
+        out = builder.store(total, builder.bitcast(sums, _INTS.as_pointer()))
         out.align = 4
         return context.get_dummy_value()
+
+    def add_four(builder: Any, codes: Any, query: Any, first: Any, turn: Any, total: Any) -> None:
+        place = builder.add(first, builder.mul(turn, _I64(64)))
+        four = _load(builder, _I32, query, builder.mul(turn, _I64(4)))
+        one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), four, _I32(0))
+        every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
+        bytes_ = _load(builder, _BYTES, codes, place)
+        after = builder.load(total)
+        if native:
+            kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
+            name = "llvm.x86.avx512.vpdpbusd.512"
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            after = builder.call(function, [after, builder.bitcast(bytes_, _INTS), every])
+        else:
+            wide = ir.VectorType(_I32, 64)
+            signed = builder.sext(builder.bitcast(every, _BYTES), wide)
+            products = builder.mul(builder.zext(bytes_, wide), signed)
+            for i in range(4):
+                places = ir.Constant(_INTS, list(range(i, 64, 4)))
+                after = builder.add(after, builder.shuffle_vector(products, products, places))
+        builder.store(after, total)
 
     def byte_products(  # type: ignore[no-untyped-def]
         typing_context, codes, place, query, sums, count
