@@ -124,6 +124,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
     f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
     slots = LANES * blocks
     cells, dims = layout.centroids.whole.shape
+    padded = -(-cells // LANES) * LANES
     bulk: Layout = {
         "head": (u1, (blocks, 8 * len(codec.head), LANES)),
         "scale": (f4, (slots,)),
@@ -137,13 +138,13 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
         "spills": (i8, (cells,)),
         "words": (i8, codec.words.shape),
         "rotation": (f4, layout.rotation.shape),
-        "steps": (f4, (cells,)),
-        "priors": (f4, (cells,)),
-        "spreads": (f4, (cells,)),
+        "steps": (f4, (padded,)),
+        "priors": (f4, (padded,)),
+        "spreads": (f4, (padded,)),
         "sigma": (f4, codec.sigma.shape),
         "coefficients": (f4, codec.coefficients.shape),
         "homes": (i4, (slots,)),
-        "centroids": (u1, (-(-cells // LANES), -(-dims // 4), LANES, 4)),
+        "centroids": (u1, (padded // LANES, -(-dims // 4), LANES, 4)),
     }
     return {**bulk, **structure}
 
@@ -190,14 +191,18 @@ def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray
         "spills": filling.spills,
         "words": layout.codec.words,
         "rotation": layout.rotation,
-        "steps": layout.centroids.steps,
-        "priors": priors,
-        "spreads": spreads,
+        "steps": _padded(layout.centroids.steps),
+        "priors": _padded(priors),
+        "spreads": _padded(spreads),
         "sigma": layout.codec.sigma,
         "coefficients": layout.codec.coefficients,
         "homes": homes,
         "centroids": centroid_bytes(layout.centroids.whole),
     }
+
+
+def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lanes"]:
+    return np.pad(values, (0, -len(values) % LANES))
 
 
 def _put_own(

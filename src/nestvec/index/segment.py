@@ -68,17 +68,17 @@ class Segment:
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
-    count, slots, dim = len(cells.steps), len(cells.homes), codec.dim
+    count, slots, dim = len(cells.counts), len(cells.homes), codec.dim
     _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
     _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
     blocks, fours = cells.centroids.shape[:2]
     _require(blocks == -(-count // LANES) and 4 * fours < dim + 4, "its centroids do not fit")
     shapes = {
         "centroids": (blocks, fours, LANES, 4),
-        "priors": (count,),
-        "spreads": (count,),
+        "steps": (LANES * blocks,),
+        "priors": (LANES * blocks,),
+        "spreads": (LANES * blocks,),
         "starts": (count + 1,),
-        "counts": (count,),
         "spills": (count,),
         "head": (slots // LANES, 8 * len(codec.head), LANES),
         "scale": (slots,),

@@ -6,6 +6,9 @@ from nestvec.kernels.jit import kernel
 from nestvec.kernels.simd import at_least, lowest_bit
 
 
+_IN_ORDER = 16
+
+
 @kernel()
 def before(value, key, other_value, other_key):
     """Whether a value ranks higher; equal values go to the smaller key."""
@@ -95,7 +98,7 @@ def distinct(values, keys, count, table):
 
 @kernel()
 def probe_cells(ranks, counts, probe, k, values, keys):
-    """`reference.probe_cells` into the front of `keys`; returns how many."""
+    """`reference.probe_cells` into the front of `keys`, the best first; returns how many."""
     cells = len(ranks)
     while True:
         probe = min(probe, cells)
@@ -107,7 +110,9 @@ def probe_cells(ranks, counts, probe, k, values, keys):
         if held >= k or probe == cells:
             break
         probe *= 2
-    sort(values, keys, probe)
+    # The first few in order make the threshold; the order of the others hardly matters.
+    select(values, keys, probe, _IN_ORDER)
+    sort(values, keys, min(probe, _IN_ORDER))
     return probe
 
 

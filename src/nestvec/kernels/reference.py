@@ -51,9 +51,9 @@ class Cells(NamedTuple):
     rotation: np.ndarray  # float32 [dim, dim]
     sigma: np.ndarray  # float32 [width], the spread that codes are measured in
     centroids: np.ndarray  # uint8 [cell blocks, fours, LANES, 4], see `centroid_bytes`
-    steps: np.ndarray  # float32 [cells], what 1 in `centroids` stands for
-    priors: np.ndarray  # float32 [cells], mean bias of the rows
-    spreads: np.ndarray  # float32 [cells], root mean square length of the residuals
+    steps: np.ndarray  # float32 [cell blocks · LANES], what 1 in `centroids` stands for
+    priors: np.ndarray  # float32 [cell blocks · LANES], mean bias of the rows
+    spreads: np.ndarray  # float32 [cell blocks · LANES], root mean square residual length
     starts: np.ndarray  # int64 [cells + 1], in blocks
     counts: np.ndarray  # int64 [cells], rows at home
     spills: np.ndarray  # int64 [cells], rows from other cells
@@ -196,7 +196,7 @@ def centroid_steps(cells: Cells) -> Int64[np.ndarray, "cells dims"]:
     """What `centroid_bytes` was given, zero dimensions added to whole fours."""
     blocks, fours = cells.centroids.shape[:2]
     rows = cells.centroids.transpose(0, 2, 1, 3).reshape(blocks * LANES, fours * 4)
-    return rows[: len(cells.steps)].astype(np.int64) - 128
+    return rows[: len(cells.counts)].astype(np.int64) - 128
 
 
 def score_cells(
@@ -213,10 +213,11 @@ def score_cells(
     step = np.float32(np.abs(prefix).max() / np.float32(127))
     whole = np.rint(prefix / step) if step > 0 else np.zeros_like(prefix)
     sums = centroids @ whole.astype(np.int64)
-    scores = cells.steps * (step * sums.astype(np.float32))
+    count = len(cells.counts)
+    scores = cells.steps[:count] * (step * sums.astype(np.float32))
     squares = np.square(rotated.astype(np.float64) * cells.sigma.astype(np.float64))
     width = np.float32(SPREAD_WEIGHT * np.sqrt(np.cumsum(squares)[-1]))
-    return scores, (scores + cells.priors) + width * cells.spreads
+    return scores, (scores + cells.priors[:count]) + width * cells.spreads[:count]
 
 
 def word_values(

@@ -39,7 +39,10 @@ def rotate(query, rotation, rotated):
 
 @kernel()
 def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores, ranks):
-    """`reference.score_cells` into `scores` and `ranks`; `whole` is int8 room for the query."""
+    """`reference.score_cells` into `scores` and `ranks`, which are as long as `steps`.
+
+    `whole` is int8 room for the query.
+    """
     blocks, fours = centroids.shape[:2]
     width = min(4 * fours, len(rotated))
     largest = np.float32(0)
@@ -57,15 +60,15 @@ def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores
         spread += scaled * scaled
     weight = np.float32(SPREAD_WEIGHT * np.sqrt(spread))
     products = np.empty(LANES, np.int32)
-    size, cells = 64 * fours, len(scores)
+    size = 64 * fours
     for block in range(blocks):
         byte_products(centroids, block * size, whole, products, fours)
         first = LANES * block
-        for lane in range(min(LANES, cells - first)):
-            product = products[lane] - 128 * total
-            scores[first + lane] = steps[first + lane] * (step * np.float32(product))
-        for c in range(first, min(first + LANES, cells)):
-            ranks[c] = (scores[c] + priors[c]) + weight * spreads[c]
+        for lane in range(LANES):
+            product = np.float32(products[lane] - 128 * total)
+            score = steps[first + lane] * (step * product)
+            scores[first + lane] = score
+            ranks[first + lane] = (score + priors[first + lane]) + weight * spreads[first + lane]
 
 
 @kernel()
@@ -315,7 +318,8 @@ def search_batch(
     narrow = np.empty((1, words, 2, 2, 4, 16), np.uint8)
     scratch = values, keys, table_values, table_room, narrow, hashed
     rotated, whole = np.empty(len(cells.sigma), np.float32), np.empty(dim + 3, np.int8)
-    cell_scores, ranks = np.empty(count, np.float32), np.empty(count, np.float32)
+    cell_scores = np.empty(len(cells.steps), np.float32)
+    ranks = np.empty(len(cells.steps), np.float32)
     cell_values, cell_keys = np.empty(count + 1), np.empty(count + 1, np.int64)
     firsts = np.empty(0 if tabled else count + 1, np.int64)
     row = cells.record_ints.shape[1] - 3
@@ -326,7 +330,7 @@ def search_batch(
             rotated, cells.sigma, cells.centroids, cells.steps, cells.priors, cells.spreads,
             whole, cell_scores, ranks,
         )  # fmt: skip
-        probes = probe_cells(ranks, cells.counts, probe, k, cell_values, cell_keys)
+        probes = probe_cells(ranks[:count], cells.counts, probe, k, cell_values, cell_keys)
         probed = cell_keys[:probes]
         counts[q, 0] = probes
         if stages:
