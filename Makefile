@@ -14,7 +14,7 @@ PIP_FLAGS ?= $(shell $(PYTHON) -c "from urllib.request import urlopen; \
 PYTEST_FLAGS ?= -n 2
 CODE := src tests scripts benchmarks
 
-.PHONY: demo test check format lint types layers fix bench clean
+.PHONY: demo test check format lint types layers fix bench bench-search bench-search-quick clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nestvec demo
@@ -40,10 +40,23 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/search.py
-	$(BIN)/python benchmarks/memory.py
+# Hours on two cores, most of it embedding and building the peers' graphs, which are kept.
+SETS ?= $(foreach rows,50000 100000 200000 500000,arxiv-sentences-$(rows)) arxiv-titles \
+	wordnet-definitions fashion-mnist synthetic-768 synthetic-1536
+
+bench: bench-search
+	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python benchmarks/readme.py
+
+bench-search: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.search --dataset $(SETS) $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.search.exact $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.search.report --write
+
+# Some minutes once the vectors are made; writes into no result file that is quoted.
+bench-search-quick: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.search --quick --out benchmarks/data/quick.json
 
 clean:
 	rm -rf $(VENV)

@@ -1,43 +1,59 @@
-"""Peak memory of a build from a memory-mapped file, against the size of the vectors.
+"""Build and search under a memory limit that is smaller than the vectors; peaks of both.
 
-    python benchmarks/memory.py [--rows 250000 1000000] [--dim 256]
+    python benchmarks/memory.py [--rows 250000 1000000] [--dim 256] [--limit-mb 768]
 
-Anonymous memory is what counts: pages of the mapped files can be dropped by the system at any time.
+Each runs in a process of its own with RLIMIT_DATA at `--limit-mb` (where that is less than the
+vectors; else without): the kernel then refuses it any private writable memory beyond, libraries,
+heap and stacks included, and to copy the vectors fails. Mapped files do not count, for the system
+may drop their pages at any time; before the search it has dropped them all. (RLIMIT_AS, `ulimit
+-v`, counts the address space that files are mapped to and so forbids mapping at all. A memory
+cgroup counts cached pages too and drops them under pressure; where you may make one, run this
+command in it: `systemd-run --scope -p MemoryMax=768M python benchmarks/memory.py`.)
+
 The vectors are synthetic (a power-law spectrum); memory does not depend on their values. Writes
-`results/memory.json`.
+`results/memory.json`; `peak_mb` is anonymous memory beyond what Python, NumPy and the kernels take.
 """
 
 import argparse
 import json
+import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 RESULT = Path(__file__).parent / "results" / "memory.json"
+QUERIES = 1000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--build", help=argparse.SUPPRESS)
+    parser.add_argument("--limit-mb", type=int, default=768)
+    parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.build:
-        build(Path(options.build))
+    if options.run:
+        task, path = options.run
+        run(TASKS[task], Path(path), options.limit_mb)
         return
     results = []
     for rows in options.rows:
+        vector_mb = rows * options.dim * 4 / 1e6
+        limit = options.limit_mb if options.limit_mb < vector_mb else 0
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "vectors.npy"
             write_vectors(path, rows, options.dim)
-            command = [sys.executable, __file__, "--build", str(path)]
-            measured = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        results.append({"rows": rows, "vector_mb": rows * options.dim * 4 / 1e6, **measured})
+            built, searched = (in_a_process(task, path, limit) for task in TASKS)
+        results.append({"rows": rows, "vector_mb": vector_mb, "limit_mb": limit or None})
+        results[-1] |= {**built, "search": searched}
         print(results[-1])
     RESULT.write_text(json.dumps({"dim": options.dim, "builds": results}, indent=1) + "\n")
 
@@ -51,29 +67,87 @@ def write_vectors(path: Path, rows: int, dim: int) -> None:
         array[first : first + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
 
 
-def build(path: Path) -> None:
+def in_a_process(task: str, path: Path, limit_mb: int) -> dict[str, object]:
+    command = [sys.executable, __file__, "--run", task, str(path), "--limit-mb", str(limit_mb)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def run(task: Callable[[Path], dict[str, object]], path: Path, limit_mb: int) -> None:
+    """The task under the limit (0: none), and its peak."""
+    from nestvec.kernels import load
+
+    load()
+    if limit_mb:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_mb * 10**6,) * 2)
+    with peaks() as peak:
+        measured = task(path)
+    print(json.dumps({**peak, **measured}))
+
+
+def build(path: Path) -> dict[str, object]:
     import nestvec as nv
 
-    peak = [0]
+    vectors = np.load(path, mmap_mode="r")
+    start = time.perf_counter()
+    nv.Index.build(vectors, path.with_suffix(".nv"))
+    return {"build_s": round(time.perf_counter() - start, 1)}
+
+
+def search(path: Path) -> dict[str, object]:
+    """Rows of the corpus, moved a little, by the default plan: first from disk, then again."""
+    import nestvec as nv
+
+    index = nv.Index.open(path.with_suffix(".nv"))
+    vectors = np.load(path, mmap_mode="r")
+    rng = np.random.default_rng(1)
+    queries = vectors[rng.choice(len(vectors), QUERIES, replace=False)]
+    queries = nv.truncate(queries + 0.02 * rng.standard_normal(queries.shape), queries.shape[1])
+    for file in index.path.iterdir():
+        drop_from_cache(file)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        index.search(queries.astype(np.float32), 10)
+        seconds.append(round(time.perf_counter() - start, 3))
+    return {"queries": QUERIES, "from_disk_s": seconds[0], "cached_s": seconds[1]}
+
+
+TASKS = {"build": build, "search": search}
+
+
+def drop_from_cache(path: Path) -> None:
+    """Let go of the pages that this and other processes have read."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextmanager
+def peaks() -> Iterator[dict[str, float]]:
+    """Filled at the end: MB of anonymous memory added, and all that RLIMIT_DATA counts."""
+    peak: dict[str, float] = {}
+    before = status_mb("RssAnon")
+    highest = {"RssAnon": 0.0, "VmData": 0.0}
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
-            peak[0] = max(peak[0], anonymous_kb())
+            for name in highest:
+                highest[name] = max(highest[name], status_mb(name))
 
-    vectors = np.load(path, mmap_mode="r")
-    before = anonymous_kb()
-    threading.Thread(target=watch, daemon=True).start()
-    start = time.perf_counter()
-    nv.Index.build(vectors, path.with_suffix(".nv"))
-    seconds = time.perf_counter() - start
-    done.set()
-    print(json.dumps({"peak_mb": (peak[0] - before) / 1e3, "build_s": round(seconds, 1)}))
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+    peak |= {"peak_mb": round(highest["RssAnon"] - before, 1), "data_mb": round(highest["VmData"])}
 
 
-def anonymous_kb() -> int:
+def status_mb(name: str) -> float:
     status = Path("/proc/self/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0])
+    return int(status.split(f"{name}:")[1].split()[0]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     │   ├── VectorsError               wrong rank, dtype or width; NaN or infinity
     │   ├── DimsError                  a prefix width out of range
     │   ├── PlanError                  plan text or plan that does not fit the index
+    │   ├── FilterError                filter text that cannot be understood
     │   ├── IdsError                   ids repeated, missing or of the wrong type
     │   └── DataError                  a text or vector file that cannot be read as what it claims
     ├── EncodeError                    a model or an embedding API did not answer usefully
@@ -36,6 +37,10 @@ class DimsError(InputError):
 
 class PlanError(InputError):
     """A plan that cannot be parsed, or that does not fit the index."""
+
+
+class FilterError(InputError):
+    """A filter (`where`) that cannot be understood; the message says at which character."""
 
 
 class IdsError(InputError):

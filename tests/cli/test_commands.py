@@ -55,6 +55,19 @@ def test_vectors_are_indexed_and_found(run, tmp_path, vectors_path, vectors):
     assert found["queries"][7]["hits"][0]["score"] == pytest.approx(1.0, abs=1e-6)
 
 
+def test_a_filter_leaves_what_it_is_true_of(run, tmp_path, vectors_path, vectors):
+    from nestvec import Index
+
+    path = tmp_path / "years.nv"
+    Index.build(vectors, path, metadata=[{"year": 2000 + row % 30} for row in range(300)])
+    asked = ("search", path, "--vectors", vectors_path, "-k", 15, "--where", "year = 2029")
+    found = run(*asked, "--json").json
+    assert found["where"] == "year = 2029"
+    for query in found["queries"]:
+        assert sorted(hit["id"] for hit in query["hits"]) == list(range(29, 300, 30))
+    assert run(*asked).out.count(" 10  ") >= 300
+
+
 def test_a_plan_is_obeyed_and_reported(run, built, vectors_path):
     found = run(
         "search", built, "--vectors", vectors_path, "--plan", "probe=all; full", "--json"

@@ -10,10 +10,14 @@ import pytest
 
 from nestvec import Index
 from nestvec.errors import IdsError, InputError, StorageError, VectorsError
+from nestvec.index import lock
 from nestvec.index.catalog import NAME
-from nestvec.index.index import CODES, VECTORS
+from nestvec.index.rows import vectors_name
+from nestvec.index.segment import codes_name
 from nestvec.index.tensors import map_tensors
 from nestvec.vectors import LARGEST
+
+CODES, VECTORS = codes_name(1), vectors_name(1)
 
 
 @pytest.fixture
@@ -27,7 +31,9 @@ def vectors(rng):
 
 
 def contents(folder):
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    """The bytes of all files but the lock, which says who wrote last."""
+    files = sorted(file for file in folder.iterdir() if file.name != lock.NAME)
+    return {file.name: file.read_bytes() for file in files}
 
 
 # --- what is stored ------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import pytest
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
 from nestvec.index.catalog import NAME
-from nestvec.index.index import CODES, VECTORS
-from nestvec.index.rows import Rows
-from nestvec.index.segment import BULK, Segment
+from nestvec.index.rows import Rows, vectors_name
+from nestvec.index.segment import BULK, Segment, codes_name
+from nestvec.index.snapshot import Part, Snapshot
 from nestvec.index.tensors import CHUNK_BYTES, map_tensors
 
+CODES, VECTORS = codes_name(1), vectors_name(1)
 FILES = (CODES, VECTORS, NAME)
 PLANS = ("probe=5; 64x1:100 > 100x8:30 > full", "probe=all; 100x2:50", "probe=all; full")
 
@@ -128,7 +129,8 @@ def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, index, corpus
         try:
             rows = Rows.open(copy / VECTORS)
             segment = Segment.open(copy / CODES, rows.vectors)
-            opened = Index(copy, index.meta, rows, segment)
+            part = Part.of(index.snapshot.parts[0].entry, rows, segment, None)
+            opened = Index(Snapshot(copy, index.snapshot.contents, (part,)))
         except DamagedIndexError:
             assert name == "scale"
             continue
@@ -171,8 +173,8 @@ def test_files_of_two_indexes_do_not_mix(copy, corpus, tmp_path):
 
 
 def test_a_newer_format_is_refused_with_the_way_out(copy):
-    change(copy, "UPDATE meta SET value = '2' WHERE key = 'format'")
-    with pytest.raises(NewerFormatError, match=r"format 2.*up to 1.*upgrade"):
+    change(copy, "UPDATE meta SET value = '3' WHERE key = 'format'")
+    with pytest.raises(NewerFormatError, match=r"format 3.*up to 2.*upgrade"):
         Index.open(copy)
 
 
@@ -180,7 +182,7 @@ DAMAGED_CATALOGS = {
     "no format": ("DELETE FROM meta WHERE key = 'format'",),
     "format no number": ("UPDATE meta SET value = '\"one\"' WHERE key = 'format'",),
     "meta no JSON": ("UPDATE meta SET value = '{' WHERE key = 'model'",),
-    "other rows": ("UPDATE meta SET value = '2999' WHERE key = 'rows'",),
+    "other rows": ("UPDATE segments SET rows = 2999",),
     "other width": ("UPDATE meta SET value = '99' WHERE key = 'dim'",),
     "no files": ("DELETE FROM files",),
     "one file": ("DELETE FROM files WHERE name = ?", VECTORS),

@@ -205,8 +205,8 @@ def test_a_full_scan_reads_every_vector_once_per_query(index, corpus):
     vectors, queries = corpus
     stats = index.search(queries, 10, plan=EXACT).stats
     assert stats.queries == len(queries)
-    assert stats.cells == len(queries) * len(index.segment.cells.counts)
-    assert stats.probe_bytes == len(queries) * index.segment.cells.centroids.nbytes
+    assert stats.cells == len(queries) * len(index.snapshot.parts[0].coded.cells.counts)
+    assert stats.probe_bytes == len(queries) * index.snapshot.parts[0].coded.cells.centroids.nbytes
     assert [(s.stage, s.rows, s.size_bytes) for s in stats.stages] == [
         ("full", len(queries) * len(vectors), len(queries) * vectors.nbytes)
     ]
@@ -219,7 +219,7 @@ def test_each_stage_counts_the_rows_that_the_one_before_kept(index, corpus):
     stages = index.search(queries, 10, plan=plan).stats.stages
     assert [s.stage for s in stages] == ["64x1:200", "100x8:30", "full"]
     assert [s.rows for s in stages] == [len(queries) * rows for rows in (len(vectors), 200, 30)]
-    words = [1, len(index.segment.codec.words)]
+    words = [1, len(index.snapshot.parts[0].coded.codec.words)]
     for stage, count in zip(stages[:2], words, strict=True):
         assert stage.size_bytes == stage.rows * (8 * count + 4)  # the words and the scale
 

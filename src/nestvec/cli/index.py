@@ -214,10 +214,10 @@ def _report(built: Index, seconds: float, json: bool) -> None:
         "index": built.path,
         "rows": len(built),
         "dim": built.dim,
-        "hot_bytes": built.segment.hot_bytes,
+        "hot_bytes": built.hot_bytes,
         "seconds": round(seconds, 3),
         "model": built.meta["model"],
-        "default_plan": str(built.default_plan(min(10, len(built)))),
+        "default_plan": str(built.default_plan(max(1, min(10, len(built))))),
     }
     if json:
         print_json(facts)
@@ -225,7 +225,7 @@ def _report(built: Index, seconds: float, json: bool) -> None:
     print_facts(
         {
             "index": f"{built.path}, {len(built):,} rows of {built.dim} dims",
-            "at hand": f"{size(built.segment.hot_bytes)} of codes, cells and ids; vectors on disk",
+            "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
             "plan": str(facts["default_plan"]),
             "time": f"{seconds:,.1f} s",
             "next": f'nestvec search {built.path} "your question"'

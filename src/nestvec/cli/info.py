@@ -8,6 +8,7 @@ import typer
 from nestvec.cli import options
 from nestvec.cli.output import print_facts, print_json, print_table, size
 from nestvec.index import Index
+from nestvec.index.snapshot import Part
 
 
 def info(
@@ -34,14 +35,34 @@ def info(
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
             "rows": f"{facts['rows']:,} of {facts['dim']} dims",
             "model": f"{model['name']} ({model['revision'] or 'revision unknown'})",
-            "codes": f"{facts['bits']:g} bits per dimension; by groups of 64: "
-            f"{' '.join(map(str, facts['bits_per_group']))}; rotation {facts['rotation']}",
-            "cells": f"{facts['cells']:,}",
-            "at hand": f"{size(hot)}, {hot / facts['rows']:.0f} bytes per row: "
-            f"{hot / plain:.1%} of the float32 vectors ({size(plain)})",
+            "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
+            f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
+            "codes": f"{facts['bits']:g} bits per dimension; rotation {facts['rotation']}",
+            "at hand": f"{size(hot)}, {hot / max(1, facts['rows']):.0f} bytes per row: "
+            f"{hot / max(1, plain):.1%} of the float32 vectors ({size(plain)})",
             "on disk": f"{size(disk)}, full vectors and texts included",
             "default plan": facts["default_plan"],
         }
+    )
+    print()
+    print_table(
+        {
+            "segment": "right",
+            "rows": "right",
+            "deleted": "right",
+            "cells": "right",
+            "bits by 64 dims": "left",
+        },
+        [
+            (
+                str(s["segment"]),
+                f"{s['rows']:,}",
+                f"{s['deleted_rows']:,}",
+                f"{s['cells']:,}" if s["cells"] else s["layout"],
+                " ".join(map(str, s["bits_per_group"])),
+            )
+            for s in facts["segments"]
+        ],
     )
     print()
     print_table(
@@ -55,22 +76,38 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         {"name": path.name, "size_bytes": path.stat().st_size}
         for path in sorted(index.path.iterdir())
     ]
-    meta = index.meta
+    meta, segments = index.meta, [_segment(part) for part in index.snapshot.parts]
     return {
         "index": index.path,
         "format": meta["format"],
+        "generation": index.generation,
         "rows": len(index),
+        "deleted_rows": sum(segment["deleted_rows"] for segment in segments),
         "dim": index.dim,
         "model": meta["model"],
         "rotation": meta["rotation"],
         "bits": meta["bits"],
-        "bits_per_group": index.segment.codec.bits.tolist(),
         "seed": meta["seed"],
-        "cells": len(index.segment.cells.counts),
-        "hot_bytes": index.segment.hot_bytes,
+        "segments": segments,
+        "hot_bytes": index.hot_bytes,
         "disk_bytes": sum(file["size_bytes"] for file in files),
-        "float32_bytes": index.vectors.nbytes,
-        "default_plan": str(index.default_plan(min(10, len(index)))),
+        "float32_bytes": 4 * len(index) * index.dim,
+        "default_plan": str(index.default_plan(max(1, min(10, len(index))))),
         "files": files,
         "verified": verified,
     }
+
+
+def _segment(part: Part) -> dict[str, Any]:
+    return {
+        "segment": part.entry.segment,
+        "layout": part.entry.layout,
+        "rows": part.entry.rows,
+        "deleted_rows": part.entry.rows - part.count,
+        "cells": 0 if part.coded is None else len(part.coded.cells.counts),
+        "bits_per_group": [] if part.coded is None else part.coded.codec.bits.tolist(),
+    }
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"

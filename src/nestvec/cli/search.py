@@ -31,18 +31,24 @@ class _Search:
     index: Index
     k: int
     plan: str | None
+    where: str | None
     threads: int | None
 
     def check(self) -> None:
         """Raise for a bad option, and compile the kernels, before a model is loaded for long."""
         nothing = np.empty((0, self.index.dim), np.float32)
-        self.index.search(nothing, self.k, plan=self.plan, threads=self.threads)
+        self._hits(nothing)
 
     def run(self, queries: Float[np.ndarray, "q dim"]) -> tuple[Hits, float]:
         """The hits, and the seconds that they took."""
         start = time.perf_counter()
-        hits = self.index.search(queries, self.k, plan=self.plan, threads=self.threads)
+        hits = self._hits(queries)
         return hits, time.perf_counter() - start
+
+    def _hits(self, queries: Float[np.ndarray, "q dim"]) -> Hits:
+        return self.index.search(
+            queries, self.k, plan=self.plan, where=self.where, threads=self.threads
+        )
 
 
 def search(
@@ -62,6 +68,14 @@ def search(
             metavar="PLAN",
             help="What to read: 'probe=32; 256x1:800 > full' visits 32 cells, keeps 800 rows by 1 "
             "bit of 256 dims, reranks them on full vectors. 'probe=all; full' is exact.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER",
+            help="Search only rows of which this is true: id, text and fields of the metadata, "
+            "such as \"year >= 2015 and category in ('cs.CL', 'cs.IR')\".",
         ),
     ] = None,
     threads: Annotated[
@@ -85,11 +99,12 @@ def search(
       nestvec search corpus.nv < questions.txt
       nestvec search corpus.nv --vectors queries.npy -k 100 --json
       nestvec search corpus.nv "water" --plan "probe=all; full" --stats
+      nestvec search corpus.nv "water" --where "year >= 2015 and venue is not null"
       nestvec search corpus.nv
     """
     if query and vectors is not None:
         raise InputError(f"both a question and --vectors {vectors} are given; leave one out")
-    task = _Search(Index.open(index), k, plan, threads)
+    task = _Search(Index.open(index), k, plan, where, threads)
     task.check()
     if vectors is not None:
         labels, queries = _read_queries(vectors, key)
@@ -170,7 +185,7 @@ def _converse(task: _Search, encoder: "Encoder") -> None:
         _print_hits(task, hits, 0)
         print(
             f"{1e3 * encode_s:.0f} ms to encode, {1e3 * seconds:.2f} ms to search; "
-            f"read {size(hits.stats.size_bytes)} of {size(task.index.vectors.nbytes)}\n"
+            f"read {size(hits.stats.size_bytes)} of {size(4 * len(task.index) * task.index.dim)}\n"
         )
 
 
@@ -186,17 +201,18 @@ def _prompts() -> Iterator[str]:
         yield text
 
 
-def _documents(task: _Search, hits: Hits, row: int) -> list[Document]:
-    return task.index.documents(hits.rows[row])
+def _found(task: _Search, hits: Hits, query: int) -> list[tuple[int, float, Document]]:
+    """Row, score and document of each hit; a filter may leave fewer than were asked for."""
+    rows = hits.rows[query]
+    held = rows[rows >= 0].tolist()
+    scores = hits.scores[query, : len(held)].tolist()
+    return list(zip(held, scores, task.index.documents(held), strict=True))
 
 
 def _print_hits(task: _Search, hits: Hits, row: int) -> None:
-    scores = hits.scores[row].tolist()
     cells = [
         (str(rank), f"{score:.4f}", str(document.id), _title(document))
-        for rank, (score, document) in enumerate(
-            zip(scores, _documents(task, hits, row), strict=True), start=1
-        )
+        for rank, (_, score, document) in enumerate(_found(task, hits, row), start=1)
     ]
     print_table(_HIT_COLUMNS, cells)
 
@@ -227,6 +243,7 @@ def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -
         "index": task.index.path,
         "k": task.k,
         "plan": task.plan or str(task.index.default_plan(task.k)),
+        "where": task.where,
         "queries": [
             {"query": label, "hits": _hits_as_json(task, hits, row)}
             for row, label in enumerate(labels)
@@ -236,10 +253,5 @@ def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -
 
 
 def _hits_as_json(task: _Search, hits: Hits, row: int) -> list[dict[str, Any]]:
-    places = zip(
-        hits.rows[row].tolist(),
-        hits.scores[row].tolist(),
-        _documents(task, hits, row),
-        strict=True,
-    )
-    return [{"row": place, "score": score, **asdict(doc)} for place, score, doc in places]
+    found = _found(task, hits, row)
+    return [{"row": place, "score": score, **asdict(doc)} for place, score, doc in found]

@@ -56,7 +56,7 @@ def run(
         model=str(embedded.model["revision"]),
         rounds=rounds,
         default_plan=str(index.default_plan(K)),
-        hot_bytes=index.segment.hot_bytes,
+        hot_bytes=index.hot_bytes,
         call_us=shortest.median_us,
         results=results,
         index=index.path,

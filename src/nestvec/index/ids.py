@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,11 @@ class Ids:
         if (np.diff(offsets) < 0).any():
             raise ValueError("its ids overlap")
         return ids
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """Of the arrays that ids are given in."""
+        return np.dtype(np.int64 if self.numbers is not None else object)
 
     @classmethod
     def join(cls, parts: Sequence["Ids"]) -> "Ids":

@@ -1,49 +1,50 @@
-"""`Index`: build, open and search."""
+"""`Index`: build, open, search and change."""
 
+import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.errors import DamagedIndexError, InputError, StorageError
+from nestvec.errors import InputError, StorageError
 from nestvec.index import catalog
-from nestvec.index.build import BuildOptions, write_segment
-from nestvec.index.catalog import Document, File
+from nestvec.index.build import BuildOptions
+from nestvec.index.contents import Document
 from nestvec.index.defaults import default_plan
-from nestvec.index.hits import Hits, SearchStats, StageStats
+from nestvec.index.filters import Filters
+from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
+from nestvec.index.merge import search_parts
 from nestvec.index.records import as_json, check_ids, check_length, row_records
-from nestvec.index.rows import Rows, Source, vectors_name
-from nestvec.index.run import run_plan
-from nestvec.index.segment import BULK, Segment, codes_name
+from nestvec.index.rows import Rows
+from nestvec.index.snapshot import Snapshot
 from nestvec.index.staging import staging
-from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
-from nestvec.kernels.reference import Funnel
+from nestvec.index.writer import Writer, create, writing
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32, Int64
 from nestvec.vectors import as_float32, check_magnitude, check_vectors
 
-CODES, VECTORS = codes_name(1), vectors_name(1)
 _ROTATIONS = ("pca", "none")
 
 
-@dataclass(frozen=True, eq=False)
 class Index:
     """Vectors in cells, coded by bit planes, with what is needed to search them by a `Plan`.
 
-    Scores are inner products: give unit vectors for cosine similarity. Searching never changes an
-    index, so any number of threads and processes may search one.
+    Scores are inner products: give unit vectors for cosine similarity. An open index shows one
+    generation of what is stored, in all its threads, until it writes or is told to `refresh`. Any
+    number of threads and processes may search while one of them writes.
     """
 
-    path: Path
-    meta: Mapping[str, Any]
-    rows: Rows
-    segment: Segment
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._moving = threading.Lock()
+        self._filters = Filters()
 
     @classmethod
     def build(  # noqa: PLR0913  one call says all about an index
@@ -67,74 +68,97 @@ class Index:
         (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. `rotation` is
         "pca", or "none" for models trained nested whose own order is to be kept. `bits` is the
         average number of code bits per dimension. `model` records what made the vectors. Equal
-        input and seed give an equal index. The folder `path` appears whole or not at all.
+        input and seed give an equal index. The folder `path` appears whole or not at all; with
+        `overwrite` it takes the place of an index, which nobody can write to in the meantime.
         """
         array = check_vectors(vectors)
-        checked_ids = check_ids(ids, len(array))
+        checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
-        as_json(model or {}, "model")
+        made_by = json.loads(as_json(model, "model")) if model else None
         options = _check_options(rotation, bits, seed)
         target = Path(path)
         _check_target(target, overwrite)
+        rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
+        meta = {
+            "dim": array.shape[1], "metric": "ip", "rotation": rotation, "bits": options.bits,
+            "seed": options.seed, "model": made_by,
+        }  # fmt: skip
         with staging(target, overwrite) as stage:
-            source = Source(Rows(np.arange(len(array)), Ids.of(checked_ids), array))
-            write_segment(stage, 1, [source], options, progress)
-            meta = {
-                "dim": array.shape[1], "rows": len(array), "metric": "ip", "rotation": rotation,
-                "bits": options.bits, "seed": options.seed,
-                "model": dict(model) if model else None,
-            }  # fmt: skip
-            files = [_file(stage / name) for name in (CODES, VECTORS)]
-            catalog.create(
-                stage, meta, row_records(checked_ids, texts, metadata), len(array), files
-            )
+            records = row_records(checked_ids, 0, texts, metadata)
+            create(stage, rows, records, meta, options, progress)
         return cls.open(target)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> "Index":
         """Map a stored index, in milliseconds; with `verify` every byte of its files is checked.
 
-        Always checked: the catalog's form, the size of every file, and the checksums of all arrays
-        that others are found through. A flipped bit in a code or a stored vector is found by
-        `verify` alone; in a text or metadata, which only SQLite guards, it may not be found.
+        Always checked: the size of every file and the checksums of all that searches depend on but
+        bulk: a flipped bit in a code or a stored vector is found by `verify` alone. Texts and
+        metadata are checked when they are read.
         """
-        folder = Path(path)
-        meta, files = catalog.read(folder)
-        if not {CODES, VECTORS} <= {file.name for file in files}:
-            raise DamagedIndexError(f"{folder} lists no {CODES} and {VECTORS}; build it again")
-        for file in files:
-            _check_file(folder, file, whole=verify)
-        rows = Rows.open(folder / VECTORS)
-        segment = Segment.open(folder / CODES, rows.vectors)
-        if list(segment.vectors.shape) != [meta.get("rows"), meta.get("dim")]:
-            raise DamagedIndexError(
-                f"{folder} holds {segment.vectors.shape} vectors, which is not what its catalog "
-                "says; restore it or build the index again"
-            )
-        return cls(folder, meta, rows, segment)
+        return cls(Snapshot.load(Path(path), verify=verify))
+
+    # --- what it holds ---------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self.segment.vectors)
+        """The number of live rows."""
+        return len(self._snapshot)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._snapshot.folder
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The generation that is shown, with its segments."""
+        return self._snapshot
+
+    @property
+    def generation(self) -> int:
+        """How many commits led to what is shown; a build is the first."""
+        return self._snapshot.generation
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the catalog says of the whole index."""
+        return self._snapshot.meta
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return int(self.segment.vectors.shape[1])
+        return self._snapshot.dim
+
+    @property
+    def hot_bytes(self) -> int:
+        """Bytes that searches read again and again: codes, cells, and vectors without codes."""
+        return sum(part.hot_bytes for part in self._snapshot.parts)
 
     @property
     def vectors(self) -> Float32[np.ndarray, "n dim"]:
-        """The stored vectors, as they were given, in their order; memory-mapped."""
-        return self.segment.vectors
+        """The vectors of live rows, as they were given, in the order they were added.
+
+        Memory-mapped while they are one segment without deleted rows, else copied.
+        """
+        return self._snapshot.vectors()
 
     @property
     def ids(self) -> np.ndarray:
-        """The id of each row."""
-        return self.rows.ids[np.arange(len(self))]
+        """The ids of live rows, in the order they were added."""
+        return self._snapshot.ids()
+
+    def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
+        """Id, text and metadata stored with the given row numbers, in their order."""
+        snapshot, numbers = self._snapshot, [int(row) for row in rows]
+        snapshot.require(numbers)
+        return catalog.documents(snapshot.folder, numbers, snapshot.contents)
+
+    # --- searching -------------------------------------------------------------------------------
 
     def default_plan(self, k: int = 10) -> Plan:
         """The plan that `search` uses when none is given."""
-        return default_plan(self.segment.codec, len(self.segment.cells.counts), k)
+        return _default_plan(self._snapshot, k)
 
     def search(
         self,
@@ -142,53 +166,122 @@ class Index:
         k: int = 10,
         *,
         plan: str | Plan | None = None,
+        where: str | None = None,
         threads: int | None = None,
     ) -> Hits:
         """The `k` rows with the largest inner products for each query [q, dim], found by `plan`.
 
+        With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
+        is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
+
         Cells are probed best first; if the plan's cells hold fewer than `k` rows, more are probed.
+        Rows that were added and not yet coded are scored on their full vectors whatever the plan.
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
+        snapshot = self._snapshot
         # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
-        array = np.require(as_float32(queries, "queries", self.dim), requirements=["C", "W", "E"])
+        array = np.require(
+            as_float32(queries, "queries", snapshot.dim), requirements=["C", "W", "E"]
+        )
         check_magnitude(array, "queries")
-        chosen = self._check_plan(plan, k)
-        funnel = self.segment.codec.funnel(chosen)
-        rows, scores, counts = run_plan(self.segment, array, int(k), chosen, threads)
-        ids = self.rows.ids[rows]
-        return Hits(ids, scores.astype(np.float32), rows, self._stats(chosen, funnel, counts))
+        chosen = _check_plan(snapshot, plan, k)
+        if where is not None:
+            snapshot = self._filters.apply(snapshot, where)
+        return search_parts(snapshot, array, int(k), chosen, threads)
 
-    def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
-        """Id, text and metadata stored with the given row numbers, in their order."""
-        for row in rows:
-            if not 0 <= row < len(self):
-                raise InputError(f"the index has no row {row}; its {len(self)} count from 0")
-        return catalog.documents(self.path, [int(row) for row in rows])
+    # --- changing --------------------------------------------------------------------------------
 
-    def _check_plan(self, plan: str | Plan | None, k: int) -> Plan:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(self):
-            raise InputError(
-                f"k={k!r} is not a whole number from 1 to the index's {len(self)} rows"
-            )
-        if plan is None:
-            return self.default_plan(int(k))
-        chosen = Plan.parse(plan) if isinstance(plan, str) else plan
-        chosen.check(self.dim, int(k))
-        return chosen
+    def refresh(self) -> bool:
+        """Show the newest generation; whether there was a newer one."""
+        before = self._snapshot
+        self._show(Snapshot.load(self.path, previous=before))
+        return self._snapshot is not before
 
-    def _stats(
-        self, plan: Plan, funnel: Funnel, counts: Int64[np.ndarray, "q counts"]
-    ) -> SearchStats:
-        totals = counts.sum(axis=0).tolist()
-        words = np.diff(funnel.starts).tolist()
-        stages = [
-            StageStats(str(stage), rows, rows * (8 * count + 4))
-            for stage, rows, count in zip(plan.stages, totals[1:-1], words, strict=True)
-        ]
-        if plan.full:
-            stages.append(StageStats("full", totals[-1], totals[-1] * 4 * self.dim))
-        probe_bytes = len(counts) * self.segment.cells.centroids.nbytes
-        return SearchStats(len(counts), totals[0], probe_bytes, tuple(stages))
+    def add(
+        self,
+        vectors: ArrayLike,
+        *,
+        ids: Sequence[Any] | np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Add rows, all or none, and show them; ids must be new (None: the row numbers).
+
+        Small additions stay without codes until later ones, or `compact`, merge them into larger
+        segments. `LockedError` while another writes, here and in all that follow.
+        """
+        array = check_vectors(vectors, dim=self.dim)
+        check_length(texts, len(array), "texts")
+        check_length(metadata, len(array), "metadata records")
+        checked = None if ids is None else check_ids(ids, len(array))
+        with self._writing("add", progress) as writer:
+            writer.add(checked, array, texts, metadata)
+
+    def delete(self, ids: Sequence[Any] | np.ndarray) -> None:
+        """Delete the rows with these ids, all or, if one is not there (`IdsError`), none."""
+        checked = check_ids(ids, len(ids))
+        with self._writing("delete", silent) as writer:
+            writer.delete(checked)
+
+    def update(
+        self,
+        vectors: ArrayLike | None = None,
+        *,
+        ids: Sequence[Any] | np.ndarray,
+        texts: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Replace the rows with these ids in one step; what is None stays as it was.
+
+        The new rows have new row numbers, the last ones. All or, if an id is not there, none.
+        """
+        checked = check_ids(ids, len(ids))
+        array = None if vectors is None else check_vectors(vectors, dim=self.dim)
+        for given, name in ((array, "vectors"), (texts, "texts"), (metadata, "metadata records")):
+            check_length(given, len(checked), name, "ids")
+        with self._writing("update", progress) as writer:
+            writer.update(checked, array, texts, metadata)
+
+    def compact(self, *, progress: Progress = silent) -> None:
+        """Make one coded segment of all live rows; what was deleted is gone for good."""
+        with self._writing("compact", progress) as writer:
+            writer.compact()
+
+    @contextmanager
+    def _writing(self, purpose: str, progress: Progress) -> Iterator[Writer]:
+        with writing(self._snapshot, purpose, progress) as writer:
+            yield writer
+        self.refresh()
+
+    def _show(self, snapshot: Snapshot) -> None:
+        """Never step back: another thread may have loaded a newer generation in the meantime."""
+        with self._moving:
+            shown = self._snapshot.contents
+            same = shown.lineage == snapshot.contents.lineage
+            if not same or shown.generation < snapshot.generation:
+                self._snapshot = snapshot
+
+
+def _default_plan(snapshot: Snapshot, k: int) -> Plan:
+    """That of the largest coded segment; a full scan where there is none."""
+    coded = [part for part in snapshot.parts if part.coded is not None]
+    largest = max(coded, key=lambda part: part.count, default=None)
+    if largest is None or largest.coded is None:
+        return Plan(None)
+    return default_plan(largest.coded.codec, len(largest.coded.cells.counts), k)
+
+
+def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:
+    rows = len(snapshot)
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= rows:
+        raise InputError(f"k={k!r} is not a whole number from 1 to the index's {rows} rows")
+    if plan is None:
+        return _default_plan(snapshot, int(k))
+    chosen = Plan.parse(plan) if isinstance(plan, str) else plan
+    chosen.check(snapshot.dim, int(k))
+    return chosen
 
 
 def _check_options(rotation: str, bits: float, seed: int) -> BuildOptions:
@@ -210,33 +303,4 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise StorageError(
             f"{target} is not a nestvec index, and overwrite=True replaces nothing else; "
             "choose another path"
-        )
-
-
-def _file(path: Path) -> File:
-    return File(path.name, path.stat().st_size, checksums(path))
-
-
-def _check_file(folder: Path, file: File, whole: bool) -> None:
-    path = folder / file.name
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise DamagedIndexError(
-            f"{path} is missing, although the index lists it; restore it or build the index again"
-        ) from None
-    if size != file.size_bytes:
-        raise DamagedIndexError(
-            f"{path} has {size} bytes instead of {file.size_bytes}; "
-            "restore it or build the index again"
-        )
-    every = range(-(-size // CHUNK_BYTES))
-    # The header, then (found through it) the arrays that the rest is found through, or everything.
-    chunk = damaged_chunk(path, file.checksums, every[:1])
-    if chunk is None:
-        chunk = damaged_chunk(path, file.checksums, every if whole else chunks_without(path, BULK))
-    if chunk is not None:
-        raise DamagedIndexError(
-            f"{path} differs from its checksum in MiB {chunk + 1} of {len(every)}; "
-            "restore it or build the index again"
         )

@@ -1,22 +1,21 @@
 """Ids, texts and metadata as a caller gives them, checked and made into catalog rows."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from nestvec.errors import IdsError, InputError
-from nestvec.index.catalog import RowRecord
+from nestvec.index.contents import RowRecord
 
 
-def check_ids(ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
-    """The ids as an int64 or object (str) array; None stands for 0..n−1.
+def check_ids(ids: Sequence[Any] | np.ndarray, n: int) -> np.ndarray:
+    """The ids of `n` rows as an int64 or object (str) array.
 
     `IdsError` unless there is one per row, all whole numbers or all strings, and none twice.
     """
-    if ids is None:
-        return np.arange(n)
     given = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     given = [id_.item() if isinstance(id_, np.generic) else id_ for id_ in given]
     if len(given) != n:
@@ -38,6 +37,11 @@ def check_ids(ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
         raise IdsError("an id does not fit into 64 bits; use smaller numbers or strings") from None
 
 
+def id_kind(ids: np.ndarray) -> str | None:
+    """What the catalog calls the kind of these ids: "int", "str", or None where there are none."""
+    return None if len(ids) == 0 else "int" if ids.dtype.kind == "i" else "str"
+
+
 def _check_unique(ids: list[Any]) -> None:
     if len(set(ids)) == len(ids):
         return
@@ -50,26 +54,26 @@ def _check_unique(ids: list[Any]) -> None:
 
 def row_records(
     ids: np.ndarray,
-    texts: Sequence[str] | None,
-    metadata: Sequence[Mapping[str, Any]] | None,
+    first: int,
+    texts: Iterable[str | None] | None,
+    metadata: Iterable[Mapping[str, Any] | None] | None,
 ) -> Iterator[RowRecord]:
-    """The catalog's rows, in order; the lengths were checked by `check_length`."""
-    for row, id_ in enumerate(ids.tolist()):
-        text = None if texts is None else texts[row]
+    """What a catalog stores with rows numbered from `first`; lengths are checked before."""
+    said = repeat(None) if texts is None else texts
+    known = repeat(None) if metadata is None else metadata
+    for row, (id_, text, given) in enumerate(zip(ids.tolist(), said, known, strict=False)):
         if text is not None:
             _check_text(text, f"texts[{row}]")
-        yield (
-            row,
-            id_,
-            text,
-            None if metadata is None else as_json(metadata[row], f"metadata[{row}]"),
-        )
+        json_ = None if given is None else as_json(given, f"metadata[{row}]")
+        yield first + row, id_, text, json_
 
 
-def check_length(values: Sequence[Any] | None, n: int, name: str) -> None:
+def check_length(
+    values: Sequence[Any] | np.ndarray | None, n: int, name: str, of: str = "vectors"
+) -> None:
     """`InputError` unless there are none or `n` values."""
     if values is not None and len(values) != n:
-        raise InputError(f"{len(values)} {name} were given for {n} vectors; give one per vector")
+        raise InputError(f"{len(values)} {name} were given for {n} {of}; give one for each")
 
 
 def _check_text(text: Any, name: str, error: type[InputError] = InputError) -> None:

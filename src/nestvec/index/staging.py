@@ -1,21 +1,26 @@
 """A folder that appears whole or not at all."""
 
+import ctypes
 import glob
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from nestvec.errors import StorageError
+from nestvec.index.files import sync_folder
+from nestvec.index.lock import writer_lock
+
+_CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE in Linux's fcntl.h and fs.h
 
 
 @contextmanager
 def staging(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `path` that becomes `path` in one rename, or vanishes on any error.
+    """A folder beside `path` that becomes `path` in one step, or vanishes on any error.
 
-    With `overwrite` it takes the place of what is there. What a killed build left behind is swept
-    by the next build of the same path.
+    With `overwrite` it takes the place of the index there, locked until then. What a killed build
+    left behind is swept by the next build of the same path.
     """
     prefix = f".{path.name}.building-"
     # In a container every process may have the same number: that alone is not a new name.
@@ -29,8 +34,9 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
             f"cannot write an index at {path} ({e.strerror}); choose a folder you may write to"
         ) from None
     try:
-        yield stage
-        _put_in_place(stage, path, overwrite)
+        with writer_lock(path, "overwrite") if overwrite and path.exists() else nullcontext():
+            yield stage
+            _put_in_place(stage, path, overwrite)
     except OSError as e:
         raise StorageError(f"the index at {path} was not written ({e}); nothing was kept") from e
     finally:
@@ -40,7 +46,21 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
 def _put_in_place(stage: Path, path: Path, overwrite: bool) -> None:
     if not overwrite or not path.exists():
         stage.rename(path)
-        return
+    elif not _exchange(stage, path):
+        _replace_in_two_steps(stage, path)
+    sync_folder(path.parent)
+
+
+def _exchange(stage: Path, path: Path) -> bool:
+    """Let the two folders change places, in one step; whether the system can do that."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_CWD, os.fsencode(stage), _CWD, os.fsencode(path), _EXCHANGE) == 0)
+
+
+def _replace_in_two_steps(stage: Path, path: Path) -> None:
+    """A kill in between leaves the old index beside the place where it was."""
     replaced = path.parent / f"{stage.name}-replaced"
     path.rename(replaced)
     try:

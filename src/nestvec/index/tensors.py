@@ -8,9 +8,11 @@ range, then the arrays (github.com/huggingface/safetensors). Tests hold this mod
 import json
 import math
 import mmap
+import os
 import zlib
 from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,7 +47,7 @@ class TensorWriter:
         text += b" " * (-(8 + len(text)) % 64)  # arrays start on a cache line
         with path.open("xb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
-            file.truncate(8 + len(text) + end)
+            _reserve(file, 8 + len(text) + end)
         self._file = path.open("r+b")
         self._map = mmap.mmap(self._file.fileno(), 0)
         self.arrays = {
@@ -66,6 +68,15 @@ class TensorWriter:
         with suppress(BufferError):  # someone still holds an array; the map closes with it
             self._map.close()
         self._file.close()
+
+
+def _reserve(file: BufferedWriter, size: int) -> None:
+    """Give the file its size and its disk: a map into a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
 
 
 def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

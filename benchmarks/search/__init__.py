@@ -1,0 +1,1 @@
+"""Approximate and exact search against its peers; see docs/benchmarks.md."""

@@ -1,0 +1,108 @@
+"""What a filter leaves of a snapshot: rows of which it is not true are as if they were not live.
+
+Neither the rows of a segment nor what is stored with them ever change: a mask, once made, holds in
+every later generation. The latest filters' are kept, so that only a new filter costs a pass over
+the catalog, some half a microsecond a row (docs/decisions/0014).
+"""
+
+import sqlite3
+import threading
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from nestvec.errors import StorageError
+from nestvec.index import catalog
+from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.where import Sql, to_sql
+from nestvec.index.where_parser import parse_where
+from nestvec.shapes import Int64, UInt8
+
+_MOST_KEPT = 8
+"""Filters whose masks are kept in memory: a byte per row each."""
+
+_Segment = tuple[str, int]
+"""Lineage and number: what is in it never changes."""
+
+
+class Filters:
+    """Applies filters, and keeps the masks of those that were asked for last."""
+
+    def __init__(self) -> None:
+        # By SQL, not by condition: `x = 1` and `x = true` are equal to Python.
+        self._kept: dict[Sql, dict[_Segment, UInt8[np.ndarray, " n"]]] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, snapshot: Snapshot, where: str) -> Snapshot:
+        """The snapshot with only those rows live that are and of which `where` is true.
+
+        `FilterError` when it cannot be understood; `StorageError` when the catalog has forgotten
+        rows of this generation.
+        """
+        sql, lineage = to_sql(parse_where(where)), snapshot.contents.lineage
+        parts = {(lineage, part.entry.segment): part for part in snapshot.parts}
+        with self._lock:
+            known = {key: mask for key, mask in self._kept.get(sql, {}).items() if key in parts}
+        new = {key: part for key, part in parts.items() if key not in known}
+        masks = known | dict(zip(new, _masks(snapshot, list(new.values()), sql), strict=True))
+        self._keep(sql, masks)
+        left = tuple(_allowing(part, masks[key]) for key, part in parts.items())
+        return replace(snapshot, parts=left)
+
+    def _keep(self, sql: Sql, masks: dict[_Segment, UInt8[np.ndarray, " n"]]) -> None:
+        """As the last of the filters that were asked for."""
+        with self._lock:
+            self._kept.pop(sql, None)
+            self._kept[sql] = masks
+            while len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+
+def _allowing(part: Part, mask: UInt8[np.ndarray, " n"]) -> Part:
+    live = mask if part.live is None else mask & part.live
+    return Part.of(part.entry, part.rows, part.coded, None if live.all() else live)
+
+
+def _masks(snapshot: Snapshot, parts: list[Part], sql: Sql) -> list[UInt8[np.ndarray, " n"]]:
+    if not parts:
+        return []
+    folder = snapshot.folder
+    with catalog.reading(folder) as db:
+        now = catalog.read_contents(db, folder)
+        if now.lineage != snapshot.contents.lineage:
+            raise StorageError(f"{folder} was replaced by another index; open it again")
+        if now.generation != snapshot.generation:
+            _check_known(db, snapshot, parts)
+        return [_mask(db, part, sql) for part in parts]
+
+
+def _mask(db: sqlite3.Connection, part: Part, sql: Sql) -> UInt8[np.ndarray, " n"]:
+    mask = np.zeros(len(part.rows), np.uint8)
+    found = _rows(db, part, f" AND {sql.text}", sql.parameters)
+    # A segment need not hold all rows between its first and last: some may have been deleted.
+    mask[np.isin(part.rows.numbers, found, assume_unique=True)] = 1
+    return mask
+
+
+def _check_known(db: sqlite3.Connection, snapshot: Snapshot, parts: list[Part]) -> None:
+    for part in parts:
+        numbers = part.rows.numbers
+        live = numbers if part.live is None else numbers[part.live == 1]
+        if not np.isin(live, _rows(db, part), assume_unique=True).all():
+            raise StorageError(
+                f"rows of {snapshot.folder} were deleted and compacted since this generation; "
+                "use refresh() and search again"
+            )
+
+
+def _rows(
+    db: sqlite3.Connection, part: Part, condition: str = "", parameters: tuple[object, ...] = ()
+) -> Int64[np.ndarray, " m"]:
+    """Numbers of rows between the part's first and last of which the condition is true, rising."""
+    if not len(part.rows):
+        return np.empty(0, np.int64)
+    first, last = part.rows.numbers[[0, -1]].tolist()
+    query = f"SELECT row FROM rows WHERE row BETWEEN ? AND ?{condition}"
+    found = db.execute(query, (first, last, *parameters))
+    return np.fromiter(chain.from_iterable(found), np.int64)

@@ -1,0 +1,71 @@
+"""One writer at a time: a lock that the system lets go of when its holder dies."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nestvec.errors import LockedError, StorageError
+
+NAME = "writer.lock"
+
+
+@contextmanager
+def writer_lock(folder: Path, purpose: str) -> Iterator[None]:
+    """Hold the right to write to the index in `folder`; `LockedError` names who holds it.
+
+    A `flock` on a file that is never removed: it excludes threads as well as processes, on this
+    machine and, where the file system passes locks on, on others.
+    """
+    import fcntl  # POSIX alone; elsewhere indexes can be built and searched
+
+    lock = _open(folder)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(
+                f"{folder} is being written to by {_holder(lock)}; "
+                "try again when that is done: an index has one writer at a time"
+            ) from None
+        _sign(lock, f"process {os.getpid()} on {socket.gethostname()} ({purpose})")
+        _check_place(folder, lock)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _open(folder: Path) -> int:
+    try:
+        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:
+        raise StorageError(f"{folder} is not there; build an index first") from None
+    except OSError as e:
+        raise StorageError(
+            f"{folder} cannot be written to ({e.strerror}); see to your rights to it"
+        ) from None
+
+
+def _holder(lock: int) -> str:
+    return os.pread(lock, 1000, 0).decode(errors="replace").strip() or "another process"
+
+
+def _sign(lock: int, name: str) -> None:
+    """For people alone: that it cannot be written, on a full disk, does not matter."""
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{name}\n".encode(), 0)
+    except OSError:
+        pass
+
+
+def _check_place(folder: Path, lock: int) -> None:
+    """An overwrite may have put another folder here while its lock was held."""
+    try:
+        here = (folder / NAME).stat()
+    except FileNotFoundError:
+        here = None
+    held = os.fstat(lock)
+    if here is None or (here.st_dev, here.st_ino) != (held.st_dev, held.st_ino):
+        raise LockedError(f"{folder} was just replaced by another index; try again")

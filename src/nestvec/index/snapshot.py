@@ -1,0 +1,226 @@
+"""One generation of an index, mapped: what every search takes once and no write changes."""
+
+import logging
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.errors import DamagedIndexError, InputError
+from nestvec.index import catalog, format_1
+from nestvec.index.contents import Contents, Entry
+from nestvec.index.files import check_file
+from nestvec.index.rows import Rows, vectors_name
+from nestvec.index.segment import Segment, codes_name
+from nestvec.shapes import Bool, Float32, Int64, UInt8
+
+CODED, FLAT = "coded", "flat"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A segment as one generation sees it: its rows, their codes if it has some, who is live."""
+
+    entry: Entry
+    rows: Rows
+    coded: Segment | None
+    live: UInt8[np.ndarray, " n"] | None
+    """1 for a live row, 0 for a deleted one, by local row; None when all are live."""
+    count: int
+    """Live rows."""
+
+    @classmethod
+    def of(
+        cls, entry: Entry, rows: Rows, coded: Segment | None, live: UInt8[np.ndarray, " n"] | None
+    ) -> "Part":
+        """With its live rows counted."""
+        count = len(rows) if live is None else int(np.count_nonzero(live))
+        return cls(entry, rows, coded, live, count)
+
+    @property
+    def hot_bytes(self) -> int:
+        """Bytes that searches read again and again."""
+        return self.rows.vectors.nbytes if self.coded is None else self.coded.hot_bytes
+
+    @property
+    def kept(self) -> Bool[np.ndarray, " n"] | None:
+        """`live` as a mask to index with."""
+        return None if self.live is None else self.live.astype(bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The parts of one generation, in order of insertion."""
+
+    folder: Path
+    contents: Contents
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, verify: bool = False, previous: "Snapshot | None" = None
+    ) -> "Snapshot":
+        """Map the last commit; segments that `previous` has mapped already are taken from it.
+
+        A writer may commit, and remove files, between reading the catalog and mapping: then the
+        catalog is read again.
+        """
+        contents = catalog.read(folder)
+        while True:
+            try:
+                known = {}
+                if previous is not None and previous.contents.lineage == contents.lineage:
+                    known = {part.entry.segment: part for part in previous.parts}
+                parts = [_part(folder, contents, e, verify, known) for e in contents.entries]
+                problem = None
+            except DamagedIndexError as e:
+                problem = e
+            now = catalog.read(folder)
+            moved = now.lineage != contents.lineage or now.generation != contents.generation
+            if problem is not None and not moved:
+                raise problem
+            if problem is None and now.lineage == contents.lineage:
+                break
+            contents = now
+        snapshot = cls(folder, contents, tuple(parts))
+        if verify:
+            _verify_catalog(snapshot)
+        if any(part.entry.layout == format_1.LAYOUT for part in parts):
+            _log.warning("%s has format 1: searches read all vectors until compact()", folder)
+        return snapshot
+
+    def __len__(self) -> int:
+        return sum(part.count for part in self.parts)
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the catalog says of the whole index."""
+        return self.contents.meta
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.meta["dim"])
+
+    @property
+    def generation(self) -> int:
+        """How many commits led here."""
+        return self.contents.generation
+
+    def live_masks(self) -> list[UInt8[np.ndarray, " _"] | None]:
+        """Per part: 1 for each live local row and 0 for each deleted one, or None for all live."""
+        return [part.live for part in self.parts]
+
+    def numbers(self) -> Int64[np.ndarray, " n"]:
+        """The numbers of all live rows, rising."""
+        return _joined([_live(part, part.rows.numbers) for part in self.parts], np.empty(0, int))
+
+    def ids(self) -> np.ndarray:
+        """The ids of all live rows."""
+        every = [part.rows.ids[np.arange(len(part.rows))] for part in self.parts]
+        live = [_live(part, ids) for part, ids in zip(self.parts, every, strict=True)]
+        return _joined(live, np.empty(0, int))
+
+    def vectors(self) -> Float32[np.ndarray, "n dim"]:
+        """The vectors of all live rows: mapped while they are one whole segment, else copied."""
+        live = [_live(part, part.rows.vectors) for part in self.parts]
+        return _joined(live, np.empty((0, self.dim), np.float32))
+
+    def vectors_of(self, numbers: Sequence[int]) -> Float32[np.ndarray, "n dim"]:
+        """The vectors of some live rows."""
+        found = np.empty((len(numbers), self.dim), np.float32)
+        for part in self.parts:
+            mine = np.flatnonzero(np.isin(numbers, part.rows.numbers))
+            at = np.searchsorted(part.rows.numbers, np.asarray(numbers)[mine])
+            found[mine] = part.rows.vectors[at]
+        return found
+
+    @property
+    def ids_kind(self) -> str | None:
+        """ "int" or "str", or None while there are no rows."""
+        if not len(self):
+            return None
+        return "int" if self.parts[0].rows.ids.numbers is not None else "str"
+
+    def require(self, numbers: Sequence[int]) -> None:
+        """`InputError` unless all are numbers of live rows."""
+        for number in numbers:
+            if not any(_holds(part, number) for part in self.parts):
+                raise InputError(
+                    f"the index has no row {number}; its {len(self)} rows are numbered in the "
+                    f"order they were added, below {self.meta['next_row']}"
+                )
+
+
+def pack_deleted(live: Bool[np.ndarray, " n"]) -> bytes | None:
+    """`Entry.deleted` for a mask of live rows."""
+    return None if live.all() else zlib.compress(np.packbits(~live).tobytes(), 1)
+
+
+def _unpack_deleted(packed: bytes | None, rows: int) -> UInt8[np.ndarray, " n"] | None:
+    if packed is None:
+        return None
+    bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+    if len(bits) != -(-rows // 8):
+        raise ValueError("its mask of deleted rows has another length than the segment")
+    return 1 - np.unpackbits(bits, count=rows)
+
+
+def _part(
+    folder: Path, contents: Contents, entry: Entry, verify: bool, known: Mapping[int, Part]
+) -> Part:
+    try:
+        live = _unpack_deleted(entry.deleted, entry.rows)
+    except (ValueError, zlib.error) as e:
+        raise DamagedIndexError(f"{folder / catalog.NAME} is damaged ({e}); restore it") from None
+    if entry.segment in known:
+        part = known[entry.segment]
+        return Part.of(entry, part.rows, part.coded, live)
+    for file in entry.files:
+        check_file(folder, file, whole=verify)
+    if entry.layout == format_1.LAYOUT:
+        rows = format_1.open_rows(folder)
+    else:
+        rows = Rows.open(folder / vectors_name(entry.segment))
+    if rows.vectors.shape != (entry.rows, contents.meta["dim"]):
+        raise DamagedIndexError(
+            f"{folder} holds {rows.vectors.shape} vectors, which is not what its catalog "
+            "says; restore it or build the index again"
+        )
+    coded = None
+    if entry.layout == CODED:
+        coded = Segment.open(folder / codes_name(entry.segment), rows.vectors)
+    return Part.of(entry, rows, coded, live)
+
+
+def _verify_catalog(snapshot: Snapshot) -> None:
+    """Every row of the catalog is as it was written, and its ids are those of the segments."""
+    catalog.verify(snapshot.folder)
+    ids, numbers = snapshot.ids().tolist(), snapshot.numbers().tolist()
+    found = catalog.live_rows(snapshot.folder, snapshot.contents)
+    if found is not None and found != list(zip(ids, numbers, strict=True)):
+        raise DamagedIndexError(
+            f"{snapshot.folder / catalog.NAME} lists other ids than its segments hold; "
+            "restore it or build the index again"
+        )
+
+
+def _live(part: Part, values: np.ndarray) -> np.ndarray:
+    kept = part.kept
+    return values if kept is None else values[kept]
+
+
+def _joined(arrays: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate([empty[:0], *arrays])
+
+
+def _holds(part: Part, number: int) -> bool:
+    numbers = part.rows.numbers
+    if not len(numbers) or not numbers[0] <= number <= numbers[-1]:
+        return False
+    at = int(np.searchsorted(numbers, number))
+    return bool(numbers[at] == number) and (part.live is None or bool(part.live[at]))

@@ -1,0 +1,275 @@
+"""Changes to an index: new segment files, then one commit in the catalog.
+
+Nothing is visible before the commit and everything is after it. Rows keep their numbers for ever;
+a segment takes the place of others by holding their live rows in the same order.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.errors import IdsError, NestvecError, StorageError
+from nestvec.index import catalog
+from nestvec.index.build import BuildOptions, write_segment
+from nestvec.index.catalog import Ledger
+from nestvec.index.contents import FORMAT, Contents, Entry, Id, RowRecord
+from nestvec.index.files import list_file, sweep, sync_folder
+from nestvec.index.ids import Ids
+from nestvec.index.lock import writer_lock
+from nestvec.index.records import id_kind, row_records
+from nestvec.index.rows import Rows, Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.segment import codes_name
+from nestvec.index.snapshot import CODED, FLAT, Part, Snapshot, pack_deleted
+from nestvec.progress import Progress
+from nestvec.shapes import Bool, Float
+
+FLAT_ROWS = 4096
+"""Fewer rows than this, when added, are kept without codes and searched by their vectors."""
+
+_GROWTH = 2
+"""An add takes in the segments before it that are at most this many times as large: so there are
+never more than log2(n) segments, and a row is written log2(n) times on its way into the largest."""
+
+Left = tuple[Part, Bool[np.ndarray, " _"], int]
+"""A part, which of its rows are left, and how many those are."""
+
+
+def create(
+    folder: Path,
+    rows: Rows,
+    records: Iterable[RowRecord],
+    meta: Mapping[str, Any],
+    options: BuildOptions,
+    progress: Progress,
+) -> None:
+    """Write a new index of one coded segment into an empty folder."""
+    entry = write_entry(folder, 1, [Source(rows)], options, progress)
+    ids = rows.ids[np.arange(len(rows))]
+    with catalog.create(folder) as ledger:
+        content = ledger.put(records)
+        for file in entry.files:
+            content = zlib.crc32(file.checksums, content)
+        full = {
+            "format": FORMAT, "generation": 1, "lineage": f"{content:08x}", "next_segment": 2,
+            "next_row": len(rows), **meta,
+        }  # fmt: skip
+        come = zip(ids.tolist(), rows.numbers.tolist(), strict=True)
+        ledger.commit(Contents(full, (entry,)), come=come)
+    sync_folder(folder)
+
+
+@contextmanager
+def writing(shown: Snapshot, purpose: str, progress: Progress) -> Iterator["Writer"]:
+    """Hold the lock, start from the last commit, and leave no trace of what does not commit."""
+    folder = shown.folder
+    with (
+        writer_lock(folder, purpose),
+        _as_storage_errors(folder),
+        catalog.writing(folder) as ledger,
+    ):
+        _sweep(folder, ledger)
+        try:
+            yield Writer(Snapshot.load(folder, previous=shown), ledger, progress)
+        finally:
+            with suppress(NestvecError, OSError):  # else the next writer will
+                _sweep(folder, ledger)
+
+
+def _sweep(folder: Path, ledger: Ledger) -> None:
+    contents = ledger.read()
+    sweep(folder, (file.name for entry in contents.entries for file in entry.files))
+    ledger.sweep(contents.meta["next_row"])
+
+
+@contextmanager
+def _as_storage_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise StorageError(
+            f"the index at {folder} was not changed ({e.strerror or e}); "
+            "see to the disk and your rights to it, nothing that was committed is lost"
+        ) from e
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """The right to change an index, and the generation that it starts from."""
+
+    snapshot: Snapshot
+    ledger: Ledger
+    progress: Progress
+
+    @property
+    def next_row(self) -> int:
+        """The number of the next row that is added."""
+        return int(self.snapshot.meta["next_row"])
+
+    def add(
+        self,
+        ids: np.ndarray | None,
+        vectors: Float[np.ndarray, "n dim"],
+        texts: Sequence[str] | None,
+        metadata: Sequence[Mapping[str, Any]] | None,
+    ) -> None:
+        """Commit new rows; ids that are not given are the row numbers."""
+        chosen = np.arange(self.next_row, self.next_row + len(vectors)) if ids is None else ids
+        self._require_new(chosen)
+        self.replace(chosen[:0], chosen, vectors, (texts, metadata))
+
+    def delete(self, ids: np.ndarray) -> None:
+        """Commit that the rows with these ids are gone."""
+        self.replace(ids, ids[:0], np.empty((0, self.snapshot.dim), np.float32), (None, None))
+
+    def update(
+        self,
+        ids: np.ndarray,
+        vectors: Float[np.ndarray, "n dim"] | None,
+        texts: Sequence[str] | None,
+        metadata: Sequence[Mapping[str, Any]] | None,
+    ) -> None:
+        """Commit new rows in place of those with the same ids; what is None stays as it is."""
+        rows = self._find(ids)
+        old = list(self.ledger.records(rows)) if texts is None or metadata is None else []
+        kept_texts = [text for _, _, text, _ in old]
+        kept_metadata = [None if json_ is None else json.loads(json_) for *_, json_ in old]
+        documents = (
+            kept_texts if texts is None else texts,
+            kept_metadata if metadata is None else metadata,
+        )
+        stored = self.snapshot.vectors_of(rows) if vectors is None else vectors
+        self.replace(ids, ids, stored, documents)
+
+    def compact(self) -> None:
+        """Commit one coded segment of all live rows; forget what is stored with the others."""
+        self.ledger.forget_deleted()
+        parts = self.snapshot.parts
+        if not parts or [(p.entry.layout, p.live is None) for p in parts] == [(CODED, True)]:
+            return
+        sources = [Source(part.rows, part.kept) for part in parts]
+        entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
+        self._commit(entries, self.next_row, np.empty(0, int), ())
+
+    def replace(
+        self,
+        gone: np.ndarray,
+        come: np.ndarray,
+        vectors: Float[np.ndarray, "n dim"],
+        documents: tuple[Sequence[str | None] | None, Sequence[Mapping[str, Any] | None] | None],
+    ) -> None:
+        """Commit that the rows with some ids are gone and that others have come."""
+        left = self._left(self._find(gone))
+        first, count = self.next_row, len(come)
+        entries = [_entry(*part) for part in left]
+        if count:
+            self.ledger.put(row_records(come, first, *documents))
+            rows = Rows(np.arange(first, first + count), Ids.of(come), vectors)
+            entries = self._with_new(left, Source(rows))
+        if len(gone) or count:
+            numbers = range(first, first + count)
+            self._commit(entries, first + count, gone, zip(come.tolist(), numbers, strict=True))
+
+    def _with_new(self, left: list[Left], source: Source) -> list[Entry]:
+        """The entries of what is left and of a new segment, which takes in the last small ones."""
+        total, sources = len(source), [source]
+        while left and left[-1][2] <= _GROWTH * total:
+            part, kept, count = left.pop()
+            total += count
+            sources.insert(0, Source(part.rows, kept))
+        new = self._write(sources, coded=total >= FLAT_ROWS)
+        return [*(_entry(*part) for part in left), new]
+
+    def _left(self, gone: Sequence[int]) -> list[Left]:
+        """What is left of each part without some rows; a part without any is left out."""
+        left: list[Left] = []
+        for part in self.snapshot.parts:
+            kept = ~np.isin(part.rows.numbers, gone)
+            if part.live is not None:
+                kept &= part.live.astype(bool)
+            if count := int(kept.sum()):
+                left.append((part, kept, count))
+        return left
+
+    def _write(self, sources: Sequence[Source], coded: bool) -> Entry:
+        number = int(self.snapshot.meta["next_segment"])
+        meta = self.snapshot.meta
+        options = BuildOptions(meta["rotation"], meta["bits"], meta["seed"]) if coded else None
+        return write_entry(self.snapshot.folder, number, sources, options, self.progress)
+
+    def _commit(
+        self,
+        entries: Sequence[Entry],
+        next_row: int,
+        gone: np.ndarray,
+        come: Iterable[tuple[Id, int]],
+    ) -> None:
+        meta = self.snapshot.meta
+        last = max((entry.segment for entry in entries), default=0)
+        contents = Contents(
+            {
+                **meta,
+                "generation": self.snapshot.generation + 1,
+                "next_row": next_row,
+                "next_segment": max(meta["next_segment"], last + 1),
+            },
+            tuple(entries),
+        )
+        self.ledger.commit(contents, gone.tolist(), come)
+
+    def _find(self, ids: np.ndarray) -> list[int]:
+        """The row of each id; `IdsError` when one is missing."""
+        found = self.ledger.find(ids.tolist())
+        missing = [id_ for id_, row in zip(ids.tolist(), found, strict=True) if row is None]
+        if missing:
+            raise IdsError(
+                f"id {missing[0]!r} is not in the index ({len(missing)} of the {len(ids)} given "
+                "are not); nothing was changed"
+            )
+        return [row for row in found if row is not None]
+
+    def _require_new(self, ids: np.ndarray) -> None:
+        """`IdsError` when a live row has one of the ids, or ids of the other kind."""
+        kind = self.snapshot.ids_kind
+        if kind is not None and id_kind(ids) not in (kind, None):
+            raise IdsError(f"the ids of this index are of type {kind}; give ids of that type")
+        found = self.ledger.find(ids.tolist())
+        taken = [id_ for id_, row in zip(ids.tolist(), found, strict=True) if row is not None]
+        if taken:
+            raise IdsError(
+                f"id {taken[0]!r} is in the index ({len(taken)} of the {len(ids)} given are); "
+                "use update to replace rows"
+            )
+
+
+def write_entry(
+    folder: Path,
+    number: int,
+    sources: Sequence[Source],
+    options: BuildOptions | None,
+    progress: Progress,
+) -> Entry:
+    """Write the files of a segment, flat without `options`; they are on disk when this returns."""
+    names = [vectors_name(number)]
+    if options is None:
+        with writing_rows(folder / names[0], sources) as stored:
+            for _ in copy_blocks(sources, stored):
+                pass
+            del stored
+    else:
+        write_segment(folder, number, sources, options, progress)
+        names.append(codes_name(number))
+    files = tuple(list_file(folder / name) for name in sorted(names))
+    sync_folder(folder)
+    layout = FLAT if options is None else CODED
+    return Entry(number, layout, sum(map(len, sources)), None, files)
+
+
+def _entry(part: Part, kept: Bool[np.ndarray, " n"], count: int) -> Entry:
+    """The part with only the kept rows live."""
+    return replace(part.entry, deleted=pack_deleted(kept))
