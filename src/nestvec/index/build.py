@@ -141,6 +141,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
         "steps": (f4, (padded,)),
         "priors": (f4, (padded,)),
         "spreads": (f4, (padded,)),
+        "longest": (f4, (1,)),
         "sigma": (f4, codec.sigma.shape),
         "coefficients": (f4, codec.coefficients.shape),
         "homes": (i4, (slots,)),
@@ -156,14 +157,18 @@ class _Statistics:
         self.squares = np.zeros(cells)
         self.biases = np.zeros(cells)
         self.counts = np.zeros(cells)
+        self.longest = 0.0
 
     def add(
         self,
         owners: Int64[np.ndarray, " m"],
         residuals: Float32[np.ndarray, "m dim"],
+        lengths: Float32[np.ndarray, " m"],
         bias: Float32[np.ndarray, " m"],
     ) -> None:
         """Take in some rows."""
+        # Lengths are float32: one step up, and then some, is not below them.
+        self.longest = max(self.longest, float(lengths.max(initial=0)) * (1 + 1e-6))
         count = len(self.counts)
         squares = row_norms(residuals).astype(np.float64) ** 2
         self.squares += np.bincount(owners, squares, count)
@@ -194,6 +199,7 @@ def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray
         "steps": _padded(layout.centroids.steps),
         "priors": _padded(priors),
         "spreads": _padded(spreads),
+        "longest": np.array([statistics.longest], np.float32),
         "sigma": layout.codec.sigma,
         "coefficients": layout.codec.coefficients,
         "homes": homes,
@@ -217,7 +223,7 @@ def _put_own(
     residuals, lengths = _residuals(block, layout, owners, metric)
     coded = layout.codec.encode(residuals, lengths)
     bias = biases(block, metric)
-    statistics.add(owners, residuals, bias)
+    statistics.add(owners, residuals, lengths, bias)
     records = np.zeros((len(block), len(layout.codec.words) + 3), np.uint64)
     records[:, :-3] = coded.words
     floats, ints = records.view(np.float32), records.view(np.int32)

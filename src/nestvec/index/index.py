@@ -270,7 +270,7 @@ def _default_plan(snapshot: Snapshot, k: int) -> Plan:
     largest = max(coded, key=lambda part: part.count, default=None)
     if largest is None or largest.coded is None:
         return Plan(None)
-    return default_plan(largest.coded.codec, len(largest.coded.cells.counts), k)
+    return default_plan(largest.coded, k)
 
 
 def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:

@@ -28,6 +28,8 @@ class Segment:
 
     cells: Cells
     codec: Codec
+    longest: float
+    """No coded row is longer."""
     vectors: Float32[np.ndarray, "n dim"]
 
     @classmethod
@@ -57,7 +59,7 @@ class Segment:
             "record_errors": records.view(np.uint16),
         }
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
-        return cls(cells, codec, vectors)
+        return cls(cells, codec, float(arrays["longest"][0]), vectors)
 
     @property
     def hot_bytes(self) -> int:

@@ -6,10 +6,19 @@ Import this module late, through `kernels.load()`: importing numba costs 0.3 s.
 import numpy as np
 
 from nestvec.kernels.coding import assign_twice, pack_words, quantize_residuals
-from nestvec.kernels.reference import GROUP, IP, LANES, PARTS, Cells, Funnel
+from nestvec.kernels.exact import exact_batch, scan_batch
+from nestvec.kernels.reference import GROUP, IP, LANES, PARTS, Cells, Funnel, part_bounds
 from nestvec.kernels.searching import search_batch
 
-__all__ = ["assign_twice", "pack_words", "quantize_residuals", "search_batch", "warm_up"]
+__all__ = [
+    "assign_twice",
+    "exact_batch",
+    "pack_words",
+    "quantize_residuals",
+    "scan_batch",
+    "search_batch",
+    "warm_up",
+]
 
 
 def warm_up() -> None:
@@ -25,6 +34,17 @@ def warm_up() -> None:
     found = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
     every = np.empty(0, np.uint8)
     search_batch(one[None, :], cells, funnel, one[None, :], every, IP, 1, True, 1, *found)
+
+
+def warm_up_exact() -> None:
+    """The same for the exact search."""
+    one = np.ones(GROUP, np.float32)
+    cells, funnel = _smallest(one, np.zeros((1, 1), np.uint64))
+    found = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
+    query, every = one[None, :], np.empty(0, np.uint8)
+    parts = part_bounds(GROUP)
+    exact_batch(query, cells, funnel, query, parts, 9.0, every, IP, 1, np.zeros(1), 1, *found)
+    scan_batch(query, query, every, IP, 1, *found)
 
 
 def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:

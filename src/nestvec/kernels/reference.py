@@ -343,6 +343,27 @@ def full_score(
     return product / float(lengths) if lengths > 0 else 0.0
 
 
+def exact_one(
+    query: Float32[np.ndarray, " dim"],
+    vectors: Float32[np.ndarray, "n dim"],
+    allowed: UInt8[np.ndarray, " n_or_0"],
+    metric: int,
+    k: int,
+) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+    """What exact means: the best of all (allowed) rows by `full_score`, equal ones by row.
+
+    Fewer than `k` rows are filled up with row −1, score −inf.
+    """
+    rows = np.arange(len(vectors)) if len(allowed) == 0 else np.flatnonzero(allowed)
+    values = np.array([full_score(query, vectors[row], metric) for row in rows])
+    best = select_top(values, rows, k)
+    missing = k - len(best)
+    return (
+        np.append(rows[best], np.full(missing, -1)),
+        np.append(values[best], np.full(missing, -np.inf)),
+    )
+
+
 def probe_cells(
     ranks: Float32[np.ndarray, " cells"], counts: Int64[np.ndarray, " cells"], probe: int, k: int
 ) -> Int64[np.ndarray, " probed"]:

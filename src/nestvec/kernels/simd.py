@@ -223,19 +223,26 @@ wide_table_sums = make_table_sums(2, _BEST)
 """The same with entries of 14 bits: the upper 7 bits of each are in the second plane."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def at_least(typing_context: Any, values: Any, first: Any, threshold: Any) -> Any:
-    """Which of 16 float32 `values` from flat `first` on reach the threshold, as bits; not NaN."""
-
+def _compare(how: str) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = _data(context, builder, signature, arguments, 0)
         loaded = _load(builder, _FLOATS, data, arguments[1])
         one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), arguments[2], _I32(0))
         every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
-        reached = builder.fcmp_ordered(">=", loaded, every)
-        return builder.zext(builder.bitcast(reached, _I16), _I64)
+        compare = builder.fcmp_ordered if how == "ordered" else builder.fcmp_unordered
+        return builder.zext(builder.bitcast(compare(">=", loaded, every), _I16), _I64)
 
-    return types.int64(values, types.int64, types.float32), generate
+    def typed(typing_context, values, first, threshold):  # type: ignore[no-untyped-def]
+        return types.int64(values, types.int64, types.float32), generate
+
+    return intrinsic(typed)
+
+
+at_least = _compare("ordered")
+"""Which of 16 float32 `values` from flat `first` on reach the threshold, as bits; never NaN."""
+
+not_below = _compare("unordered")
+"""Which of 16 float32 `values` from flat `first` on are not below the threshold: NaN is not."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
