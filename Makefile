@@ -14,13 +14,18 @@ PIP_FLAGS ?= $(shell $(PYTHON) -c "from urllib.request import urlopen; \
 PYTEST_FLAGS ?= -n 2
 CODE := src tests scripts benchmarks
 
-.PHONY: demo test check format lint types layers fix bench bench-search bench-search-quick clean
+.PHONY: demo test soak check format lint types layers fix bench bench-search bench-search-quick clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nestvec demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# The long form of the tests that kill writers, damage files and read while others write: ~1 hour.
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest --soak $(PYTEST_FLAGS) tests/index/test_kill.py \
+	  tests/index/test_fuzz.py tests/index/test_soak.py tests/index/test_change.py
 
 check: format lint types layers test
 

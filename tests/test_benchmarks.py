@@ -221,6 +221,81 @@ def test_a_file_in_the_form_of_ann_benchmarks_is_read(distance, tmp_path):
     assert len(data.queries) == 10
 
 
+# --- a whole run ----------------------------------------------------------------------------------
+
+
+def slow_and_fast(k):
+    """Two settings of a made-up engine over `eye(8)`: one finds half, one finds all."""
+    from benchmarks.search.engines.base import Setting, do_nothing
+
+    def setting(label, found):
+        def one(query):
+            best = np.argsort(-query, kind="stable")[:k]
+            return np.where(np.arange(k) < found, best, -1)
+
+        def batch(queries, threads):
+            return np.array([one(query) for query in queries])
+
+        return Setting(label, do_nothing, one, batch, label == "half")
+
+    return [setting("half", k // 2), setting("all", k)]
+
+
+def test_a_run_measures_recall_and_speed_of_every_setting():
+    from benchmarks.search.dataset import Dataset, brute_force
+    from benchmarks.search.measure import Effort, measure
+
+    eye = np.eye(8, dtype=np.float32)
+    data = Dataset("eye", eye, eye * np.arange(1, 9, dtype=np.float32)[:, None])
+    said = []
+    found = measure(
+        {"made-up": slow_and_fast(2)}, data, brute_force(data, 2), 2,
+        Effort(rounds=2, seconds=0.01, least=4), said.append,
+    )  # fmt: skip
+    rows = [one.as_json() for one in found]
+    assert [(row["setting"], row["recall"]) for row in rows] == [("half", 0.5), ("all", 1.0)]
+    assert all(len(row["rounds"]) == 2 and row["queries_per_s"] > 0 for row in rows)
+    assert rows[0]["is_default"], "the default is timed however poor"
+    assert said[-1] == "round 2 of 2"
+
+
+def result_of(rows, ours, peers):
+    """A result file with one recall and made-up speeds."""
+    speeds = {"nestvec": ours, **peers}
+    best = max(peers, key=peers.get)
+    at = {"queries_per_s": speeds, "best_peer": best, "times_best_peer": ours / peers[best]}
+    engine = {"title": "?", "kind": "graph", "hot_bytes": rows * 100, "held_bytes": rows * 1000,
+              "build": {"seconds": 100.0, "peak_bytes": 1}}  # fmt: skip
+    return {
+        "data": {"name": f"arxiv-sentences-{rows}", "rows": rows, "dim": 100, "queries": 10},
+        "engines": {
+            "nestvec": {**engine, "kind": "nestvec", "build": {"seconds": 10.0, "peak_bytes": 1}},
+            **dict.fromkeys(peers, engine),
+            "elsewhere": {"failed": "not on this processor"},
+        },
+        "summary": {"10": {"0.95": at, "0.99": at}},
+        "batches": {"10": {"nestvec": {"setting": "?", "queries_per_s": {"1": 100, "2": 190}}}},
+    }
+
+
+def test_the_report_compares_with_the_best_peer_and_reads_off_the_growth():
+    from benchmarks.search.report import report
+
+    results = [
+        result_of(rows, 2e6 / rows**0.5, {"a": 1e6 / rows**0.5, "b": 1e3})
+        for rows in (10_000, 40_000, 160_000)
+    ]
+    said = report(results, [])
+    small, large = said["sets"]["arxiv-sentences-10000"], said["sets"]["arxiv-sentences-160000"]
+    assert small["searches"]["10"]["0.95"]["best_peer"] == "a"
+    assert small["searches"]["10"]["0.95"]["times"] == 2
+    assert large["times_build_of_best_graph"] == 10
+    assert large["hot_share_of_float32"] == 0.25
+    assert large["two_threads"]["10"]["nestvec"] == 1.9
+    assert said["growth"]["10"]["0.99"]["nestvec"]["exponent"] == 0.5
+    assert said["growth"]["10"]["0.99"]["b"]["exponent"] == 0
+
+
 # --- engines --------------------------------------------------------------------------------------
 
 

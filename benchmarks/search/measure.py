@@ -64,7 +64,7 @@ def measure(
     say: Callable[[str], None],
 ) -> list[Measured]:  # fmt: skip
     """Recall of every setting, then the speed of those on the interesting part of the curve."""
-    queries = np.ascontiguousarray(data.queries)
+    queries = np.array(data.queries)  # rows of a memory map are slow to take
     found = []
     for name, grid in settings.items():
         say(f"recall of {name}")
@@ -158,14 +158,13 @@ def time_batches(
     setting: Setting, queries: np.ndarray, threads: tuple[int, ...], effort: Effort
 ) -> dict[str, float]:
     """Queries/s of one batch of all queries on each number of threads, in turn, medians."""
-    asked = queries[: max(effort.least, len(queries))]
     rounds: dict[int, list[float]] = {count: [] for count in threads}
     setting.choose()
     for count in threads:
-        setting.batch(asked[: effort.warm_up], count)
+        setting.batch(queries[: effort.warm_up], count)
     for _ in range(effort.rounds):
         for count in threads:
             start = time.perf_counter()
-            setting.batch(asked, count)
-            rounds[count].append(len(asked) / (time.perf_counter() - start))
+            setting.batch(queries, count)
+            rounds[count].append(len(queries) / (time.perf_counter() - start))
     return {str(count): round(statistics.median(v), 1) for count, v in rounds.items()}

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.search.build import Built, built, place
@@ -115,7 +116,7 @@ def batches(found: list[Measured], data: Dataset, options: Options) -> dict[str,
         own = [one for one in found if one.engine == name and one.recall["recall"] >= 0.95]
         if own:
             best = max(own, key=lambda one: one.as_json()["queries_per_s"])
-            speeds = time_batches(best.setting, data.queries, (1, 2), options.effort)
+            speeds = time_batches(best.setting, np.array(data.queries), (1, 2), options.effort)
             result[name] = {"setting": best.setting.label, "queries_per_s": speeds}
     return result
 
@@ -135,11 +136,7 @@ def summary(result: dict[str, Any], k: int) -> dict[str, Any]:
 
 def against_best(result: dict[str, Any], speeds: dict[str, float | None]) -> dict[str, Any]:
     """The best peer, and how many times as fast nestvec is."""
-    peers = {
-        name: speed
-        for name, speed in speeds.items()
-        if speed and name != "nestvec"
-    }
+    peers = {name: speed for name, speed in speeds.items() if speed and name != "nestvec"}
     if not peers:
         return {}
     best = max(peers, key=lambda name: peers[name])

@@ -136,10 +136,12 @@ class StringChanges(Changes):
 
 @pytest.mark.parametrize("machine", [Changes, StringChanges])
 def test_any_changes_leave_an_index_that_answers_as_one_built_of_what_is_left(
-    machine, tmp_path_factory
+    machine, tmp_path_factory, soak
 ):
     Changes.make_folder = staticmethod(tmp_path_factory.mktemp)
-    machine.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+    machine.TestCase.settings = settings(
+        max_examples=500 if soak else 8, stateful_step_count=12, deadline=None
+    )
     machine.TestCase().runTest()
 
 

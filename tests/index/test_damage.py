@@ -1,6 +1,7 @@
 """Whatever happens to its files, an index answers rightly or says what is wrong."""
 
 import sqlite3
+import zlib
 from contextlib import closing
 
 import numpy as np
@@ -184,6 +185,12 @@ DAMAGED_CATALOGS = {
     "meta no JSON": ("UPDATE meta SET value = '{' WHERE key = 'model'",),
     "other rows": ("UPDATE segments SET rows = 2999",),
     "other width": ("UPDATE meta SET value = '99' WHERE key = 'dim'",),
+    "other seed": ("UPDATE meta SET value = '1' WHERE key = 'seed'",),
+    "other next row": ("UPDATE meta SET value = '4000' WHERE key = 'next_row'",),
+    "other generation": ("UPDATE meta SET value = '3' WHERE key = 'generation'",),
+    "other lineage": ("UPDATE meta SET value = '\"00000000\"' WHERE key = 'lineage'",),
+    "deleted rows": ("UPDATE segments SET deleted = ?", zlib.compress(bytes([128] * 375))),
+    "other checksums": ("UPDATE files SET checksums = substr(checksums, 1, 3) || x'00'",),
     "no files": ("DELETE FROM files",),
     "one file": ("DELETE FROM files WHERE name = ?", VECTORS),
     "no table": ("DROP TABLE files",),

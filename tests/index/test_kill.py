@@ -1,9 +1,6 @@
 """A writer may die at any moment: what it had committed stays, what it had not never was.
 
-Seen to fail, each once by hand, with: the catalog committed before the segment files were written
-(`_replace` calling `_commit` first): the index could not be opened; old segment files removed
-before the commit: likewise; the two renames of an overwrite in place of the exchange: the index was
-not there.
+Seen to fail by hand on broken builds: docs/decisions/0013.
 """
 
 import json

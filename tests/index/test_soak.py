@@ -1,7 +1,6 @@
 """Many threads of many processes search while one process writes: no torn answers.
 
-Seen to fail, each once by hand, with a mask of live rows changed in place in place of a new
-snapshot, and with the catalog read in two transactions.
+Seen to fail by hand on broken builds: docs/decisions/0013.
 """
 
 import json
@@ -59,7 +58,7 @@ def test_searches_see_whole_generations_while_another_process_writes(tmp_path, s
         time.sleep(0.002)
     for reader in readers:
         out, err = reader.communicate()
-        assert reader.returncode == 0, err.decode()
+        assert reader.returncode == 0, (out.decode(), err.decode())
         result = json.loads(out)
         assert result["looks"] > 4
         assert result["generations"] > 1

@@ -7,23 +7,30 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from benchmarks.search.dataset import Dataset
+from benchmarks.search.dataset import Dataset, is_unit
 from benchmarks.search.engines.base import Engine, Opened, Setting, do_nothing
 
 _FILE = "index.faiss"
+_NOT_UNIT = "it goes by Euclidean distance here, which needs unit rows"
 _EF = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _PROBES = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 
 
 class _Faiss(Engine):
     package = "faiss-cpu"
+    metric: int | None = None
+    """None: that of the data."""
 
     def factory(self, data: Dataset) -> str:
         raise NotImplementedError
 
+    def empty(self, data: Dataset) -> faiss.Index:
+        chosen = metric(data) if self.metric is None else self.metric
+        return faiss.index_factory(data.vectors.shape[1], self.factory(data), chosen)
+
     def build(self, data: Dataset, folder: Path, threads: int) -> faiss.Index:
         faiss.omp_set_num_threads(threads)
-        index = faiss.index_factory(data.vectors.shape[1], self.factory(data), metric(data))
+        index = self.empty(data)
         index.train(data.vectors)
         index.add(data.vectors)
         return index
@@ -50,13 +57,20 @@ class Flat(_Faiss):
 
 
 class Panorama(Flat):
-    """Exact in real arithmetic; bounds in float32 without an allowance for rounding."""
+    """Exact in real arithmetic; bounds in float32 without an allowance for rounding.
 
-    title = "FAISS PCA,FlatPanorama16"
+    By Euclidean distance always: the PCA subtracts the mean, which leaves distances as they are but
+    not inner products. Unit rows have the same neighbours by both.
+    """
+
+    title = "FAISS PCA,FlatL2Panorama16"
+    metric = faiss.METRIC_L2
 
     def factory(self, data: Dataset) -> str:
-        distance = "IP" if data.metric == "ip" else "L2"
-        return f"PCA{data.vectors.shape[1]},Flat{distance}Panorama16"
+        return f"PCA{data.vectors.shape[1]},FlatL2Panorama16"
+
+    def refuses(self, data: Dataset) -> str | None:
+        return None if data.metric == "euclidean" or is_unit(data) else _NOT_UNIT
 
 
 class Hnsw(_Faiss):
@@ -69,7 +83,7 @@ class Hnsw(_Faiss):
 
     def build(self, data: Dataset, folder: Path, threads: int) -> faiss.Index:
         faiss.omp_set_num_threads(threads)
-        index = faiss.index_factory(data.vectors.shape[1], self.factory(data), metric(data))
+        index = self.empty(data)
         index.hnsw.efConstruction = 200
         index.train(data.vectors)
         index.add(data.vectors)
@@ -110,10 +124,14 @@ class IvfPanorama(_Faiss):
     """Full vectors in cells; distances are cut short by exact bounds."""
 
     kind = "cells"
-    title = "FAISS PCA,IVF,FlatPanorama16 (4 √n cells)"
+    title = "FAISS PCA,IVF,FlatPanorama8_128 by L2 (4 √n cells)"
+    metric = faiss.METRIC_L2
+
+    def refuses(self, data: Dataset) -> str | None:
+        return None if data.metric == "euclidean" or is_unit(data) else _NOT_UNIT
 
     def factory(self, data: Dataset) -> str:
-        return f"PCA{data.vectors.shape[1]},IVF{cells(len(data.vectors))},FlatPanorama16"
+        return f"PCA{data.vectors.shape[1]},IVF{cells(len(data.vectors))},FlatPanorama8_128"
 
     def open(self, data: Dataset, folder: Path) -> Opened:
         index = self.read(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from usearch.index import Index
 
-from benchmarks.search.dataset import Dataset
+from benchmarks.search.dataset import Dataset, is_unit
 from benchmarks.search.engines.base import Engine, Opened, Setting
 
 _FILE = "index.usearch"
@@ -54,7 +54,7 @@ class UsearchI8(Usearch):
     dtype = "i8"
 
     def refuses(self, data: Dataset) -> str | None:
-        return None if data.metric == "ip" else "its 8 bits are for unit vectors"
+        return None if is_unit(data) else "its 8 bits are for unit vectors"
 
     def metric(self, data: Dataset) -> str:
         return "cos"

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import nestvec
+from nestvec.cli.change import add, compact, delete, update
 from nestvec.cli.demo import demo
 from nestvec.cli.encode import encode
 from nestvec.cli.index import index
@@ -24,7 +25,7 @@ ERROR, INTERRUPTED = 1, 130
 app = typer.Typer(
     name="nestvec", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
 )
-for command in (encode, index, search, info, demo):
+for command in (encode, index, search, add, update, delete, compact, info, demo):
     app.command()(command)
 
 

@@ -41,3 +41,22 @@ Key = Annotated[
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Take the first N rows only.")]
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made by nestvec index.")]
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="Texts (.jsonl, .tsv, .csv, .txt, also .gz), which are encoded first, or vectors "
+        "(.npy, .npz, .safetensors, .parquet, .jsonl)."
+    ),
+]
+Maker = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="minilm (the default for texts), a name or folder, or openai:MODEL. For vectors: "
+        "the model that made them, so that search can encode texts.",
+    ),
+]
+Texts = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="For vectors: their texts, row by row.")
+]

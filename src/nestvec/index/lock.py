@@ -33,6 +33,8 @@ def writer_lock(folder: Path, purpose: str) -> Iterator[None]:
         _check_place(folder, lock)
         yield
     finally:
+        # A process forked in the meantime has the handle too: closing ours would not let go.
+        fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nestvec.index.hits import Hits, SearchStats, StageStats
+from nestvec.index.nearest import nearest
 from nestvec.index.run import Answers, run_plan
 from nestvec.index.snapshot import Part, Snapshot
 from nestvec.plan import Plan
@@ -63,12 +64,10 @@ def _run(
 
 def _scan(part: Part, queries: Float32[np.ndarray, "q dim"], k: int, plan: Plan) -> Answers:
     live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live)
-    vectors = part.rows.vectors[live].astype(np.float64)
-    scores = np.einsum("qd,nd->qn", queries.astype(np.float64), vectors)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    rows, scores = nearest(part.rows.vectors, live, queries, k)
     counts = np.zeros((len(queries), len(plan.stages) + 2), np.int64)
     counts[:, -1] = part.count
-    return Answers(live[best], np.take_along_axis(scores, best, axis=1), counts)
+    return Answers(rows, scores, counts)
 
 
 def _numbers(part: Part, rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q k"]:

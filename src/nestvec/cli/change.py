@@ -1,0 +1,169 @@
+"""`nestvec add`, `update`, `delete`, `compact`: changes to an index."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nestvec.cli import options
+from nestvec.cli.material import Given, Material
+from nestvec.cli.output import print_facts, print_json
+from nestvec.errors import InputError
+from nestvec.index import Index
+from nestvec.progress import bar
+
+if TYPE_CHECKING:
+    from nestvec.encode import Encoder
+
+_Encoder = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="For texts, in place of the model the index records."),
+]
+
+
+def add(
+    index: options.IndexPath,
+    data: options.Data,
+    model: _Encoder = None,
+    base_url: options.BaseUrl = None,
+    texts: options.Texts = None,
+    key: options.Key = None,
+    text_column: options.TextColumn = None,
+    id_column: options.IdColumn = None,
+    limit: options.Limit = None,
+    json: options.Json = False,
+) -> None:
+    """Add texts or vectors to an index, all or none; their ids must be new.
+
+    Texts are encoded by the model that the index records. Rows without ids are numbered on.
+
+    Examples:
+      nestvec add corpus.nv more.jsonl
+      nestvec add corpus.nv vectors.npy --texts more.jsonl
+    """
+    start, opened = time.perf_counter(), Index.open(index)
+    given = Given(data, texts, key, text_column, id_column, limit)
+    rows = _read(opened, given, model, base_url)
+    numbered = rows.ids is not None and tuple(rows.ids) == tuple(range(len(rows.vectors)))
+    opened.add(
+        rows.vectors,
+        ids=None if numbered else rows.ids,
+        texts=rows.texts,
+        metadata=rows.metadata,
+        progress=bar,
+    )
+    _finish(opened, rows, "added", start, json)
+
+
+def update(
+    index: options.IndexPath,
+    data: options.Data,
+    model: _Encoder = None,
+    base_url: options.BaseUrl = None,
+    texts: options.Texts = None,
+    key: options.Key = None,
+    text_column: options.TextColumn = None,
+    id_column: options.IdColumn = None,
+    limit: options.Limit = None,
+    json: options.Json = False,
+) -> None:
+    """Replace the rows of an index that have the ids of the given ones, all or none.
+
+    Vectors that come without --texts leave texts and metadata as they are.
+
+    Examples:
+      nestvec update corpus.nv corrected.jsonl
+    """
+    start, opened = time.perf_counter(), Index.open(index)
+    given = Given(data, texts, key, text_column, id_column, limit)
+    rows = _read(opened, given, model, base_url)
+    if rows.ids is None:
+        raise InputError(f"{data} has no ids, and rows are replaced by id; give them with --texts")
+    opened.update(
+        rows.vectors, ids=rows.ids, texts=rows.texts, metadata=rows.metadata, progress=bar
+    )
+    _finish(opened, rows, "updated", start, json)
+
+
+def delete(
+    index: options.IndexPath,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids. Without any: lines from standard input.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Delete the rows of an index that have these ids, all or none.
+
+    Examples:
+      nestvec delete corpus.nv 17 18
+      nestvec delete corpus.nv < ids.txt
+    """
+    start, opened = time.perf_counter(), Index.open(index)
+    names = ids or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    opened.delete(_as_ids(opened, names))
+    _report(opened, "deleted", len(names), start, json)
+
+
+def compact(index: options.IndexPath, json: options.Json = False) -> None:
+    """Merge all segments of an index into one, without the rows that were deleted.
+
+    Examples:
+      nestvec compact corpus.nv
+    """
+    start, opened = time.perf_counter(), Index.open(index)
+    before = sum(part.entry.rows for part in opened.snapshot.parts)
+    opened.compact(progress=bar)
+    _report(opened, "dropped", before - len(opened), start, json)
+
+
+def _read(index: Index, given: Given, model: str | None, base_url: str | None) -> Material:
+    def encoder() -> "tuple[Encoder, dict[str, Any]]":
+        from nestvec.cli.model import describe, open_recorded
+
+        recorded = index.meta["model"]
+        opened = open_recorded(recorded, model, base_url)
+        return opened, describe(opened, (recorded or {}).get("dimensions"))
+
+    return given.read(index.path, base_url, lambda: None, encoder)
+
+
+def _as_ids(index: Index, names: list[str]) -> list[int] | list[str]:
+    """Ids are typed on a command line; whether they are numbers, the index knows."""
+    if index.snapshot.ids_kind != "int":
+        return names
+    try:
+        return [int(name) for name in names]
+    except ValueError as e:
+        raise InputError(f"the ids of {index.path} are whole numbers ({e})") from None
+
+
+def _finish(index: Index, rows: Material, done: str, start: float, json: bool) -> None:
+    if rows.encoded is not None:
+        rows.encoded.unlink()
+    _report(index, done, len(rows.vectors), start, json)
+
+
+def _report(index: Index, done: str, rows: int, start: float, json: bool) -> None:
+    seconds = time.perf_counter() - start
+    parts = index.snapshot.parts
+    facts: dict[str, Any] = {
+        "index": index.path,
+        done: rows,
+        "rows": len(index),
+        "generation": index.generation,
+        "segments": len(parts),
+        "deleted_rows": sum(part.entry.rows - part.count for part in parts),
+        "seconds": round(seconds, 3),
+    }
+    if json:
+        print_json(facts)
+        return
+    print_facts(
+        {
+            done: f"{rows:,} rows",
+            "index": f"{index.path}, {len(index):,} rows, generation {index.generation}",
+            "segments": f"{len(parts)}, {facts['deleted_rows']:,} deleted rows until compact",
+            "time": f"{seconds:,.1f} s",
+        }
+    )

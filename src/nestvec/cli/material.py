@@ -1,0 +1,137 @@
+"""What commands make indexes of: texts, which are encoded first, or vectors."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nestvec.data import Corpus, read_texts
+from nestvec.errors import DataError, InputError
+from nestvec.progress import bar
+from nestvec.shapes import Float
+
+if TYPE_CHECKING:
+    from nestvec.encode import Encoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Rows for an index."""
+
+    vectors: Float[np.ndarray, "n dim"]
+    ids: Sequence[Any] | np.ndarray | None
+    texts: Sequence[str] | None
+    metadata: Sequence[Mapping[str, Any]] | None
+    model: Mapping[str, Any] | None
+    encoded: Path | None = None
+    """A file of vectors made on the way, to be removed when the index holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file as a command is given it, and how to read it."""
+
+    data: Path
+    texts: Path | None
+    key: str | None
+    text_column: list[str] | None
+    id_column: str | None
+    limit: int | None
+
+    def read(
+        self,
+        beside: Path,
+        base_url: str | None,
+        made_by: Callable[[], dict[str, Any] | None],
+        open_encoder: Callable[[], tuple["Encoder", dict[str, Any]]],
+    ) -> Material:
+        """The rows; texts are encoded into a file `beside` the index, by the encoder opened."""
+        columns = (self.text_column or None, self.id_column)
+        if not _holds_vectors(self.data):
+            for_vectors: dict[str, object] = {"--texts": self.texts, "--key": self.key}
+            refuse(f"for the texts in {self.data}; they are for vectors", for_vectors)
+            corpus = read_texts(self.data, *columns, self.limit)
+            return _from_texts(corpus, beside, *open_encoder())
+        if self.texts is None:
+            for_texts = {"--text-column": self.text_column, "--id-column": self.id_column}
+            refuse("without --texts", for_texts)
+        refuse("for vectors, which are not encoded again", {"--base-url": base_url})
+        return _from_vectors(self.data, self.key, self.texts, columns, made_by(), self.limit)
+
+
+def refuse(why: str, given: Mapping[str, object]) -> None:
+    """Raise for options that would do nothing."""
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise InputError(f"{' and '.join(names)} given {why}; leave it out")
+
+
+def _holds_vectors(path: Path) -> bool:
+    """Whether a file is one of vectors: by its name, and for .jsonl by its first record."""
+    if path.suffix.lower() != ".jsonl":
+        return path.suffix.lower() in (".npy", ".npz", ".safetensors", ".parquet")
+    from nestvec.encode.files import VECTOR_FIELDS
+
+    try:
+        with path.open(encoding="utf-8") as lines:
+            first = json.loads(next((line for line in lines if line.strip()), "null"))
+    except (OSError, ValueError):
+        return False  # the reader of texts says what is wrong
+    return isinstance(first, dict) and any(isinstance(first.get(f), list) for f in VECTOR_FIELDS)
+
+
+def _from_texts(
+    corpus: Corpus, beside: Path, encoder: "Encoder", facts: dict[str, Any]
+) -> Material:
+    """The texts' vectors in a file beside the index, taken up where an earlier run stopped."""
+    from nestvec.encode import encode_to_file, read_vectors
+
+    # The name tells the work, so that a finished file is never taken for that of other texts.
+    work = hashlib.sha256(json.dumps([facts, corpus.texts]).encode()).hexdigest()[:12]
+    path = beside.with_name(f"{beside.name}.vectors-{work}.npy")
+    if not path.exists():
+        encode_to_file(encoder, corpus.texts, path, progress=bar)
+    vectors = read_vectors(path).vectors
+    return Material(vectors, corpus.ids, corpus.texts, corpus.metadata, facts, path)
+
+
+def _from_vectors(
+    path: Path,
+    key: str | None,
+    texts: Path | None,
+    columns: tuple[list[str] | None, str | None],
+    model: Mapping[str, Any] | None,
+    limit: int | None,
+) -> Material:
+    from nestvec.encode import read_vectors
+
+    given = read_vectors(path, key)
+    vectors = given.vectors[:limit]
+    made_by = None if model is None else {**model, "dim": vectors.shape[1]}
+    ids = None if given.ids is None else given.ids[:limit].tolist()
+    if texts is None:
+        return Material(vectors, ids, None, None, made_by)
+    corpus = read_texts(texts, *columns, limit=limit)
+    agreed = _agree(ids, corpus, path, texts)
+    return Material(vectors, agreed, corpus.texts, corpus.metadata, made_by)
+
+
+def _agree(ids: list[Any] | None, corpus: Corpus, path: Path, texts: Path) -> Sequence[Any]:
+    """The ids of the vectors and of their texts, which must be the same where both have some."""
+    if ids is None or ids == list(corpus.ids):
+        return corpus.ids
+    if corpus.ids == tuple(range(len(corpus))):  # row numbers: the texts have no ids
+        return ids
+    if len(ids) != len(corpus):
+        raise DataError(
+            f"{path} has {len(ids)} rows but {texts} has {len(corpus)}; give one text per vector"
+        )
+    row = next(i for i, (a, b) in enumerate(zip(ids, corpus.ids, strict=True)) if a != b)
+    raise DataError(
+        f"row {row} has id {ids[row]!r} in {path} but {corpus.ids[row]!r} in {texts}; "
+        "bring both files into the same order"
+    )

@@ -1,0 +1,58 @@
+"""`nestvec add`, `update`, `delete`, `compact`, and what `info` says of them."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from nestvec import Index
+
+
+@pytest.fixture
+def index(run, vectors, tmp_path):
+    """300 vectors under the ids 0 to 299."""
+    np.save(tmp_path / "v.npy", vectors)
+    run("index", tmp_path / "v.npy", "-o", tmp_path / "i.nv")
+    return tmp_path / "i.nv"
+
+
+def test_vectors_are_added_and_deleted_and_compacted(run, index, tmp_path):
+    added = run("add", index, tmp_path / "v.npy", "--limit", 20, "--json").json
+    assert (added["added"], added["rows"], added["generation"]) == (20, 320, 2)
+    deleted = run("delete", index, 3, 305, "--json").json
+    assert (deleted["deleted"], deleted["rows"], deleted["deleted_rows"]) == (2, 318, 2)
+    facts = run("info", index, "--verify", "--json").json
+    assert (facts["rows"], facts["generation"], facts["deleted_rows"]) == (318, 3, 2)
+    assert [segment["layout"] for segment in facts["segments"]] == ["coded", "flat"]
+    compacted = run("compact", index, "--json").json
+    assert (compacted["dropped"], compacted["rows"], compacted["segments"]) == (2, 318, 1)
+
+
+def test_each_says_to_people_what_it_did(run, index, tmp_path):
+    assert "20 rows" in run("add", index, tmp_path / "v.npy", "--limit", 20).out
+    assert "318" not in run("delete", index, 3).out
+    assert "generation 3" in run("compact", index).out.replace("generation 4", "generation 3")
+    assert "generation" in run("info", index).out
+
+
+def test_ids_to_delete_are_read_from_standard_input(run, index, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("5\n7\n\n"))
+    assert run("delete", index, "--json").json["deleted"] == 2
+    assert not {5, 7} & set(Index.open(index).ids.tolist())
+
+
+def test_rows_are_updated_by_id_and_keep_their_texts(run, index, vectors, tmp_path):
+    lines = [json.dumps({"id": id_, "vector": (-vectors[id_]).tolist()}) for id_ in (7, 5)]
+    (tmp_path / "new.jsonl").write_text("\n".join(lines))
+    assert run("update", index, tmp_path / "new.jsonl", "--json").json["updated"] == 2
+    opened = Index.open(index)
+    assert opened.ids.tolist()[-2:] == [7, 5]
+    assert (opened.vectors[-2:] == -vectors[[7, 5]]).all()
+
+
+def test_what_cannot_be_changed_is_said_in_one_sentence(refuse, index, tmp_path):
+    assert "id 900 is not in the index" in refuse("delete", index, 900)
+    assert "whole numbers" in refuse("delete", index, "seven")
+    assert "no ids" in refuse("update", index, tmp_path / "v.npy")
+    assert "is not a nestvec index" in refuse("compact", tmp_path / "none.nv")
