@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nestvec import Index
-from nestvec.errors import DamagedIndexError, FilterError, StorageError
+from nestvec.errors import DamagedIndexError, FilterError, InputError, StorageError
 from nestvec.index.where import matches
 from nestvec.index.where_parser import parse_where
 
@@ -228,6 +228,12 @@ def test_metadata_that_is_no_json_is_damage(corpus, tmp_path):
         db.execute("UPDATE rows SET metadata = '{' WHERE row = 4")
     with pytest.raises(DamagedIndexError, match=re.escape("catalog.sqlite")):
         index.search(corpus[1], 3, where="n = 1")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_metadata_that_json_cannot_hold_is_refused(corpus, tmp_path, number):
+    with pytest.raises(InputError, match=r"metadata\[1\]"):
+        Index.build(corpus[0][:2], tmp_path / "i.nv", metadata=[{"n": 1.0}, {"n": number}])
 
 
 def test_a_wide_corpus_is_found_by_topic(tmp_path):

@@ -86,7 +86,7 @@ def _check_text(text: Any, name: str, error: type[InputError] = InputError) -> N
 def as_json(value: Mapping[str, Any], name: str) -> str:
     """The JSON text of an object; `InputError` when it is none."""
     try:
-        return json.dumps(dict(value))
+        return json.dumps(dict(value), allow_nan=False)  # SQLite takes NaN for damage
     except (TypeError, ValueError, RecursionError) as e:
         raise InputError(
             f"{name} is not a JSON object ({e}); use texts, numbers, lists and objects"
