@@ -236,6 +236,12 @@ class Codec:
             coefficients=self.coefficients[groups, depth, planes],
         )
 
+    @cached_property
+    def whole_funnel(self) -> Funnel:
+        """The head, then all words: what bounds are made of."""
+        scan = Stage(*self.head_rectangle, 1)
+        return self.funnel(Plan(None, (scan, Stage(self.dim, int(self.bits.max()), 1))))
+
     def _stage_words(self, stage: Stage) -> Int64[np.ndarray, " read"]:
         read = self._read(stage.dims, stage.bits)
         if len(read) == 0:

@@ -19,7 +19,8 @@ from nestvec.index.defaults import default_plan
 from nestvec.index.filters import Filters
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
-from nestvec.index.merge import search_parts
+from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
+from nestvec.index.run import METRICS, check_threads
 from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.rows import Rows
 from nestvec.index.snapshot import Snapshot
@@ -131,6 +132,11 @@ class Index:
         return self._snapshot.dim
 
     @property
+    def metric(self) -> str:
+        """What scores are: "ip", "cosine" or "euclidean"."""
+        return str(self.meta["metric"])
+
+    @property
     def hot_bytes(self) -> int:
         """Bytes that searches read again and again: codes, cells, and vectors without codes."""
         return sum(part.hot_bytes for part in self._snapshot.parts)
@@ -167,9 +173,16 @@ class Index:
         *,
         plan: str | Plan | None = None,
         where: str | None = None,
+        exact: bool = False,
+        certify: bool = False,
         threads: int | None = None,
     ) -> Hits:
-        """The `k` rows with the largest inner products for each query [q, dim], found by `plan`.
+        """The `k` rows with the best scores for each query [q, dim], found by `plan`.
+
+        With `exact` they are proven to be the exact top k: those that float64 arithmetic on the
+        stored float32 vectors gives, equal scores to the smaller row (docs/certificates.md). The plan
+        then is where the search starts. With `certify` the plan's answer stays, and
+        `hits.certified` says of each query whether it is proven to be the exact one.
 
         With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
         is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
@@ -185,9 +198,17 @@ class Index:
         )
         check_magnitude(array, "queries")
         chosen = _check_plan(snapshot, plan, k)
+        if (exact or certify) and not chosen.full:
+            raise PlanError(
+                f"plan '{chosen}' ends in estimates, which prove nothing; end it with '> full'"
+            )
+        check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
-        return search_parts(snapshot, array, int(k), chosen, threads)
+        question = Question(array, int(k), chosen, threads, self.metric)
+        if exact:
+            return search_exactly(snapshot, question)
+        return search_certified(snapshot, question) if certify else search_parts(snapshot, question)
 
     # --- changing --------------------------------------------------------------------------------
 

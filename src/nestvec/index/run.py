@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.errors import InputError
-from nestvec.index.defaults import default_plan
 from nestvec.index.segment import Segment
 from nestvec.kernels import load, load_exact
 from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP, part_bounds
-from nestvec.plan import Plan, Stage
+from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
 
 METRICS = {"ip": IP, "cosine": COSINE, "euclidean": EUCLIDEAN}
@@ -43,7 +42,6 @@ def run_plan(
     −1 and score −inf. `threads` (None: all cores) share out the queries; the answer does not depend
     on them.
     """
-    _check_threads(threads)
     answers = Answers(
         np.empty((len(queries), k), np.int64),
         np.empty((len(queries), k), np.float64),
@@ -67,90 +65,62 @@ def run_plan(
     return answers
 
 
-def run_exact(
+def run_bounds(
     segment: Segment,
     queries: Float32[np.ndarray, "q dim"],
     k: int,
+    floors: Float64[np.ndarray, " q"],
     threads: int | None = None,
     allowed: UInt8[np.ndarray, " n"] | None = None,
     metric: str = "ip",
-) -> Answers:
-    """The `k` best of all (allowed) rows, proven: `kernels.reference.exact_one`, by bounds.
-
-    An approximate search comes first: its k-th score is what bounds are held against. `counts` are
-    [all cells, rows bounded by their heads, rows bounded by all words, rows scored in full].
-    """
-    start = run_plan(segment, queries, k, default_plan(segment, k), threads, allowed, metric)
-    answers, _ = _run_bounds(segment, queries, start, threads, allowed, metric, patience=k)
-    answers.counts[:, 3] += start.counts[:, -1]
-    return answers
-
-
-def certify(
-    segment: Segment,
-    queries: Float32[np.ndarray, "q dim"],
-    answers: Answers,
-    threads: int | None = None,
-    allowed: UInt8[np.ndarray, " n"] | None = None,
-    metric: str = "ip",
-) -> Bool[np.ndarray, " q"]:
-    """Which of the answers, in full scores, are the exact ones; a wrong one is soon given up."""
-    k = answers.rows.shape[1]
-    exact, given_up = _run_bounds(segment, queries, answers, threads, allowed, metric, patience=k - 1)
-    return ~given_up & (exact.rows == answers.rows).all(axis=1)
-
-
-def _run_bounds(
-    segment: Segment,
-    queries: Float32[np.ndarray, "q dim"],
-    start: Answers,
-    threads: int | None,
-    allowed: UInt8[np.ndarray, " n"] | None,
-    metric: str,
-    patience: int,
+    patience: int | None = None,
 ) -> tuple[Answers, Bool[np.ndarray, " q"]]:
-    k, codec = start.rows.shape[1], segment.codec
+    """The best of all (allowed) rows that reach the query's floor, at most `k`: proven, by bounds.
+
+    That is `kernels.reference.exact_one`, but for rows below the floor. `counts` are [all cells, rows
+    bounded by their heads, rows bounded by all words, rows scored in full]. With `patience`, a query
+    is given up once more than so many rows score above its floor; which, comes second.
+    """
+    codec = segment.codec
     answers = Answers(
         np.empty((len(queries), k), np.int64),
         np.empty((len(queries), k), np.float64),
         np.zeros((len(queries), 4), np.int64),
     )
-    every = Stage(codec.dim, int(codec.bits.max()), k)
-    funnel = codec.funnel(Plan(None, (Stage(*codec.head_rectangle, k), every)))
     parts, mask = part_bounds(codec.dim), _mask(allowed)
-    floors = np.ascontiguousarray(start.scores[:, -1])
-    kernel, kind = load_exact().exact_batch, METRICS[metric]
+    kernel, kind, limit = load_exact().exact_batch, METRICS[metric], k if patience is None else patience
 
     def run(part: slice) -> None:
         kernel(
-            queries[part], segment.cells, funnel, segment.vectors, parts, segment.longest, mask,
-            kind, k, floors[part], patience, *(array[part] for array in answers),
+            queries[part], segment.cells, codec.whole_funnel, segment.vectors, parts,
+            segment.longest, mask, kind, k, floors[part], limit,
+            *(array[part] for array in answers),
         )  # fmt: skip
 
     share_out(run, len(queries), threads)
-    given_up = answers.counts[:, 3] > 0
-    counts = np.column_stack([np.full(len(queries), len(segment.cells.counts)), answers.counts[:, :3]])
-    return answers._replace(counts=counts), given_up
+    cells = np.full(len(queries), len(segment.cells.counts))
+    counts = np.column_stack([cells, answers.counts[:, :3]])
+    return answers._replace(counts=counts), answers.counts[:, 3] > 0
 
 
 def run_scan(
     vectors: Float32[np.ndarray, "n dim"],
+    candidates: Int64[np.ndarray, " m"],
     queries: Float32[np.ndarray, "q dim"],
     k: int,
     threads: int | None = None,
-    allowed: UInt8[np.ndarray, " n"] | None = None,
     metric: str = "ip",
 ) -> Answers:
-    """The `k` best of all (allowed) rows, each scored in full; `counts` are those rows."""
+    """The `k` best of the candidate rows, each scored in full; `counts` are how many there are."""
     answers = Answers(
         np.empty((len(queries), k), np.int64),
         np.empty((len(queries), k), np.float64),
-        np.zeros((len(queries), 1), np.int64),
+        np.full((len(queries), 1), len(candidates)),
     )
-    kernel, mask, kind = load_exact().scan_batch, _mask(allowed), METRICS[metric]
+    kernel, kind = load_exact().scan_batch, METRICS[metric]
 
     def run(part: slice) -> None:
-        kernel(queries[part], vectors, mask, kind, k, *(array[part] for array in answers))
+        kernel(queries[part], vectors, candidates, kind, k, answers.rows[part], answers.scores[part])
 
     share_out(run, len(queries), threads)
     return answers
@@ -170,7 +140,8 @@ def share_out(run: Callable[[slice], None], queries: int, threads: int | None) -
         list(pool.map(run, parts))
 
 
-def _check_threads(threads: int | None) -> None:
+def check_threads(threads: int | None) -> None:
+    """`InputError` unless it is at least 1, or None for all cores."""
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
 

@@ -44,7 +44,7 @@ def warm_up_exact() -> None:
     query, every = one[None, :], np.empty(0, np.uint8)
     parts = part_bounds(GROUP)
     exact_batch(query, cells, funnel, query, parts, 9.0, every, IP, 1, np.zeros(1), 1, *found)
-    scan_batch(query, query, every, IP, 1, *found)
+    scan_batch(query, query, np.zeros(1, np.int64), IP, 1, *found[:2])
 
 
 def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:

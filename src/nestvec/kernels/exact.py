@@ -329,23 +329,23 @@ def _above(values, filled, floor):
 
 
 @kernel()
-def scan_batch(queries, vectors, allowed, metric, k, rows, scores, counts):
-    """`reference.exact_one` by scoring every allowed row; `counts` [q, 1] are rows scored."""
-    n, lanes = len(vectors), np.empty(8)
+def scan_batch(queries, vectors, candidates, metric, k, rows, scores):
+    """`reference.exact_one` by scoring every one of the candidate rows."""
+    lanes, width = np.empty(8), vectors.shape[1]
     values, keys = np.empty(2 * k + 64), np.empty(2 * k + 64, np.int64)
     for q in range(len(queries)):
         length = np.sqrt(dot(queries[q], queries[q], lanes))
-        filled, floor, scored = 0, -np.inf, 0
-        for row in range(n):
-            if len(allowed) and allowed[row] == 0:
-                continue
+        filled, floor = 0, -np.inf
+        for i in range(len(candidates)):
+            row = candidates[i]
+            if i + 2 < len(candidates):
+                for d in range(0, width, 16):
+                    prefetch(vectors, candidates[i + 2] * width + d)
             score = full_score(queries[q], length, vectors[row], metric, lanes)
-            scored += 1
             if score >= floor:
                 values[filled], keys[filled] = score, row
                 filled += 1
             if filled == len(values):
                 select(values, keys, filled, k)
                 filled, floor = k, values[:k].min()
-        counts[q, 0] = scored
         answer(filled, k, values, keys, rows[q], scores[q])
