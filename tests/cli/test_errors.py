@@ -70,6 +70,7 @@ def test_texts_in_another_order_than_the_vectors(refuse, tmp_path, vectors):
         (("--plan", "fast please"), ("'fast please'", "probe=")),
         (("--plan", "probe=all; 64x1"), ("'64x1'", "DIMSxBITS:KEEP")),
         (("--plan", "probe=all; 999x1:50 > full"), ("999", "128")),
+        (("--where", "year >="), ("'year >='", "where it ends", "a value")),
         (("-k", 0), ("k=0", "300")),
         (("-k", -5), ("k=-5", "300")),
         (("-k", 301), ("k=301", "300")),

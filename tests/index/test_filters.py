@@ -204,7 +204,7 @@ def test_a_filter_is_remembered_until_eight_others_were_asked_for(corpus, tmp_pa
     index = Index.build(corpus[0][:9], tmp_path / "i.nv", metadata=[{"n": n} for n in range(9)])
     before = index.search(corpus[1], 3, where="n < 5")
     (index.path / "catalog.sqlite").rename(tmp_path / "away")  # nobody can ask it now
-    again = index.search(corpus[1], 3, where="N<5".lower())
+    again = index.search(corpus[1], 3, where="n < 5")
     assert (before.rows == again.rows).all()
     with pytest.raises(StorageError):
         index.search(corpus[1], 3, where="n < 6")

@@ -7,7 +7,8 @@ the catalog, some half a microsecond a row (docs/decisions/0014).
 
 import sqlite3
 import threading
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -26,12 +27,32 @@ _Segment = tuple[str, int]
 """Lineage and number: what is in it never changes."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Allowed:
+    """What a filter leaves of one segment. No part is held: its files may have to go."""
+
+    mask: UInt8[np.ndarray, " n"]
+    """1 for each row of which the filter is true, live or not."""
+    deleted: bytes | None
+    """`Entry.deleted`, as it was when `live` and `count` were made."""
+    live: UInt8[np.ndarray, " n"] | None
+    count: int
+
+    @classmethod
+    def of(cls, part: Part, mask: UInt8[np.ndarray, " n"]) -> "_Allowed":
+        live = mask if part.live is None else mask & part.live
+        count = int(np.count_nonzero(live))
+        return cls(mask, part.entry.deleted, None if count == len(live) else live, count)
+
+    def within(self, part: Part) -> Part:
+        return Part(part.entry, part.rows, part.coded, self.live, self.count)
+
+
 class Filters:
     """Applies filters, and keeps the masks of those that were asked for last."""
 
     def __init__(self) -> None:
-        # By SQL, not by condition: `x = 1` and `x = true` are equal to Python.
-        self._kept: dict[Sql, dict[_Segment, UInt8[np.ndarray, " n"]]] = {}
+        self._kept: dict[str, dict[_Segment, _Allowed]] = {}
         self._lock = threading.Lock()
 
     def apply(self, snapshot: Snapshot, where: str) -> Snapshot:
@@ -40,28 +61,43 @@ class Filters:
         `FilterError` when it cannot be understood; `StorageError` when the catalog has forgotten
         rows of this generation.
         """
-        sql, lineage = to_sql(parse_where(where)), snapshot.contents.lineage
-        parts = {(lineage, part.entry.segment): part for part in snapshot.parts}
+        parts = {(snapshot.contents.lineage, part.entry.segment): part for part in snapshot.parts}
         with self._lock:
-            known = {key: mask for key, mask in self._kept.get(sql, {}).items() if key in parts}
-        new = {key: part for key, part in parts.items() if key not in known}
-        masks = known | dict(zip(new, _masks(snapshot, list(new.values()), sql), strict=True))
-        self._keep(sql, masks)
-        left = tuple(_allowing(part, masks[key]) for key, part in parts.items())
-        return replace(snapshot, parts=left)
+            known = self._kept.get(where)
+        if known is None or not parts.keys() <= known.keys():
+            known = _find(snapshot, parts, where, known or {})
+        allowed = {
+            key: known[key]
+            if known[key].deleted == part.entry.deleted
+            else _Allowed.of(part, known[key].mask)
+            for key, part in parts.items()
+        }
+        self._keep(where, allowed)
+        return replace(
+            snapshot, parts=tuple(allowed[key].within(part) for key, part in parts.items())
+        )
 
-    def _keep(self, sql: Sql, masks: dict[_Segment, UInt8[np.ndarray, " n"]]) -> None:
+    def _keep(self, where: str, allowed: dict[_Segment, _Allowed]) -> None:
         """As the last of the filters that were asked for."""
         with self._lock:
-            self._kept.pop(sql, None)
-            self._kept[sql] = masks
+            self._kept.pop(where, None)
+            self._kept[where] = allowed
             while len(self._kept) > _MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
 
 
-def _allowing(part: Part, mask: UInt8[np.ndarray, " n"]) -> Part:
-    live = mask if part.live is None else mask & part.live
-    return Part.of(part.entry, part.rows, part.coded, None if live.all() else live)
+def _find(
+    snapshot: Snapshot,
+    parts: Mapping[_Segment, Part],
+    where: str,
+    known: Mapping[_Segment, _Allowed],
+) -> dict[_Segment, _Allowed]:
+    """What is known, and what the catalog says of the other parts."""
+    sql = to_sql(parse_where(where))
+    new = {key: part for key, part in parts.items() if key not in known}
+    masks = _masks(snapshot, list(new.values()), sql)
+    found = zip(new.items(), masks, strict=True)
+    return {**known, **{key: _Allowed.of(part, mask) for (key, part), mask in found}}
 
 
 def _masks(snapshot: Snapshot, parts: list[Part], sql: Sql) -> list[UInt8[np.ndarray, " n"]]:

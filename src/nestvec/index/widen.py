@@ -1,0 +1,25 @@
+"""The plan for a segment of which only some rows may be found, from the figures in decision 14."""
+
+from dataclasses import replace
+from math import ceil
+
+from nestvec.plan import Plan
+
+_FEW_ROWS = 2_000
+_SCANNED_PER_SCORED = 40
+"""Rows that are scanned by their codes in the time that fetching and scoring one vector takes."""
+
+
+def widened(plan: Plan, allowed: int, rows: int, cells: int) -> Plan | None:
+    """`plan` so that it meets as many allowed rows as it would if all `rows` were allowed.
+
+    That is enough even where the allowed rows have a subject of their own, far from the query's.
+    None where it costs less to score all allowed rows in full, which is exact besides.
+    """
+    if allowed <= _FEW_ROWS:
+        return None
+    probe = cells if plan.probe is None else min(cells, ceil(plan.probe * rows / allowed))
+    scanned = rows * probe // cells
+    if _SCANNED_PER_SCORED * allowed <= scanned:
+        return None
+    return plan if plan.probe is None else replace(plan, probe=probe)
