@@ -33,7 +33,7 @@ class BuildOptions:
     rotation: str
     bits: float
     seed: int
-    metric: str = "ip"
+    metric: str
 
 
 def write_segment(
@@ -111,9 +111,7 @@ def _lay_out(
     return _Layout(rotation, centroids, kmeans.Filling.of(owners, seconds, count, LANES), codec)
 
 
-def coded_rows(
-    block: Float32[np.ndarray, "n dim"], metric: str
-) -> Float32[np.ndarray, "n dim"]:
+def coded_rows(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
     """What is coded of the rows: under the cosine metric their directions."""
     return normalize(block) if metric == "cosine" else block
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.errors import InputError, StorageError
+from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
 from nestvec.index.build import BuildOptions
 from nestvec.index.contents import Document
@@ -20,9 +20,9 @@ from nestvec.index.filters import Filters
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
 from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
-from nestvec.index.run import METRICS, check_threads
 from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.rows import Rows
+from nestvec.index.run import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.staging import staging
 from nestvec.index.writer import Writer, create, writing
@@ -37,7 +37,7 @@ _ROTATIONS = ("pca", "none")
 class Index:
     """Vectors in cells, coded by bit planes, with what is needed to search them by a `Plan`.
 
-    Scores are inner products: give unit vectors for cosine similarity. An open index shows one
+    An open index shows one
     generation of what is stored, in all its threads, until it writes or is told to `refresh`. Any
     number of threads and processes may search while one of them writes.
     """
@@ -56,6 +56,7 @@ class Index:
         ids: Sequence[Any] | np.ndarray | None = None,
         texts: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
+        metric: str = "ip",
         rotation: str = "pca",
         bits: float = 2.0,
         seed: int = 0,
@@ -66,8 +67,8 @@ class Index:
         """Write an index of `vectors` [n, dim] (any float dtype, stored as float32) and open it.
 
         `vectors` may be a memory map larger than memory. `ids` are unique ints or strings
-        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. `rotation` is
-        "pca", or "none" for models trained nested whose own order is to be kept. `bits` is the
+        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. Scores are
+        in `metric`: "ip" (inner product), "cosine" or "euclidean" (−|q − x|²). `rotation` is "pca", or "none" for models trained nested whose own order is to be kept. `bits` is the
         average number of code bits per dimension. `model` records what made the vectors. Equal
         input and seed give an equal index. The folder `path` appears whole or not at all; with
         `overwrite` it takes the place of an index, which nobody can write to in the meantime.
@@ -77,13 +78,13 @@ class Index:
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
         made_by = json.loads(as_json(model, "model")) if model else None
-        options = _check_options(rotation, bits, seed)
+        options = _check_options(rotation, bits, seed, metric)
         target = Path(path)
         _check_target(target, overwrite)
         rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
         meta = {
-            "dim": array.shape[1], "metric": "ip", "rotation": rotation, "bits": options.bits,
-            "seed": options.seed, "model": made_by,
+            "dim": array.shape[1], "metric": metric, "rotation": rotation,
+            "bits": options.bits, "seed": options.seed, "model": made_by,
         }  # fmt: skip
         with staging(target, overwrite) as stage:
             records = row_records(checked_ids, 0, texts, metadata)
@@ -305,14 +306,16 @@ def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:
     return chosen
 
 
-def _check_options(rotation: str, bits: float, seed: int) -> BuildOptions:
+def _check_options(rotation: str, bits: float, seed: int, metric: str) -> BuildOptions:
+    if metric not in METRICS:
+        raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
     if rotation not in _ROTATIONS:
         raise InputError(f"rotation={rotation!r} is not known; use one of {', '.join(_ROTATIONS)}")
     if not 0 < bits <= 8:
         raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most 8")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed={seed!r} is not a whole number of at least 0")
-    return BuildOptions(rotation, float(bits), int(seed))
+    return BuildOptions(rotation, float(bits), int(seed), metric)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:

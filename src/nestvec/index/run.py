@@ -88,7 +88,11 @@ def run_bounds(
         np.zeros((len(queries), 4), np.int64),
     )
     parts, mask = part_bounds(codec.dim), _mask(allowed)
-    kernel, kind, limit = load_exact().exact_batch, METRICS[metric], k if patience is None else patience
+    kernel, kind, limit = (
+        load_exact().exact_batch,
+        METRICS[metric],
+        k if patience is None else patience,
+    )
 
     def run(part: slice) -> None:
         kernel(
@@ -120,7 +124,9 @@ def run_scan(
     kernel, kind = load_exact().scan_batch, METRICS[metric]
 
     def run(part: slice) -> None:
-        kernel(queries[part], vectors, candidates, kind, k, answers.rows[part], answers.scores[part])
+        kernel(
+            queries[part], vectors, candidates, kind, k, answers.rows[part], answers.scores[part]
+        )
 
     share_out(run, len(queries), threads)
     return answers

@@ -237,7 +237,10 @@ def exact_batch(
     """
     dim, words = queries.shape[1], funnel.starts[1]
     heads, slots = funnel.head_slots[:words], funnel.slots[words:]
-    head_table, table = np.empty((words, GROUP), np.float32), np.empty((len(slots), GROUP), np.float32)
+    head_table, table = (
+        np.empty((words, GROUP), np.float32),
+        np.empty((len(slots), GROUP), np.float32),
+    )
     room, wide = np.empty((16 * words, 16)), np.empty((2, words, 2, 2, 4, 16), np.uint8)
     rotated, lanes = np.empty(dim, np.float32), np.empty(8)
     whole, products = np.empty((2, dim + 3), np.int8), np.empty((2, LANES), np.int32)

@@ -5,7 +5,6 @@ import numpy as np
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.simd import at_least, lowest_bit
 
-
 _IN_ORDER = 16
 
 

@@ -156,7 +156,9 @@ def part_bounds(dim: int) -> Int64[np.ndarray, " bounds"]:
 def part_norms(values: Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n parts"]:
     """Euclidean lengths of the parts of each row."""
     bounds = part_bounds(values.shape[1])
-    squares = [np.square(values[:, a:b]).sum(axis=1) for a, b in zip(bounds, bounds[1:], strict=False)]
+    squares = [
+        np.square(values[:, a:b]).sum(axis=1) for a, b in zip(bounds, bounds[1:], strict=False)
+    ]
     return np.sqrt(np.stack(squares, axis=1))
 
 
@@ -306,7 +308,9 @@ def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -
     return _lane_sum(left.astype(np.float64) * right.astype(np.float64))
 
 
-def squared_distance(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -> float:
+def squared_distance(
+    left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]
+) -> float:
     """|left − right|², each step in float64, added up like `dot`."""
     return _lane_sum(np.square(left.astype(np.float64) - right.astype(np.float64)))
 

@@ -79,9 +79,7 @@ def _look_up(builder: Any, tables: Any, places: Any, shuffle: tuple[str, int] | 
     if width == 64:
         return builder.call(function, [tables, places])
     parts = [
-        builder.call(
-            function, [_part(builder, tables, i, width), _part(builder, places, i, width)]
-        )
+        builder.call(function, [_part(builder, tables, i, width), _part(builder, places, i, width)])
         for i in range(0, 64, width)
     ]
     return _join(builder, parts)
@@ -134,7 +132,9 @@ def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
     def table_sums(  # type: ignore[no-untyped-def]
         typing_context, head, block, tables, slots, sums, count, stride
     ):
-        return types.void(head, types.int64, tables, slots, sums, types.int64, types.int64), generate
+        return types.void(
+            head, types.int64, tables, slots, sums, types.int64, types.int64
+        ), generate
 
     return intrinsic(table_sums)
 
@@ -143,9 +143,7 @@ def _fold(builder: Any, halves: Any) -> Any:
     """The four quarters of 8 numbers, widened and added up."""
     wide = ir.VectorType(_I32, 8)
     quarters = [builder.zext(_part(builder, halves, i, 8), wide) for i in range(0, 32, 8)]
-    return builder.add(
-        builder.add(quarters[0], quarters[1]), builder.add(quarters[2], quarters[3])
-    )
+    return builder.add(builder.add(quarters[0], quarters[1]), builder.add(quarters[2], quarters[3]))
 
 
 def _interleave(builder: Any, evens: Any, odds: Any) -> Any:
@@ -256,9 +254,7 @@ def selected_sum(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        words, slots, values = (
-            _data(context, builder, signature, arguments, i) for i in (0, 2, 3)
-        )
+        words, slots, values = (_data(context, builder, signature, arguments, i) for i in (0, 2, 3))
         zeros = ir.Constant(_FLOATS, [0.0] * 16)
         total = cgutils.alloca_once_value(builder, zeros)
         with cgutils.for_range(builder, arguments[4]) as loop:
