@@ -153,13 +153,13 @@ class Codec:
         """The codes of residuals of rows of the given lengths.
 
         The scale of a row is |r|² / ⟨r, decoded direction⟩. With that the decoded row has the true
-        inner product with the row itself, which removes the shrinkage of quantisation (RaBitQ, Gao &
-        Long 2024, eq. 12). A row equal to its centroid has scale 0, and so has one of which the
+        inner product with the row itself, which removes the shrinkage of quantisation (RaBitQ, Gao
+        & Long 2024, eq. 12). A row equal to its centroid has scale 0, and so has one of which the
         words say next to nothing.
 
-        The errors allow for the rounding of what led to `residuals`. A rotated entry is a product of
-        the row x with a column of length ≤ 1.01, added up in float32 in any order: it is off by at
-        most γ · 1.01 |x|, γ = dim · u / (1 − dim · u), u = 2⁻²⁴ (Higham 2002, §3.1); taking the
+        The errors allow for the rounding of what led to `residuals`. A rotated entry is a product
+        of the row x with a column of length ≤ 1.01, added up in float32 in any order: it is off by
+        at most γ · 1.01 |x|, γ = dim · u / (1 − dim · u), u = 2⁻²⁴ (Higham 2002, §3.1); taking the
         centroid off, and making a direction of the row before, are within 2u |r| and 4u |x|.
         """
         words, scale, codes = self._encode(residuals)

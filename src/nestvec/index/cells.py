@@ -24,7 +24,7 @@ _NEAREST = 64
 
 
 def cell_count(rows: int) -> int:
-    """How many cells a segment of `rows` gets: 11.5·√rows, but at least 32 rows a cell on average."""
+    """How many cells a segment of `rows` gets: 11.5·√rows, with 32 rows or more on average."""
     return int(max(1, min(11.5 * np.sqrt(rows), rows / 32)))
 
 
@@ -93,14 +93,14 @@ class Centroids(NamedTuple):
 
     @classmethod
     def rounded(cls, centroids: Float32[np.ndarray, "cells dims"]) -> "Centroids":
-        """To 1/127 of each centroid's largest entry: a fourth of the bytes, and exact as defined."""
+        """To 1/127 of each centroid's largest entry: a fourth of the bytes, exact as defined."""
         steps = (np.abs(centroids).max(axis=1, initial=0) / np.float32(127)).astype(np.float32)
         safe = np.where(steps > 0, steps, np.float32(1))
         return cls(np.rint(centroids / safe[:, None]).astype(np.int8), steps)
 
     def values(self) -> Float32[np.ndarray, "cells dims"]:
         """The centroids themselves."""
-        return self.steps[:, None] * self.whole
+        return np.asarray(self.steps[:, None] * self.whole)
 
 
 def assign_twice(
@@ -108,9 +108,9 @@ def assign_twice(
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """The nearest cell of each row, and a second: −1 if there is one cell only.
 
-    The second is the one of the 64 nearest with the least |r'|² + λ ⟨r/|r|, r'⟩², where r and r' are
-    the row's residuals to the first and to it (SOAR, Sun et al. 2023, eq. 5): a query that looks
-    along r, and so misses the row in its first cell, looks across r'.
+    The second is the one of the 64 nearest with the least |r'|² + λ ⟨r/|r|, r'⟩², where r and r'
+    are the row's residuals to the first and to it (SOAR, Sun et al. 2023, eq. 5): a query that
+    looks along r, and so misses the row in its first cell, looks across r'.
     """
     half_squares = np.einsum("cd,cd->c", centroids, centroids) / 2
     first, second = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)

@@ -45,8 +45,8 @@ class Hits:
     scores: Float32[np.ndarray, "q k"]
     """In the index's metric, larger is better (Euclidean: minus the squared distance).
 
-    Exact to float32 after a `full` stage, else estimates of the last stage: inner products, to which
-    the Euclidean metric adds −|x|²/2.
+    Exact to float32 after a `full` stage, else estimates of the last stage: inner products, to
+    which the Euclidean metric adds −|x|²/2.
     """
     rows: Int64[np.ndarray, "q k"]
     """Row numbers, in the order in which the vectors were given to `build`."""

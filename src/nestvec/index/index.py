@@ -67,11 +67,12 @@ class Index:
         """Write an index of `vectors` [n, dim] (any float dtype, stored as float32) and open it.
 
         `vectors` may be a memory map larger than memory. `ids` are unique ints or strings
-        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. Scores are
-        in `metric`: "ip" (inner product), "cosine" or "euclidean" (−|q − x|²). `rotation` is "pca", or "none" for models trained nested whose own order is to be kept. `bits` is the
-        average number of code bits per dimension. `model` records what made the vectors. Equal
-        input and seed give an equal index. The folder `path` appears whole or not at all; with
-        `overwrite` it takes the place of an index, which nobody can write to in the meantime.
+        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. Scores are in
+        `metric`: "ip" (inner product), "cosine" or "euclidean" (−|q − x|²). `rotation` is "pca", or
+        "none" for models trained nested whose own order is to be kept. `bits` is the average number
+        of code bits per dimension. `model` records what made the vectors. Equal input and seed give
+        an equal index. The folder `path` appears whole or not at all; with `overwrite` it takes the
+        place of an index, which nobody can write to in the meantime.
         """
         array = check_vectors(vectors)
         checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
@@ -181,8 +182,8 @@ class Index:
         """The `k` rows with the best scores for each query [q, dim], found by `plan`.
 
         With `exact` they are proven to be the exact top k: those that float64 arithmetic on the
-        stored float32 vectors gives, equal scores to the smaller row (docs/certificates.md). The plan
-        then is where the search starts. With `certify` the plan's answer stays, and
+        stored float32 vectors gives, equal scores to the smaller row (docs/certificates.md). The
+        plan then is where the search starts. With `certify` the plan's answer stays, and
         `hits.certified` says of each query whether it is proven to be the exact one.
 
         With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it

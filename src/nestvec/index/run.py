@@ -75,11 +75,11 @@ def run_bounds(
     metric: str = "ip",
     patience: int | None = None,
 ) -> tuple[Answers, Bool[np.ndarray, " q"]]:
-    """The best of all (allowed) rows that reach the query's floor, at most `k`: proven, by bounds.
+    """The best `k` of all (allowed) rows that reach the query's floor: proven, by bounds.
 
-    That is `kernels.reference.exact_one`, but for rows below the floor. `counts` are [all cells, rows
-    bounded by their heads, rows bounded by all words, rows scored in full]. With `patience`, a query
-    is given up once more than so many rows score above its floor; which, comes second.
+    That is `kernels.reference.exact_one`, but for rows below the floor. `counts` are [all cells,
+    rows bounded by their heads, rows bounded by all words, rows scored in full]. With `patience`, a
+    query is given up once more than so many rows score above its floor; which, comes second.
     """
     codec = segment.codec
     answers = Answers(

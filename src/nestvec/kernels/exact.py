@@ -1,8 +1,8 @@
 """The exact top k, with proof: a row is left out only when a bound on its score says it may be.
 
 The bound. Let y be a row as coded (under the cosine metric its direction), R the stored rotation,
-q̃ the rotated query as computed, c the row's centroid and x̂ = c + scale · d its decoded code, d being
-that of the head or of all words. Whatever q̃ and R are, with δ = q − q̃ Rᵀ,
+q̃ the rotated query as computed, c the row's centroid and x̂ = c + scale · d its decoded code, d
+being that of the head or of all words. Whatever q̃ and R are, with δ = q − q̃ Rᵀ,
 
     ⟨q, y⟩ = ⟨q̃, yR⟩ + ⟨δ, y⟩ = ⟨q̃, c⟩ + scale · ⟨q̃, d⟩ + ⟨q̃, yR − x̂⟩ + ⟨δ, y⟩
            ≤ ⟨q̃, c⟩ + scale · ⟨q̃, d⟩ + Σ_p |q̃_p| e_p + |δ| · longest            (Cauchy–Schwarz)
@@ -11,16 +11,17 @@ where e_p is the stored error of part p, rounded up, rounding of the build inclu
 (`Codec.encode`). No step needs R to be exactly orthogonal. What is computed differs from the right
 side by roundings, and each has its allowance, added to the bound. u = 2⁻²⁴, float32's half unit.
 
-1. *The query in whole steps*, where centroids are scored: q̃ = s₁ w₁ + s₂ w₂ + ρ with signed bytes w₁
-   and w₂; ⟨ρ, c⟩ ≤ |ρ| |c| ≤ |ρ| · 127 step_c √width. Their products with the centroid are exact.
+1. *The query in whole steps*, where centroids are scored: q̃ = s₁ w₁ + s₂ w₂ + ρ with signed bytes
+   w₁ and w₂; ⟨ρ, c⟩ ≤ |ρ| |c| ≤ |ρ| · 127 step_c √width. Products with the centroid are exact.
 2. *Tables*: each entry is within half a step of the sum it stands for (`wide` entries are used, so
    that this is little): tables · Δ / 2, times the row's scale.
 3. *Values* coef · (sigma · q̃) are within 2u, and the float32 decoding that e_p refers to within 4u
    of d: 8u Σ|value|, times scale, covers ±½ of each.
 4. *Sums of selected values*: at most 4 · words + 4 additions a lane (Higham 2002, §4.2):
    (4 · words + 8) u Σ|value|, times scale.
-5. *The last few operations*, on float32: each of the terms goes through at most 8 roundings, each of
-   at most u of itself: 16u of |⟨q̃, c⟩|, of scale · (|shift| + Σ|value|), of Σ|q̃_p| e_p and of the bias.
+5. *The last few operations*, on float32: each of the terms goes through at most 8 roundings, each
+   of at most u of itself: 16u of |⟨q̃, c⟩|, of scale · (|shift| + Σ|value|), of Σ|q̃_p| e_p and of
+   the bias.
 6. *Underflow*: a result below float32's normal range is off by up to 2⁻¹⁴⁹, thousands of such by
    less than 2⁻¹²⁰; that much is added, times scale and once more.
 7. *The scores* that answers are ranked by are float64, each within `dim + 8` roundings of 2⁻⁵³ of
@@ -229,9 +230,9 @@ def exact_batch(
 ):  # fmt: skip
     """The exact top `k` of each query, into `rows` and `scores`; `reference.exact_one` defines it.
 
-    `funnel` has two stages: the head, and all words. `longest` bounds the lengths of the coded rows.
-    `floors` are scores that the k-th best is known to reach (−inf: nothing is known). Fewer than `k`
-    rows are filled up with row −1, score −inf. `counts` are [rows bounded by their heads, rows
+    `funnel` has two stages: the head, and all words. `longest` bounds the lengths of coded rows.
+    `floors` are scores that the k-th best is known to reach (−inf: nothing is known). Fewer than
+    `k` rows are filled up with row −1, score −inf. `counts` are [rows bounded by their heads, rows
     bounded by all words, rows scored in full, 1 if the query was given up]: it is as soon as more
     than `patience` rows score above its floor.
     """

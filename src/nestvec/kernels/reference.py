@@ -7,9 +7,9 @@ within a cell, of rows; its number there is the row's *home*. A record is what i
     words, then   scale (float32), bias (float32)   cell (int32), row (int32)   errors (3 bfloat16)
 
 What is read of many rows lies in *slots*, in blocks of `LANES`, cell after cell: its *head* words,
-byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of many
-rows (FastScan, André et al. 2015). Slots that no row fills have scale NaN, which no threshold lets
-through.
+byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of
+many rows (FastScan, André et al. 2015). Slots that no row fills have scale NaN, which no threshold
+lets through.
 
     head  [block, head_word · 8 + byte, lane]      records  [home, word]
 
@@ -28,6 +28,7 @@ the sum is float32, in the order that `selected_sum` states. Both twins round al
 last bit.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -145,8 +146,8 @@ def quantize_residuals(
 def part_bounds(dim: int) -> Int64[np.ndarray, " bounds"]:
     """Where the `PARTS` parts of the dimensions begin and end: at 1/6 and 1/2, in whole groups.
 
-    Six parts bound hardly better than these three, one part much worse: queries have their energy in
-    front and codes their errors at the back.
+    Six parts bound hardly better than these three, one part much worse: queries have their energy
+    in front and codes their errors at the back.
     """
     groups = -(-dim // GROUP)
     inner = [min(dim, GROUP * -(-groups // 6)), min(dim, GROUP * -(-groups // 2))]
@@ -156,9 +157,7 @@ def part_bounds(dim: int) -> Int64[np.ndarray, " bounds"]:
 def part_norms(values: Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n parts"]:
     """Euclidean lengths of the parts of each row."""
     bounds = part_bounds(values.shape[1])
-    squares = [
-        np.square(values[:, a:b]).sum(axis=1) for a, b in zip(bounds, bounds[1:], strict=False)
-    ]
+    squares = [np.square(values[:, a:b]).sum(axis=1) for a, b in pairwise(bounds)]
     return np.sqrt(np.stack(squares, axis=1))
 
 
@@ -499,4 +498,4 @@ def _estimates(
     slots = funnel.slots[funnel.starts[stage] : funnel.starts[stage + 1]]
     inner = np.float32(shift_of(values)) + selected_sum(cells.records[homes][:, slots], values)
     estimates = scores[cells.owners[homes]] + cells.own_scale[homes] * inner
-    return (estimates + cells.own_bias[homes]).astype(np.float64)
+    return np.asarray(estimates + cells.own_bias[homes], np.float64)

@@ -129,9 +129,7 @@ def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
         out.align = 4
         return context.get_dummy_value()
 
-    def table_sums(  # type: ignore[no-untyped-def]
-        typing_context, head, block, tables, slots, sums, count, stride
-    ):
+    def table_sums(typing_context, head, block, tables, slots, sums, count, stride):
         return types.void(
             head, types.int64, tables, slots, sums, types.int64, types.int64
         ), generate
@@ -192,9 +190,7 @@ def make_byte_products(native: bool) -> Any:
                 after = builder.add(after, builder.shuffle_vector(products, products, places))
         builder.store(after, total)
 
-    def byte_products(  # type: ignore[no-untyped-def]
-        typing_context, codes, place, query, sums, count
-    ):
+    def byte_products(typing_context, codes, place, query, sums, count):
         return types.void(codes, types.int64, query, sums, types.int64), generate
 
     return intrinsic(byte_products)
@@ -230,7 +226,7 @@ def _compare(how: str) -> Any:
         compare = builder.fcmp_ordered if how == "ordered" else builder.fcmp_unordered
         return builder.zext(builder.bitcast(compare(">=", loaded, every), _I16), _I64)
 
-    def typed(typing_context, values, first, threshold):  # type: ignore[no-untyped-def]
+    def typed(typing_context, values, first, threshold):
         return types.int64(values, types.int64, types.float32), generate
 
     return intrinsic(typed)
