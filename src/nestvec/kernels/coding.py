@@ -4,10 +4,7 @@ import numpy as np
 
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.ranking import probe_cells
-from nestvec.kernels.reference import GROUP
-
-_SOAR_WEIGHT = 1.5
-"""λ of SOAR: at 1 to 3 the same rows hold the same share of true neighbours."""
+from nestvec.kernels.reference import GROUP, SOAR_WEIGHT
 
 
 @kernel()
@@ -45,11 +42,38 @@ def quantize_residuals(residuals, norms, sigma, steps, levels):
 
 
 @kernel()
-def assign_twice(scores, vectors, centroids, nearest, first, second):
-    """`index.cells.assign_twice` from `scores` ⟨x, c⟩ − |c|²/2 of each row and cell.
+def lengths_along(residuals, codes, values, sigma):
+    """`reference.lengths_along`."""
+    n, dim = residuals.shape
+    along = np.empty(n)
+    for row in range(n):
+        total = 0.0
+        for i in range(dim):
+            value = values[i // GROUP, codes[row, i]] * sigma[i]
+            total += np.float64(residuals[row, i]) * np.float64(value)
+        along[row] = total
+    return along
 
-    Equal scores, and equal costs, go to the smaller cell.
-    """
+
+@kernel()
+def rests(residuals, codes, values, sigma, scale, bounds):
+    """`reference.rests`, parts beginning and ending at `bounds`."""
+    n = len(residuals)
+    lengths = np.empty((n, len(bounds) - 1))
+    for row in range(n):
+        for part in range(len(bounds) - 1):
+            total = 0.0
+            for i in range(bounds[part], bounds[part + 1]):
+                value = np.float64(values[i // GROUP, codes[row, i]] * sigma[i])
+                rest = np.float64(residuals[row, i]) - np.float64(scale[row]) * value
+                total += rest * rest
+            lengths[row, part] = np.sqrt(total)
+    return lengths
+
+
+@kernel()
+def assign_twice(scores, vectors, centroids, nearest, first, second):
+    """`reference.assign_twice` into `first` and `second`."""
     cells, dims = centroids.shape
     counts = np.ones(cells, np.int64)
     values, keys = np.empty(cells + 1), np.empty(cells + 1, np.int64)
@@ -71,6 +95,7 @@ def assign_twice(scores, vectors, centroids, nearest, first, second):
                 length += left * left
                 along += left * residual[i]
             if square > 0:
-                length += np.float32(_SOAR_WEIGHT) * along * along / square
-            if length < least or (length == least and other < second[row]):
+                length += np.float32(SOAR_WEIGHT) * along * (along / square)
+            better = length < least or (length == least and other < second[row])
+            if better or second[row] < 0:
                 least, second[row] = length, other

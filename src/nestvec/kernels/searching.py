@@ -52,7 +52,8 @@ def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores
     total = np.int32(0)
     whole[:] = 0
     for i in range(width):
-        whole[i] = np.int8(np.rint(rotated[i] / step)) if step > 0 else np.int8(0)
+        steps_of = np.rint(rotated[i] / step) if step > 0 else np.float32(0)
+        whole[i] = np.int8(min(max(steps_of, np.float32(-127)), np.float32(127)))
         total += whole[i]
     spread = 0.0
     for i in range(len(rotated)):
