@@ -25,7 +25,7 @@ import numpy as np
 
 from nestvec.errors import PlanError
 from nestvec.kernels import load
-from nestvec.kernels.reference import GROUP, Funnel, part_bounds, part_norms
+from nestvec.kernels.reference import GROUP, Funnel, part_bounds
 from nestvec.plan import Plan, Stage
 from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
 
@@ -42,6 +42,8 @@ _LONGEST_HEAD = 128
 """Words whose table entries 16-bit sums can hold."""
 _ROUNDING = 2.0**-24
 """Largest relative error of one float32 operation."""
+_SMALLEST = 2.0**-148
+"""Times dim: no less than what dim + 3 float32 operations lose below the normal range."""
 
 
 class Coded(NamedTuple):
@@ -143,6 +145,11 @@ class Codec:
         return min(self.dim, GROUP * groups), -(-words // len(self.bits))
 
     @cached_property
+    def whole_rectangle(self) -> tuple[int, int]:
+        """The `dims × bits` of all words: a word of the last group may hold few dimensions."""
+        return self.dim, -(-GROUP * len(self.words) // self.dim)
+
+    @cached_property
     def head(self) -> Int64[np.ndarray, " head"]:
         """Which of `words` lie in the head, in the order in which they lie."""
         return self._read(*self.head_rectangle)
@@ -160,7 +167,8 @@ class Codec:
         The errors allow for the rounding of what led to `residuals`. A rotated entry is a product
         of the row x with a column of length ≤ 1.01, added up in float32 in any order: it is off by
         at most γ · 1.01 |x|, γ = dim · u / (1 − dim · u), u = 2⁻²⁴ (Higham 2002, §3.1); taking the
-        centroid off, and making a direction of the row before, are within 2u |r| and 4u |x|.
+        centroid off, and making a direction of the row before, are within 2u |r| and 4u |x|. Below
+        float32's normal range each of dim + 3 operations is off by up to 2⁻¹⁵⁰ besides.
         """
         words, scale, codes = self._encode(residuals)
         read = np.bincount(self.words[self.head, 0], minlength=len(self.bits))
@@ -168,13 +176,13 @@ class Codec:
         widths = np.sqrt(np.diff(part_bounds(self.dim)))
         norms = row_norms(residuals)
         rounding = 1.02 * gamma * lengths[:, None] * widths
-        rounding += _ROUNDING * (2 * norms + 4 * lengths)[:, None]
+        rounding += _ROUNDING * (2 * norms + 4 * lengths)[:, None] + self.dim**1.5 * _SMALLEST
         return Coded(
             words,
             self._head_bytes(words),
             scale,
-            self._left(residuals, scale, self._decode(codes, read)) + rounding,
-            self._left(residuals, scale, self._decode(codes, self.bits)) + rounding,
+            self._rests(residuals, codes, read, scale) + rounding,
+            self._rests(residuals, codes, self.bits, scale) + rounding,
         )
 
     def _encode(
@@ -186,8 +194,7 @@ class Codec:
         codes = self._quantize(residuals, norms)
         groups, planes = np.ascontiguousarray(self.words.T)
         words = load().pack_words(codes, groups, self.bits[groups] - 1 - planes)
-        decoded = self._decode(codes, self.bits)
-        along = np.einsum("nd,nd->n", residuals, decoded, dtype=np.float64)
+        along = load().lengths_along(residuals, codes, self._values(self.bits), self.sigma)
         safe = np.where(along > _LEAST_ALONG * norms, along, np.inf)
         return words, (norms.astype(np.float64) ** 2 / safe).astype(np.float32), codes
 
@@ -201,17 +208,6 @@ class Codec:
         """`head` and `scale` of `encode`, alone."""
         words, scale, _ = self._encode(residuals)
         return self._head_bytes(words), scale
-
-    @staticmethod
-    def _left(
-        residuals: Float32[np.ndarray, "n dim"],
-        scale: Float32[np.ndarray, " n"],
-        decoded: Float32[np.ndarray, "n dim"],
-    ) -> Float64[np.ndarray, "n parts"]:
-        """Lengths of what the decoded rows leave, part by part."""
-        left = residuals.astype(np.float64)
-        left -= scale[:, None].astype(np.float64) * decoded
-        return part_norms(left)
 
     @lru_cache(maxsize=64)  # noqa: B019  one plan serves many searches, and codecs are few
     def funnel(self, plan: Plan) -> Funnel:
@@ -239,8 +235,8 @@ class Codec:
     @cached_property
     def whole_funnel(self) -> Funnel:
         """The head, then all words: what bounds are made of."""
-        scan = Stage(*self.head_rectangle, 1)
-        return self.funnel(Plan(None, (scan, Stage(self.dim, int(self.bits.max()), 1))))
+        scan, every = Stage(*self.head_rectangle, 1), Stage(*self.whole_rectangle, 1)
+        return self.funnel(Plan(None, (scan, every)))
 
     def _stage_words(self, stage: Stage) -> Int64[np.ndarray, " read"]:
         read = self._read(stage.dims, stage.bits)
@@ -281,19 +277,26 @@ class Codec:
                 )
         return coefficients
 
-    def _decode(
-        self, codes: UInt8[np.ndarray, "n dim"], read: Int64[np.ndarray, " groups"]
-    ) -> Float32[np.ndarray, "n dim"]:
-        """The directions that the leading `read` planes of each group stand for."""
-        decoded = np.zeros(codes.shape, np.float32)
-        for group, bits, part in self._parts():
+    def _rests(
+        self,
+        residuals: Float32[np.ndarray, "n dim"],
+        codes: UInt8[np.ndarray, "n dim"],
+        read: Int64[np.ndarray, " groups"],
+        scale: Float32[np.ndarray, " n"],
+    ) -> Float64[np.ndarray, "n parts"]:
+        """Lengths of what the leading `read` planes leave of the residuals, part by part."""
+        values, bounds = self._values(read), part_bounds(self.dim)
+        return np.asarray(load().rests(residuals, codes, values, self.sigma, scale, bounds))
+
+    def _values(self, read: Int64[np.ndarray, " groups"]) -> Float32[np.ndarray, "groups 256"]:
+        """What the leading `read` planes of each code stand for, in units of the spread."""
+        values = np.zeros((len(self.bits), 2**MAX_BITS), np.float32)
+        for group, bits, _ in self._parts():
             depth = int(read[group])
-            if depth:
-                # A code has at most 2^8 values: look them up.
-                planes = np.arange(2**bits)[:, None] >> (bits - 1 - np.arange(depth)) & 1
-                table = (planes - np.float32(0.5)) @ self.coefficients[group, depth, :depth]
-                decoded[:, part] = table.astype(np.float32)[codes[:, part]] * self.sigma[part]
-        return decoded
+            planes = np.arange(2**bits)[:, None] >> (bits - 1 - np.arange(depth)) & 1
+            part = (planes - np.float32(0.5)) @ self.coefficients[group, depth, :depth]
+            values[group, : 2**bits] = part
+        return values
 
 
 def _fit_planes(

@@ -88,6 +88,25 @@ def test_assigning_twice(seed, cells, width, scale, whole):
     assert (second == expected[1]).all()
 
 
+@law
+@given(
+    seeds, st.sampled_from([1, 5, 64, 130, 400]), sizes, st.sampled_from([0.0, 1e-43, 1.0, 1e15])
+)
+def test_what_codes_leave(seed, dim, n, scale):
+    rng = np.random.default_rng(seed)
+    residuals = (scale * rng.standard_normal((n, dim))).astype(np.float32)
+    codes = rng.integers(0, 256, (n, dim), dtype=np.uint8)
+    values = rng.standard_normal((-(-dim // GROUP), 256)).astype(np.float32)
+    sigma, scales = (rng.uniform(0, 2, size).astype(np.float32) for size in (dim, n))
+    along = load().lengths_along(residuals, codes, values, sigma)
+    assert (along == reference.lengths_along(residuals, codes, values, sigma)).all()
+    bounds = reference.part_bounds(dim)
+    rests = load().rests(residuals, codes, values, sigma, scales, bounds)
+    expected = reference.rests(residuals, codes, values, sigma, scales)
+    # NumPy adds up in another order: float64 sums of up to 400 squares.
+    assert np.allclose(rests, expected, rtol=400 * 2.0**-53, atol=0)
+
+
 def any_rows(rng, width):
     return lambda n: rng.standard_normal((n, width))
 

@@ -5,7 +5,13 @@ Import this module late, through `kernels.load()`: importing numba costs 0.3 s.
 
 import numpy as np
 
-from nestvec.kernels.coding import assign_twice, pack_words, quantize_residuals
+from nestvec.kernels.coding import (
+    assign_twice,
+    lengths_along,
+    pack_words,
+    quantize_residuals,
+    rests,
+)
 from nestvec.kernels.exact import exact_batch, scan_batch
 from nestvec.kernels.reference import GROUP, IP, LANES, PARTS, Cells, Funnel, part_bounds
 from nestvec.kernels.searching import search_batch
@@ -13,8 +19,10 @@ from nestvec.kernels.searching import search_batch
 __all__ = [
     "assign_twice",
     "exact_batch",
+    "lengths_along",
     "pack_words",
     "quantize_residuals",
+    "rests",
     "scan_batch",
     "search_batch",
     "warm_up",
@@ -29,6 +37,9 @@ def warm_up() -> None:
     place = np.zeros(1, np.int64)
     quantize_residuals(codes.astype(np.float32), one[:1], one, one, levels)
     words = pack_words(codes, place, place)
+    values = np.ones((1, 256), np.float32)
+    lengths_along(one[None, :], codes, values, one)
+    rests(one[None, :], codes, values, one, one[:1], part_bounds(GROUP))
     assign_twice(one[None, :1], one[None, :], one[None, :], 1, place, place.copy())
     cells, funnel = _smallest(one, words)
     found = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
