@@ -6,6 +6,7 @@ their places. Besides a few blocks, memory holds 24 bytes per row and the k-mean
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.adapt.rotation import Rotation, second_moment
-from nestvec.codes import Codec, row_norms
+from nestvec.codes import Codec, Coded, row_norms
 from nestvec.index import cells as kmeans
 from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
@@ -24,6 +25,9 @@ from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
 from nestvec.vectors import BLOCK_ROWS, normalize
 
 _CODEC_SAMPLE = 16_384
+_CODED_ROWS = 8_192
+"""Coded at a time by each of the threads: their residuals stay near the processor."""
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,8 @@ def _write_codes(
     with TensorWriter(path, _tensors(layout, len(vectors), options.metric)) as writer:
         statistics = _Statistics(len(layout.centroids.steps))
         writer.arrays["scale"][...] = np.nan
-        for part in _parts(len(vectors)):
-            _put_own(writer, vectors[part], part, layout, options.metric, statistics)
-            _put_spill(writer, vectors[part], part, layout, options.metric)
+        for part, coded in _coded(vectors, layout, options.metric):
+            _put(writer.arrays, part, coded, layout.filling, statistics)
             advance(part.stop - part.start)
         for name, array in _structure(layout, statistics).items():
             writer.arrays[name][...] = array
@@ -118,7 +121,7 @@ def coded_rows(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.n
 
 def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
     """All arrays of the file, bulk first: what nothing is found through."""
-    codec, blocks = layout.codec, int(layout.filling.starts[-1])
+    codec, blocks = layout.codec, int(layout.filling.rests[-1])
     f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
     slots = LANES * blocks
     cells, dims = layout.centroids.whole.shape
@@ -132,6 +135,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
     structure: Layout = {
         "records": (u8, (rows, len(codec.words) + 3)),
         "starts": (i8, (cells + 1,)),
+        "rests": (i8, (cells + 1,)),
         "counts": (i8, (cells,)),
         "spills": (i8, (cells,)),
         "words": (i8, codec.words.shape),
@@ -157,20 +161,13 @@ class _Statistics:
         self.counts = np.zeros(cells)
         self.longest = 0.0
 
-    def add(
-        self,
-        owners: Int64[np.ndarray, " m"],
-        residuals: Float32[np.ndarray, "m dim"],
-        lengths: Float32[np.ndarray, " m"],
-        bias: Float32[np.ndarray, " m"],
-    ) -> None:
+    def add(self, owners: Int64[np.ndarray, " m"], rows: "_Rows") -> None:
         """Take in some rows."""
         # Lengths are float32: one step up, and then some, is not below them.
-        self.longest = max(self.longest, float(lengths.max(initial=0)) * (1 + 1e-6))
+        self.longest = max(self.longest, float(rows.lengths.max(initial=0)) * (1 + 1e-6))
         count = len(self.counts)
-        squares = row_norms(residuals).astype(np.float64) ** 2
-        self.squares += np.bincount(owners, squares, count)
-        self.biases += np.bincount(owners, bias, count)
+        self.squares += np.bincount(owners, rows.norms.astype(np.float64) ** 2, count)
+        self.biases += np.bincount(owners, rows.bias, count)
         self.counts += np.bincount(owners, minlength=count)
 
     def means(self) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
@@ -185,11 +182,12 @@ class _Statistics:
 def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
     priors, spreads = statistics.means()
     filling = layout.filling
-    homes = np.zeros(LANES * int(filling.starts[-1]), np.int32)
+    homes = np.zeros(LANES * int(filling.rests[-1]), np.int32)
     homes[filling.slots] = filling.homes
     homes[filling.second_slots] = filling.homes[: len(filling.second_slots)]
     return {
         "starts": filling.starts,
+        "rests": filling.rests,
         "counts": filling.counts,
         "spills": filling.spills,
         "words": layout.codec.words,
@@ -209,43 +207,60 @@ def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lane
     return np.pad(values, (0, -len(values) % LANES))
 
 
-def _put_own(
-    writer: TensorWriter,
-    block: Float32[np.ndarray, "m dim"],
+class _Rows(NamedTuple):
+    """Some rows as they are stored."""
+
+    coded: Coded
+    norms: Float32[np.ndarray, " m"]
+    """Lengths of the residuals."""
+    lengths: Float32[np.ndarray, " m"]
+    bias: Float32[np.ndarray, " m"]
+    second: tuple[UInt8[np.ndarray, "m bytes"], Float32[np.ndarray, " m"]] | None
+    """Heads and scales in second cells."""
+
+
+def _coded(
+    vectors: Float32[np.ndarray, "n dim"], layout: _Layout, metric: str
+) -> Iterator[tuple[slice, _Rows]]:
+    """All rows, coded in order, by two threads."""
+
+    def code(part: slice) -> _Rows:
+        block, second = vectors[part], None
+        residuals, lengths = _residuals(block, layout, layout.filling.owners[part], metric)
+        coded = layout.codec.encode(residuals, lengths)
+        if len(layout.filling.seconds):
+            others, _ = _residuals(block, layout, layout.filling.seconds[part], metric)
+            second = layout.codec.encode_head(others)
+        return _Rows(coded, row_norms(residuals), lengths, biases(block, metric), second)
+
+    parts = list(_parts(len(vectors), _CODED_ROWS))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        # A few at a time: what is coded waits in memory until it is written.
+        for first in range(0, len(parts), 4 * _THREADS):
+            some = parts[first : first + 4 * _THREADS]
+            yield from zip(some, pool.map(code, some), strict=True)
+
+
+def _put(
+    arrays: Mapping[str, np.ndarray],
     part: slice,
-    layout: _Layout,
-    metric: str,
+    rows: _Rows,
+    filling: kmeans.Filling,
     statistics: _Statistics,
 ) -> None:
-    arrays, owners = writer.arrays, layout.filling.owners[part]
-    residuals, lengths = _residuals(block, layout, owners, metric)
-    coded = layout.codec.encode(residuals, lengths)
-    bias = biases(block, metric)
-    statistics.add(owners, residuals, lengths, bias)
-    records = np.zeros((len(block), len(layout.codec.words) + 3), np.uint64)
+    owners, slots, coded = filling.owners[part], filling.slots[part], rows.coded
+    statistics.add(owners, rows)
+    records = np.zeros((len(owners), arrays["records"].shape[1]), np.uint64)
     records[:, :-3] = coded.words
     floats, ints = records.view(np.float32), records.view(np.int32)
-    floats[:, -6], floats[:, -5] = coded.scale, bias
+    floats[:, -6], floats[:, -5] = coded.scale, rows.bias
     ints[:, -4], ints[:, -3] = owners, np.arange(part.start, part.stop)
     records.view(np.uint16)[:, -4:-1] = rounded_up(coded.word_errors)
-    arrays["records"][layout.filling.homes[part]] = records
-    slots = layout.filling.slots[part]
+    arrays["records"][filling.homes[part]] = records
     arrays["head_errors"][slots // LANES, :, slots % LANES] = rounded_up(coded.head_errors)
-    _put_head(arrays, slots, coded.head, coded.scale, bias)
-
-
-def _put_spill(
-    writer: TensorWriter,
-    block: Float32[np.ndarray, "m dim"],
-    part: slice,
-    layout: _Layout,
-    metric: str,
-) -> None:
-    owners, slots = layout.filling.seconds[part], layout.filling.second_slots[part]
-    if len(owners):
-        residuals, _ = _residuals(block, layout, owners, metric)
-        head, scale = layout.codec.encode_head(residuals)
-        _put_head(writer.arrays, slots, head, scale, biases(block, metric))
+    _put_head(arrays, slots, coded.head, coded.scale, rows.bias)
+    if rows.second is not None:
+        _put_head(arrays, filling.second_slots[part], *rows.second, rows.bias)
 
 
 def _put_head(
@@ -336,5 +351,5 @@ def _sample(
     return np.asarray(vectors[_sample_rows(len(vectors), size, rng)])
 
 
-def _parts(n: int) -> Iterator[slice]:
-    return (slice(first, min(first + BLOCK_ROWS, n)) for first in range(0, n, BLOCK_ROWS))
+def _parts(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
+    return (slice(first, min(first + rows, n)) for first in range(0, n, rows))

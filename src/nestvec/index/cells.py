@@ -136,8 +136,7 @@ def assign_twice(
 class Filling(NamedTuple):
     """Which slot each row fills at home, and which in its second cell.
 
-    Slots lie in whole blocks, cell after cell: first the rows at home in a cell, then those from
-    others, each by rising row. Homes count the rows in that order.
+    Slots lie in blocks: `kernels.reference` tells how. Homes count the rows cell after cell.
     """
 
     owners: Int64[np.ndarray, " n"]
@@ -149,7 +148,9 @@ class Filling(NamedTuple):
     counts: Int64[np.ndarray, " cells"]
     spills: Int64[np.ndarray, " cells"]
     starts: Int64[np.ndarray, " starts"]
-    """First block of each cell, and the number of blocks."""
+    """First block of each cell's own rows, and the number of such blocks."""
+    rests: Int64[np.ndarray, " starts"]
+    """First block of what is left of each cell's others, and the number of all blocks."""
 
     @classmethod
     def of(
@@ -163,12 +164,19 @@ class Filling(NamedTuple):
         seconds = seconds[seconds >= 0]
         counts = np.bincount(owners, minlength=cells)
         spills = np.bincount(seconds, minlength=cells)
-        starts = np.concatenate([[0], np.cumsum(-(-(counts + spills) // lanes))])
+        own = -(-counts // lanes)
+        starts = np.concatenate([[0], np.cumsum(own)])
+        left = np.maximum(counts + spills - lanes * own, 0)
+        rests = starts[-1] + np.concatenate([[0], np.cumsum(-(-left // lanes))])
         within, after = _ranks(owners, counts), _ranks(seconds, spills)
         homes = (np.cumsum(counts) - counts)[owners] + within
+        at = counts[seconds] + after
+        beyond = at - lanes * own[seconds]
+        second_slots = np.where(
+            beyond < 0, lanes * starts[seconds] + at, lanes * rests[seconds] + beyond
+        )
         slots = lanes * starts[owners] + within
-        second_slots = lanes * starts[seconds] + counts[seconds] + after
-        return cls(owners, seconds, homes, slots, second_slots, counts, spills, starts)
+        return cls(owners, seconds, homes, slots, second_slots, counts, spills, starts, rests)
 
 
 def _ranks(

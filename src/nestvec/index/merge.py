@@ -8,6 +8,7 @@ import numpy as np
 from nestvec.index.hits import Hits, SearchStats, StageStats
 from nestvec.index.run import Answers, run_bounds, run_plan, run_scan
 from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.widen import widened
 from nestvec.kernels.reference import PARTS
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64
@@ -69,11 +70,17 @@ def _parts(snapshot: Snapshot) -> list[Part]:
 
 
 def _run(part: Part, question: Question) -> Answers:
-    k = min(question.k, part.count)
+    k, plan = min(question.k, part.count), question.plan
     queries, threads, metric = question.queries, question.threads, question.metric
-    if part.coded is not None:
-        return run_plan(part.coded, queries, k, question.plan, threads, part.live, metric)
-    return _scan(part, question)
+    if part.coded is None:
+        return _scan(part, question)
+    if part.live is not None:
+        cells = len(part.coded.cells.counts)
+        wider = widened(plan, part.count, len(part.rows), cells)
+        if wider is None:
+            return _scan(part, question)
+        plan = wider
+    return run_plan(part.coded, queries, k, plan, threads, part.live, metric)
 
 
 def _scan(part: Part, question: Question) -> Answers:
@@ -166,7 +173,7 @@ def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> Sea
     for part, answer in zip(parts, answers, strict=True):
         totals = answer.counts.sum(axis=0)
         full += int(totals[-1])
-        if part.coded is not None:
+        if len(totals) == len(plan.stages) + 2:  # else the part was scored in full
             words = np.diff(part.coded.codec.funnel(plan).starts)
             rows += totals[1:-1]
             size_bytes += totals[1:-1] * (8 * words + 4)

@@ -81,6 +81,7 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
         "priors": (LANES * blocks,),
         "spreads": (LANES * blocks,),
         "starts": (count + 1,),
+        "rests": (count + 1,),
         "spills": (count,),
         "head": (slots // LANES, 8 * len(codec.head), LANES),
         "scale": (slots,),
@@ -89,11 +90,12 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     }
     for name, shape in shapes.items():
         _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
-    blocks_of = np.diff(cells.starts)
-    _require(bool((blocks_of >= 0).all()), "cell starts fall")
-    _require(cells.starts[0] == 0 and LANES * cells.starts[-1] == slots, "cells lack blocks")
-    held = np.minimum(cells.counts, cells.spills) >= 0
-    held &= cells.counts + cells.spills <= LANES * blocks_of
+    own, rest = np.diff(cells.starts), np.diff(cells.rests)
+    _require(bool((own >= 0).all() and (rest >= 0).all()), "cell starts fall")
+    _require(cells.starts[0] == 0 and cells.starts[-1] == cells.rests[0], "cells lack blocks")
+    _require(LANES * cells.rests[-1] == slots, "cells lack blocks")
+    held = (np.minimum(cells.counts, cells.spills) >= 0) & (cells.counts <= LANES * own)
+    held &= cells.counts + cells.spills <= LANES * (own + rest)
     _require(bool(held.all()), "a cell is overfull")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
     _require(slots == 0 or 0 <= cells.homes.min() <= cells.homes.max() < rows, "a row has no home")

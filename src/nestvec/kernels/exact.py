@@ -45,6 +45,7 @@ from nestvec.kernels.searching import (
     word_values,
 )
 from nestvec.kernels.simd import (
+    bound_lanes,
     byte_products,
     lowest_bit,
     not_below,
@@ -250,9 +251,6 @@ def exact_batch(
     homes, bases = np.empty(_CHUNK + LANES, np.int64), np.empty(_CHUNK + LANES, np.float32)
     survivors = np.empty(_CHUNK + LANES, np.int64)
     values, keys = np.empty(k + _CHUNK + LANES), np.empty(k + _CHUNK + LANES, np.int64)
-    # bfloat16 is the upper half of a float32.
-    halves = np.zeros((PARTS, LANES), np.uint32)
-    errors = halves.view(np.float32)
     starts, own, head, scale, bias = cells.starts, cells.counts, cells.head, cells.scale, cells.bias
     cell_homes, head_errors = cells.homes, cells.head_errors
     size, cell_count = head.shape[1] * LANES, len(own)
@@ -279,17 +277,12 @@ def exact_batch(
         cut = _cut(floor, length, longest, dim, metric)
         for cell in range(cell_count):
             base = _up(bounds[cell] + extra)
-            for block in range(starts[cell], starts[cell] + (own[cell] + LANES - 1) // LANES):
+            for block in range(starts[cell], starts[cell + 1]):
                 wide_table_sums(head, block * size, wide, heads, sums, words, 256 * words)
-                for part in range(PARTS):
-                    for lane in range(LANES):
-                        half = np.uint32(head_errors[block, part, lane])
-                        halves[part, lane] = half << np.uint32(16)
-                for lane in range(LANES):
-                    inner = head_shift + head_step * np.float32(sums[lane])
-                    bound = base + scale[block * LANES + lane] * inner
-                    error = weights[0] * errors[0, lane] + weights[1] * errors[1, lane]
-                    estimates[lane] = bound + (error + weights[2] * errors[2, lane])
+                bound_lanes(
+                    sums, scale, block * LANES, base, head_shift, head_step, estimates,
+                    head_errors, block * PARTS * LANES, weights,
+                )  # fmt: skip
                 if len(bias):
                     for lane in range(LANES):
                         estimates[lane] += bias[block * LANES + lane]

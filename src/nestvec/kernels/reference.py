@@ -14,7 +14,9 @@ lets through.
     head  [block, head_word · 8 + byte, lane]      records  [home, word]
 
 A row has a slot in its nearest cell and one in a second cell (SOAR, Sun et al. 2023): what one
-cell's residual hides from a query the other's shows. The rows at home in a cell come first.
+cell's residual hides from a query the other's shows. The rows at home in a cell come first, in
+whole blocks that the first of the others fill up; these blocks of all cells make one stream. What
+is left of the others lies in a second stream behind it.
 
 A stage reads a subset of the words. Dimension i of word w stands for `value[w, i]`, the product of
 the word's coefficient, the dimension's spread and the query; a row's estimate is
@@ -60,7 +62,8 @@ class Cells(NamedTuple):
     steps: np.ndarray  # float32 [cell blocks · LANES], what 1 in `centroids` stands for
     priors: np.ndarray  # float32 [cell blocks · LANES], mean bias of the rows
     spreads: np.ndarray  # float32 [cell blocks · LANES], root mean square residual length
-    starts: np.ndarray  # int64 [cells + 1], in blocks
+    starts: np.ndarray  # int64 [cells + 1], in blocks: where rows are at home
+    rests: np.ndarray  # int64 [cells + 1], in blocks: where the others that are left lie
     counts: np.ndarray  # int64 [cells], rows at home
     spills: np.ndarray  # int64 [cells], rows from other cells
     homes: np.ndarray  # int32 [blocks · LANES], 0 where there is no row
@@ -542,7 +545,7 @@ def _scan(
     slots = funnel.head_slots[: funnel.starts[1]]
     found = [_Candidates(np.empty(0, np.int64), np.empty(0))]
     for cell in probed:
-        at = LANES * cells.starts[cell] + np.arange(cells.counts[cell] + cells.spills[cell])
+        at = slots_of(cells, int(cell))
         words = cells.head[at // LANES, :, at % LANES].reshape(len(at), cells.head.shape[1] // 8, 8)
         sums = table_sums(words[:, slots].reshape(len(at), 8 * len(slots)), entries)
         inner = shift + np.float32(step) * sums.astype(np.float32)
@@ -551,6 +554,14 @@ def _scan(
             estimates = estimates + cells.bias[at]
         found.append(_Candidates(cells.homes[at].astype(np.int64), estimates.astype(np.float64)))
     return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def slots_of(cells: Cells, cell: int) -> Int64[np.ndarray, " n"]:
+    """The slots of the rows in a cell, those at home first."""
+    at = np.arange(cells.counts[cell] + cells.spills[cell])
+    first = LANES * (cells.starts[cell + 1] - cells.starts[cell])
+    rest = LANES * cells.rests[cell] - first
+    return np.asarray(at + np.where(at < first, LANES * cells.starts[cell], rest), np.int64)
 
 
 def _estimates(

@@ -8,6 +8,7 @@ from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, LANES, NARROW, S
 from nestvec.kernels.simd import (
     at_least,
     byte_products,
+    estimate_lanes,
     lowest_bit,
     prefetch,
     selected_sum,
@@ -182,7 +183,7 @@ def score_rows(query, vectors, metric, filled, keys, values):
 
 @kernel()
 def _scan(
-    probed, scores, starts, head, scale, bias, homes, records, allowed, tables, slots, shift, step,
+    probed, scores, starts, rests, head, scale, bias, homes, records, allowed, tables, slots, shift, step,
     keep, values, keys,
 ):  # fmt: skip
     """All slots of the probed cells by their heads; the best `keep` come to the front.
@@ -197,17 +198,20 @@ def _scan(
     for p in range(len(probed)):
         cell = probed[p]
         base = scores[cell]
+        own, others = starts[cell + 1] - starts[cell], rests[cell + 1] - rests[cell]
         if p + 1 < len(probed):
             after = probed[p + 1]
-            for block in range(starts[after], min(starts[after] + 6, starts[after + 1])):
+            ahead = starts[after + 1] - starts[after]
+            blocks = ahead + rests[after + 1] - rests[after]
+            for i in range(min(6, blocks)):
+                block = starts[after] + i if i < ahead else rests[after] + i - ahead
                 prefetch(scale, block * LANES)
                 for byte in range(0, size, 64):
                     prefetch(head, block * size + byte)
-        for block in range(starts[cell], starts[cell + 1]):
+        for i in range(own + others):
+            block = starts[cell] + i if i < own else rests[cell] + i - own
             table_sums(head, block * size, tables, slots, sums, words, 0)
-            for lane in range(LANES):
-                inner = shift + step * np.float32(sums[lane])
-                estimates[lane] = base + scale[block * LANES + lane] * inner
+            estimate_lanes(sums, scale, block * LANES, base, shift, step, estimates)
             if len(bias):
                 for lane in range(LANES):
                     estimates[lane] += bias[block * LANES + lane]
@@ -281,7 +285,7 @@ def _run_stages(rotated, scores, probed, cells, funnel, allowed, firsts, room, s
             tables = narrow[:, : len(slots)]
             step, low = fill_tables(table, NARROW, table_room, tables)
             filled = _scan(
-                probed, scores, cells.starts, cells.head, cells.scale, cells.bias, cells.homes,
+                probed, scores, cells.starts, cells.rests, cells.head, cells.scale, cells.bias, cells.homes,
                 cells.record_ints, allowed, tables, heads, np.float32(shift + low),
                 np.float32(step), held, values[:room], keys[:room],
             )  # fmt: skip

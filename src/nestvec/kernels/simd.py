@@ -217,12 +217,74 @@ wide_table_sums = make_table_sums(2, _BEST)
 """The same with entries of 14 bits: the upper 7 bits of each are in the second plane."""
 
 
+def _spread(builder: Any, number: Any) -> Any:
+    """One float32 in all 16 lanes."""
+    one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), number, _I32(0))
+    return builder.shuffle_vector(one, one, _splat(_INTS, 0))
+
+
+def _estimates(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """base + scale · (shift + step · sums), and where to store such."""
+    sums, scale, out = (_data(context, builder, signature, arguments, i) for i in (0, 1, 6))
+    base, shift, step = (_spread(builder, arguments[i]) for i in (3, 4, 5))
+    lanes = builder.sitofp(_load(builder, _INTS, sums, _I64(0)), _FLOATS)
+    inner = builder.fadd(shift, builder.fmul(step, lanes))
+    scales = _load(builder, _FLOATS, scale, arguments[2])
+    return builder.fadd(base, builder.fmul(scales, inner)), out
+
+
+def _keep(builder: Any, lanes: Any, out: Any) -> None:
+    builder.store(lanes, builder.bitcast(out, _FLOATS.as_pointer())).align = 4
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def estimate_lanes(
+    typing_context: Any, sums: Any, scale: Any, place: Any, base: Any, shift: Any, step: Any,
+    out: Any,
+) -> Any:  # fmt: skip
+    """base + scale · (shift + step · sums) for 16 rows, the scales from flat `place` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes, to = _estimates(context, builder, signature, arguments)
+        _keep(builder, lanes, to)
+        return context.get_dummy_value()
+
+    one = types.float32
+    return types.void(sums, scale, types.int64, one, one, one, out), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bound_lanes(
+    typing_context: Any, sums: Any, scale: Any, place: Any, base: Any, shift: Any, step: Any,
+    out: Any, errors: Any, first: Any, weights: Any,
+) -> Any:  # fmt: skip
+    """`estimate_lanes`, and Σ weights · errors: three bfloat16 for each row from `first` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes, to = _estimates(context, builder, signature, arguments)
+        errors, weights = (_data(context, builder, signature, arguments, i) for i in (7, 9))
+        total = None
+        for part in range(3):
+            place = builder.add(arguments[8], _I64(16 * part))
+            halves = _load(builder, ir.VectorType(_I16, 16), errors, place)
+            # bfloat16 is the upper half of a float32.
+            bits = builder.shl(builder.zext(halves, _INTS), _splat(_INTS, 16))
+            weight = builder.load(builder.gep(weights, [_I64(part)]))
+            term = builder.fmul(_spread(builder, weight), builder.bitcast(bits, _FLOATS))
+            total = term if total is None else builder.fadd(total, term)
+        _keep(builder, builder.fadd(lanes, total), to)
+        return context.get_dummy_value()
+
+    one = types.float32
+    kinds = sums, scale, types.int64, one, one, one, out, errors, types.int64, weights
+    return types.void(*kinds), generate
+
+
 def _compare(how: str) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = _data(context, builder, signature, arguments, 0)
         loaded = _load(builder, _FLOATS, data, arguments[1])
-        one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), arguments[2], _I32(0))
-        every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
+        every = _spread(builder, arguments[2])
         compare = builder.fcmp_ordered if how == "ordered" else builder.fcmp_unordered
         return builder.zext(builder.bitcast(compare(">=", loaded, every), _I16), _I64)
 
