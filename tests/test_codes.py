@@ -12,7 +12,7 @@ from nestvec import codes
 from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
 from nestvec.index.cells import Filling
 from nestvec.kernels import reference
-from nestvec.kernels.reference import GROUP, IP, LANES, NARROW, PARTS
+from nestvec.kernels.reference import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
 from nestvec.plan import Plan
 
 law = settings(deadline=None, max_examples=40)
@@ -240,11 +240,11 @@ def one_cell(codec, residuals):
     n, coded = len(residuals), encoded(codec, residuals)
     zeros, nothing = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
     filling = Filling.of(zeros, zeros - 1, 1, LANES)
-    slots = LANES * int(filling.starts[-1])
-    records = np.zeros((n, len(codec.words) + 3), np.uint64)
-    records[:, :-3] = coded.words
-    records.view(np.float32)[:, -6] = coded.scale
-    records.view(np.int32)[:, -3] = np.arange(n)
+    slots = LANES * int(filling.rests[-1])
+    records = np.zeros((n, len(codec.words) + RECORD_TAIL), np.uint64)
+    records[:, :-RECORD_TAIL] = coded.words
+    records.view(np.float32)[:, -8] = coded.scale
+    records.view(np.int32)[:, -5] = np.arange(n)
     head = np.zeros((slots, coded.head.shape[1]), np.uint8)
     head[:n] = coded.head
     return reference.Cells(
@@ -255,6 +255,7 @@ def one_cell(codec, residuals):
         priors=nothing,
         spreads=nothing,
         starts=filling.starts,
+        rests=filling.rests,
         counts=filling.counts,
         spills=filling.spills,
         homes=np.minimum(np.arange(slots), n - 1).astype(np.int32),
@@ -265,7 +266,6 @@ def one_cell(codec, residuals):
         records=records,
         record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),
-        record_errors=records.view(np.uint16),
     )
 
 
@@ -362,7 +362,7 @@ def errors_fall_short(seed, dim, bits, far, scale):
         assert errors.shape == (6, PARTS)
         left = squares_left(exact - fractions(coded.scale)[:, None] * fractions(piece))
         short |= bool((fractions(errors) ** 2 < left).any())
-        stored = reference.from_bfloat16(reference.rounded_up(errors))
+        stored = reference.from_bfloat16(reference.bfloat16_up(errors))
         short |= bool((fractions(stored) < fractions(errors)).any())
     return short
 

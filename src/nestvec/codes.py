@@ -34,8 +34,8 @@ MAX_BITS = 8
 # and the share of the variance it leaves (Max 1960, table II, extended numerically).
 _STEPS = np.array([1, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308], np.float32)
 _LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089])
-_LEAST_ALONG = 1e-6
-"""Below this ⟨r, decoded⟩ / |r| a scale would blow up noise, at last beyond float32."""
+_LEAST_ALONG = 1e-3
+"""Below this ⟨r, decoded⟩ / |r| a scale blows up noise; of the longest rows, beyond float32."""
 _HEAD_SHARE = 0.5
 """Half of the words lie in the head: what a scan reads for every row (docs/decisions/0020)."""
 _LONGEST_HEAD = 128

@@ -18,6 +18,7 @@ from nestvec.kernels.reference import (
     LANES,
     NARROW,
     PARTS,
+    RECORD_TAIL,
     WIDE,
     Cells,
     centroid_bytes,
@@ -287,7 +288,7 @@ def run_selected_sum(words, row, slots, values):
 @given(seeds, st.integers(1, 9), st.sampled_from(KINDS))
 def test_selected_sums(seed, words, kind):
     rng = np.random.default_rng(seed)
-    rows = rng.integers(0, 2**64, (5, words + 3), dtype=np.uint64)
+    rows = rng.integers(0, 2**64, (5, words + RECORD_TAIL), dtype=np.uint64)
     rows[0], rows[1] = 0, 2**64 - 1
     slots = rng.permutation(words)[: int(rng.integers(1, words + 1))]
     values = any_values(rng, kind, len(slots))
@@ -441,9 +442,9 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
     owners = rng.integers(0, cells, n)
     seconds = (owners + rng.integers(1, max(cells, 2), n)) % cells if cells > 1 else owners * 0 - 1
     filling = Filling.of(owners, seconds, cells, LANES)
-    slots = LANES * int(filling.starts[-1])
-    records = rng.integers(0, 2**64, (n, len(codec.words) + 3), dtype=np.uint64)
-    records[:, -1] = 0
+    slots = LANES * int(filling.rests[-1])
+    records = rng.integers(0, 2**64, (n, len(codec.words) + RECORD_TAIL), dtype=np.uint64)
+    records[:, -4:] = 0
     head = rng.integers(0, 256, (slots // LANES, 8 * len(codec.head), LANES), dtype=np.uint8)
     homes = np.zeros(slots, np.int32)
     scale, slot_bias = np.full(slots, np.nan, np.float32), rng.standard_normal(slots)
@@ -456,10 +457,10 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
         head[slot // LANES, :, slot % LANES] = coded.head
         scale[slot], slot_bias[slot], homes[slot] = coded.scale, bias, filling.homes
         if which == 0:
-            records[filling.homes, :-3] = coded.words
+            records[filling.homes, :-RECORD_TAIL] = coded.words
             floats, ints = records.view(np.float32), records.view(np.int32)
-            floats[filling.homes, -6], floats[filling.homes, -5] = coded.scale, bias
-            ints[filling.homes, -4], ints[filling.homes, -3] = owner, np.arange(n)
+            floats[filling.homes, -8], floats[filling.homes, -7] = coded.scale, bias
+            ints[filling.homes, -6], ints[filling.homes, -5] = owner, np.arange(n)
     padded = -(-cells // LANES) * LANES
     steps = np.zeros(padded, np.float32)
     steps[:cells] = centroids.steps
@@ -468,12 +469,11 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
     width = max(codec.width, min(dim, 4 * fours))
     return Cells(
         rotation=rotation, sigma=codec.sigma[:width], centroids=centroid_bytes(centroids.whole),
-        steps=steps, priors=priors, spreads=spreads, starts=filling.starts, counts=filling.counts,
+        steps=steps, priors=priors, spreads=spreads, starts=filling.starts, rests=filling.rests, counts=filling.counts,
         spills=filling.spills, homes=homes, scale=scale,
         bias=slot_bias if bias.any() else np.empty(0, np.float32), head=head,
         head_errors=np.zeros((slots // LANES, PARTS, LANES), np.uint16), records=records,
         record_floats=records.view(np.float32), record_ints=records.view(np.int32),
-        record_errors=records.view(np.uint16),
     )  # fmt: skip
 
 

@@ -19,7 +19,15 @@ from nestvec.index import cells as kmeans
 from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
-from nestvec.kernels.reference import LANES, PARTS, centroid_bytes, rounded_up
+from nestvec.kernels.reference import (
+    LANES,
+    PARTS,
+    RECORD_TAIL,
+    bfloat16_up,
+    centroid_bytes,
+    float32_up,
+    pack_records,
+)
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
 from nestvec.vectors import BLOCK_ROWS, normalize
@@ -127,13 +135,13 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
     cells, dims = layout.centroids.whole.shape
     padded = -(-cells // LANES) * LANES
     bulk: Layout = {
+        "records": (u8, (rows, len(codec.words) + RECORD_TAIL)),
         "head": (u1, (blocks, 8 * len(codec.head), LANES)),
         "scale": (f4, (slots,)),
         "bias": (f4, (slots if metric == "euclidean" else 0,)),
         "head_errors": (u2, (blocks, PARTS, LANES)),
     }
     structure: Layout = {
-        "records": (u8, (rows, len(codec.words) + 3)),
         "starts": (i8, (cells + 1,)),
         "rests": (i8, (cells + 1,)),
         "counts": (i8, (cells,)),
@@ -163,8 +171,9 @@ class _Statistics:
 
     def add(self, owners: Int64[np.ndarray, " m"], rows: "_Rows") -> None:
         """Take in some rows."""
-        # Lengths are float32: one step up, and then some, is not below them.
-        self.longest = max(self.longest, float(rows.lengths.max(initial=0)) * (1 + 1e-6))
+        # Lengths are float32, half a step off at most; below the normal range steps are 2⁻¹⁴⁹.
+        longest = float(rows.lengths.max(initial=0)) * (1 + 1e-6) + 2.0**-148
+        self.longest = max(self.longest, longest)
         count = len(self.counts)
         self.squares += np.bincount(owners, rows.norms.astype(np.float64) ** 2, count)
         self.biases += np.bincount(owners, rows.bias, count)
@@ -250,14 +259,10 @@ def _put(
 ) -> None:
     owners, slots, coded = filling.owners[part], filling.slots[part], rows.coded
     statistics.add(owners, rows)
-    records = np.zeros((len(owners), arrays["records"].shape[1]), np.uint64)
-    records[:, :-3] = coded.words
-    floats, ints = records.view(np.float32), records.view(np.int32)
-    floats[:, -6], floats[:, -5] = coded.scale, rows.bias
-    ints[:, -4], ints[:, -3] = owners, np.arange(part.start, part.stop)
-    records.view(np.uint16)[:, -4:-1] = rounded_up(coded.word_errors)
+    errors, row = float32_up(coded.word_errors), np.arange(part.start, part.stop)
+    records = pack_records(coded.words, coded.scale, rows.bias, owners, row, errors)
     arrays["records"][filling.homes[part]] = records
-    arrays["head_errors"][slots // LANES, :, slots % LANES] = rounded_up(coded.head_errors)
+    arrays["head_errors"][slots // LANES, :, slots % LANES] = bfloat16_up(coded.head_errors)
     _put_head(arrays, slots, coded.head, coded.scale, rows.bias)
     if rows.second is not None:
         _put_head(arrays, filling.second_slots[part], *rows.second, rows.bias)

@@ -11,31 +11,46 @@ where e_p is the stored error of part p, rounded up, rounding of the build inclu
 (`Codec.encode`). No step needs R to be exactly orthogonal. What is computed differs from the right
 side by roundings, and each has its allowance, added to the bound. u = 2⁻²⁴, float32's half unit.
 
-1. *The query in whole steps*, where centroids are scored: q̃ = s₁ w₁ + s₂ w₂ + ρ with signed bytes
-   w₁ and w₂; ⟨ρ, c⟩ ≤ |ρ| |c| ≤ |ρ| · 127 step_c √width. Products with the centroid are exact.
+1. *The query in whole steps*, where centroids are scored: q̃ = s (256 w₁ + w₂) + ρ with signed bytes
+   w₁ and w₂; ⟨ρ, c⟩ ≤ |ρ| |c| ≤ |ρ| · 127 step_c √width. s has no more bits than a float32, so that
+   ρ and the products with the centroid are exact in float64.
 2. *Tables*: each entry is within half a step of the sum it stands for (`wide` entries are used, so
    that this is little): tables · Δ / 2, times the row's scale.
-3. *Values* coef · (sigma · q̃) are within 2u, and the float32 decoding that e_p refers to within 4u
-   of d: 8u Σ|value|, times scale, covers ±½ of each.
-4. *Sums of selected values*: at most 4 · words + 4 additions a lane (Higham 2002, §4.2):
+3. *Sums of selected values*: at most 4 · words + 4 additions a lane (Higham 2002, §4.2):
    (4 · words + 8) u Σ|value|, times scale.
-5. *The last few operations*, on float32: each of the terms goes through at most 8 roundings, each
-   of at most u of itself: 16u of |⟨q̃, c⟩|, of scale · (|shift| + Σ|value|), of Σ|q̃_p| e_p and of
-   the bias.
-6. *Underflow*: a result below float32's normal range is off by up to 2⁻¹⁴⁹, thousands of such by
+4. *The other operations* on float32: each of the terms goes through at most 16 roundings, each of at
+   most u of itself: two in its value coef · (sigma · q̃), two in the decoding that e_p refers to, at
+   most eight in what is done with it; float64 ones on the way are less than another. 16u of
+   |⟨q̃, c⟩|, of |ρ| |c|, of scale · (|shift| + Σ|value|), of Σ|q̃_p| e_p, of |δ| · longest and of the
+   bias, which is −|y|²/2.
+5. *Underflow*: a result below float32's normal range is off by up to 2⁻¹⁴⁹, thousands of such by
    less than 2⁻¹²⁰; that much is added, times scale and once more.
+6. *The rest of the rotation*: |δ| is made of float64 sums, each off by at most dim · 2⁻⁵³ of |q̃|
+   times a row of R.
 7. *The scores* that answers are ranked by are float64, each within `dim + 8` roundings of 2⁻⁵³ of
    (|q| + longest)² (inner product and distance) or of 1 (cosine).
 
-Everything else is float64, with relative errors near 1e-16 that the factors 1 + 1e-9 below cover. A
-bound that overflowed to NaN or infinity drops no row.
+A bound that overflowed to NaN or infinity drops no row: −∞ none has, as scales of codes that say
+next to nothing are 0 (`Codec.encode`). Each allowance is needed, and named below: where it is taken
+away, tests see bounds fail.
 """
 
 import numpy as np
 
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.ranking import select
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, LANES, PARTS, WIDE
+from nestvec.kernels.reference import (
+    BIAS,
+    COSINE,
+    ERRORS,
+    EUCLIDEAN,
+    GROUP,
+    LANES,
+    PARTS,
+    ROW,
+    SCALE,
+    WIDE,
+)
 from nestvec.kernels.searching import (
     answer,
     dot,
@@ -55,8 +70,13 @@ from nestvec.kernels.simd import (
 )
 
 _U = 2.0**-24
-_TINY = 2.0**-120
-_UP = 1 + 1e-9
+_LARGEST_WHOLE = 127.0  # 1
+_ENTRY = 0.5  # 2
+_ADDITION = _U  # 3
+_LAST = 16 * _U  # 4
+_TINY = 2.0**-120  # 5
+_REST = 2.0**-52  # 6
+_SCORE = 2.0**-52  # 7
 _AHEAD = 8
 _CHUNK = 1024
 """Rows that passed the bound by their heads, looked at closer together."""
@@ -76,43 +96,42 @@ def _rotation_rest(query, rotation, rotated, lanes):
     for i in range(len(query)):
         rest = np.float64(query[i]) - dot(rotated, rotation[i], lanes)
         total += rest * rest
-    # The float64 sums are themselves off by at most dim · 2⁻⁵³ of |q̃| times a row of R.
     length = np.sqrt(dot(rotated, rotated, lanes))
-    return _UP * np.sqrt(total) + len(query) ** 1.5 * 2.0**-52 * length
+    return np.sqrt(total) + len(query) ** 1.5 * _REST * length
 
 
 @kernel()
 def _bound_cells(rotated, centroids, steps, whole, room, bounds):
-    """Upper bounds on ⟨q̃, c⟩ for all cells (allowances 1 and 5)."""
+    """Upper bounds on ⟨q̃, c⟩ for all cells (allowances 1, 4 and 5)."""
     blocks, fours = centroids.shape[:2]
     width = min(4 * fours, len(rotated))
     largest = 0.0
     for i in range(width):
         largest = max(largest, abs(np.float64(rotated[i])))
-    coarse = largest / 127
-    fine = coarse / 254
+    coarse = np.float64(_up(largest / 127))
+    fine = coarse / 256
     totals, rest = np.zeros(2, np.int64), 0.0
     whole[:] = 0
     for i in range(width if coarse > 0 else 0):
-        first = np.rint(rotated[i] / coarse)
-        left = rotated[i] - first * coarse
-        second = min(max(np.rint(left / fine), -127.0), 127.0)
-        left -= second * fine
+        upper = np.rint(rotated[i] / coarse)
+        left = rotated[i] - upper * coarse
+        lower = min(max(np.rint(left / fine), -127.0), 127.0)
+        left -= lower * fine
         rest += left * left
-        whole[0, i], whole[1, i] = np.int8(first), np.int8(second)
-        totals[0] += np.int64(first)
-        totals[1] += np.int64(second)
-    rest = _UP * np.sqrt(rest) * 127 * np.sqrt(width) + _UP * largest * 2.0**-40
+        whole[0, i], whole[1, i] = np.int8(upper), np.int8(lower)
+        totals[0] += np.int64(upper)
+        totals[1] += np.int64(lower)
+    rest = (1 + _LAST) * np.sqrt(rest) * _LARGEST_WHOLE * np.sqrt(width)
     for block in range(blocks):
         byte_products(centroids, block * 64 * fours, whole[0], room[0], fours)
         byte_products(centroids, block * 64 * fours, whole[1], room[1], fours)
         for lane in range(LANES):
             step = np.float64(steps[LANES * block + lane])
-            product = coarse * (room[0, lane] - 128 * totals[0])
-            product += fine * (room[1, lane] - 128 * totals[1])
+            first = room[0, lane] - 128 * totals[0]
+            product = fine * (256 * first + room[1, lane] - 128 * totals[1])
             bounds[LANES * block + lane] = step * (product + rest)
     for cell in range(len(bounds)):
-        bounds[cell] += 16 * _U * abs(bounds[cell]) + _TINY
+        bounds[cell] += _LAST * abs(bounds[cell]) + _TINY
 
 
 @kernel()
@@ -121,23 +140,23 @@ def _absolute(values):
     for w in range(len(values)):
         for i in range(GROUP):
             total += abs(np.float64(values[w, i]))
-    return _UP * total
+    return total
 
 
 @kernel()
 def _weights(rotated, bounds, weights):
-    """|q̃_p| for each part, rounded up for float32 and allowance 5."""
+    """|q̃_p| for each part, rounded up for float32 and allowances 4 and 5."""
     for part in range(PARTS):
         total = 0.0
         for i in range(bounds[part], bounds[part + 1]):
             total += np.float64(rotated[i]) * np.float64(rotated[i])
-        weights[part] = _up((1 + 16 * _U) * _UP * np.sqrt(total) + _TINY)
+        weights[part] = _up((1 + _LAST) * np.sqrt(total) + _TINY)
 
 
 @kernel()
 def _cut(score, query_length, longest, dim, metric):
     """What ⟨q, y⟩ + bias must reach, in float32, for a score to reach `score` (allowance 7)."""
-    roundings = (dim + 8) * 2.0**-52
+    roundings = (dim + 8) * _SCORE
     if metric == COSINE:
         needed = (score - roundings * (1 + abs(score))) * query_length
         needed -= roundings * abs(needed)
@@ -152,30 +171,29 @@ def _cut(score, query_length, longest, dim, metric):
 
 @kernel()
 def _closer(
-    waiting, homes, bases, weights, records, record_floats, record_ints, record_errors, allowed,
+    waiting, homes, bases, weights, records, record_floats, record_ints, rows, allowed,
     slots, table, shift, cut, survivors,
 ):  # fmt: skip
     """Of the waiting rows, those whose bound by all words reaches the cut; returns how many."""
     width = records.shape[1]
-    # bfloat16 is the upper half of a float32.
-    halves = np.zeros(PARTS, np.uint32)
-    errors = halves.view(np.float32)
+    last = 2 * width
     found = 0
     for i in range(waiting):
         if i + _AHEAD < waiting:
             for w in range(0, width, 8):
                 prefetch(records, homes[i + _AHEAD] * width + w)
+            prefetch(records, homes[i + _AHEAD] * width + width - 1)
         home = homes[i]
-        row = record_ints[home, 2 * width - 3]
+        row = record_ints[home, last + ROW]
+        if not 0 <= row < rows:
+            raise IndexError("a record names a row that there is not")
         if len(allowed) and allowed[row] == 0:
             continue
         inner = shift + selected_sum(records, home * width, slots, table, len(slots))
-        bound = bases[i] + record_floats[home, 2 * width - 6] * inner
+        bound = bases[i] + record_floats[home, last + SCALE] * inner
         for part in range(PARTS):
-            halves[part] = np.uint32(record_errors[home, 4 * width - 4 + part]) << np.uint32(16)
-        for part in range(PARTS):
-            bound += weights[part] * errors[part]
-        bound += record_floats[home, 2 * width - 5]
+            bound += weights[part] * record_floats[home, last + ERRORS + part]
+        bound += record_floats[home, last + BIAS]
         if not bound < cut:
             survivors[found] = row
             found += 1
@@ -195,14 +213,14 @@ def _settle(
     cut = _cut(floor, length, longest, dim, metric)
     found = _closer(
         waiting, homes, bases, weights, cells.records, cells.record_floats, cells.record_ints,
-        cells.record_errors, allowed, slots, table, shift, cut, survivors,
+        len(vectors), allowed, slots, table, shift, cut, survivors,
     )  # fmt: skip
     counts[1] += waiting
     counts[2] += found
     for i in range(found):
-        if i + 2 < found:
+        if i + 4 < found:
             for d in range(0, dim, 16):
-                prefetch(vectors, survivors[i + 2] * dim + d)
+                prefetch(vectors, survivors[i + 4] * dim + d)
         values[filled] = full_score(query, length, vectors[survivors[i]], metric, lanes)
         keys[filled] = survivors[i]
         filled += values[filled] >= floor
@@ -259,20 +277,19 @@ def exact_batch(
         query = queries[q]
         rotate(query, cells.rotation, rotated)
         length = np.sqrt(dot(query, query, lanes))
-        extra = _UP * _rotation_rest(query, cells.rotation, rotated, lanes) * longest
+        extra = (1 + _LAST) * longest * _rotation_rest(query, cells.rotation, rotated, lanes)
         if metric == EUCLIDEAN:
-            extra += 16 * _U * longest * longest
+            extra += _LAST * longest * longest
         _bound_cells(rotated, cells.centroids, cells.steps, whole, products, bounds)
         _weights(rotated, part_bounds, weights)
         shift, total = _prepare(rotated, cells, funnel, 0, head_table)
         step, low = fill_tables(head_table, WIDE, room, wide)
-        table_error = 16 * words * step * (0.5 + 16 * _U * WIDE)
-        head_shift = _up(
-            shift + low + _UP * table_error + 24 * _U * (total + abs(shift + low)) + _TINY
-        )
+        table_error = 16 * words * step * (_ENTRY + _LAST * WIDE)
+        head_shift = _up(shift + low + table_error + _LAST * (total + abs(shift + low)) + _TINY)
         head_step = np.float32(step)
         shift, total = _prepare(rotated, cells, funnel, 1, table)
-        word_shift = _up(shift + (4 * len(slots) + 48) * _U * total + _TINY)
+        word_error = (4 * len(slots) + 8) * _ADDITION * total
+        word_shift = _up(shift + word_error + _LAST * (total + abs(shift)) + _TINY)
         filled, floor, waiting = 0, floors[q], 0
         cut = _cut(floor, length, longest, dim, metric)
         for cell in range(cell_count):
