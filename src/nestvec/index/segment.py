@@ -9,7 +9,7 @@ import numpy as np
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
-from nestvec.kernels.reference import GROUP, LANES, PARTS, Cells
+from nestvec.kernels.reference import GROUP, LANES, PARTS, RECORD_TAIL, Cells
 from nestvec.shapes import Float32
 
 
@@ -18,8 +18,8 @@ def codes_name(segment: int) -> str:
     return f"{segment:06}.codes.safetensors"
 
 
-BULK = ("head", "scale", "bias", "head_errors", "vectors")
-"""Arrays that nothing is found through, so that no damage to them can lead a kernel astray."""
+BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
+"""Arrays that nothing is found through but by kernels which check that it is there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +49,14 @@ class Segment:
     def _from_arrays(cls, arrays: Mapping[str, np.ndarray], vectors: np.ndarray) -> "Segment":
         codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
         records = arrays["records"]
-        _require(records.shape[1:] == (len(codec.words) + 3,), "its records have another width")
+        width = len(codec.words) + RECORD_TAIL
+        _require(records.shape[1:] == (width,), "its records have another width")
         # Beyond what is coded, or in centroids, a query need not be rotated.
         width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
         derived = {
             "sigma": codec.sigma[:width],
             "record_floats": records.view(np.float32),
             "record_ints": records.view(np.int32),
-            "record_errors": records.view(np.uint16),
         }
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(cells, codec, float(arrays["longest"][0]), vectors)
@@ -64,7 +64,7 @@ class Segment:
     @property
     def hot_bytes(self) -> int:
         """Bytes that searches read again and again: cells and codes."""
-        views = ("record_floats", "record_ints", "record_errors")
+        views = ("record_floats", "record_ints")
         arrays = self.cells._asdict().items()
         return sum(array.nbytes for name, array in arrays if name not in views)
 
@@ -99,9 +99,6 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     _require(bool(held.all()), "a cell is overfull")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
     _require(slots == 0 or 0 <= cells.homes.min() <= cells.homes.max() < rows, "a row has no home")
-    for values, end, problem in ((cells.rows, rows, "row"), (cells.owners, count, "cell")):
-        inside = rows == 0 or 0 <= values.min() <= values.max() < end
-        _require(bool(inside), f"a record names a {problem} that there is not")
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:

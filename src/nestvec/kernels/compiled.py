@@ -13,7 +13,16 @@ from nestvec.kernels.coding import (
     rests,
 )
 from nestvec.kernels.exact import exact_batch, scan_batch
-from nestvec.kernels.reference import GROUP, IP, LANES, PARTS, Cells, Funnel, part_bounds
+from nestvec.kernels.reference import (
+    GROUP,
+    IP,
+    LANES,
+    PARTS,
+    Cells,
+    Funnel,
+    pack_records,
+    part_bounds,
+)
 from nestvec.kernels.searching import search_batch
 
 __all__ = [
@@ -62,8 +71,8 @@ def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
     """One row in one cell, with arrays of every kind that there is."""
     scale = np.full(LANES, np.nan, np.float32)
     scale[0] = 1
-    records = np.zeros((1, words.shape[1] + 3), np.uint64)
-    records[:, :-3] = words
+    place, parts = np.zeros(1, np.int64), np.zeros((1, PARTS), np.float32)
+    records = pack_records(words, one[:1], one[:1], place, place, parts)
     cells = Cells(
         rotation=np.eye(GROUP, dtype=np.float32), sigma=one,
         centroids=np.zeros((1, 1, LANES, 4), np.uint8), steps=one[:LANES], priors=one[:LANES],
@@ -72,7 +81,6 @@ def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
         bias=np.empty(0, np.float32), head=np.zeros((1, 8, LANES), np.uint8),
         head_errors=np.zeros((1, PARTS, LANES), np.uint16), records=records,
         record_floats=records.view(np.float32), record_ints=records.view(np.int32),
-        record_errors=records.view(np.uint16),
     )  # fmt: skip
     two = np.zeros(2, np.int64)
     funnel = Funnel(

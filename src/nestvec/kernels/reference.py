@@ -4,7 +4,7 @@ Layout. Dimensions are cut in groups of 64, so that one bit plane of one group i
 (bit i of a word is dimension `64·group + i`). Each row has a *record*, in the order of cells and,
 within a cell, of rows; its number there is the row's *home*. A record is what is read of few rows:
 
-    words, then   scale (float32), bias (float32)   cell (int32), row (int32)   errors (3 bfloat16)
+    words, then   scale, bias (float32)   cell, row (int32)   errors (3 float32), 4 bytes of nothing
 
 What is read of many rows lies in *slots*, in blocks of `LANES`, cell after cell: its *head* words,
 byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of
@@ -39,6 +39,10 @@ from nestvec.shapes import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, U
 
 GROUP = 64
 LANES = 16
+RECORD_TAIL = 4
+"""Words that a record has behind its code words."""
+SCALE, BIAS, OWNER, ROW, ERRORS = -8, -7, -6, -5, -4
+"""Where in a record, as 4-byte numbers from its end, lies what."""
 PARTS = 3
 """Error norms per row: the dimensions are cut in so many parts."""
 NARROW = 127
@@ -71,35 +75,34 @@ class Cells(NamedTuple):
     bias: np.ndarray  # float32 [blocks · LANES], or [0] where all biases are 0
     head: np.ndarray  # uint8 [blocks, head words · 8, LANES]
     head_errors: np.ndarray  # uint16 [blocks, PARTS, LANES], bfloat16, rounded up
-    records: np.ndarray  # uint64 [n, words + 3]
-    record_floats: np.ndarray  # the same bytes as float32 [n, 2 · words + 6]
-    record_ints: np.ndarray  # the same bytes as int32 [n, 2 · words + 6]
-    record_errors: np.ndarray  # the same bytes as uint16 [n, 4 · words + 12]
+    records: np.ndarray  # uint64 [n, words + RECORD_TAIL]
+    record_floats: np.ndarray  # the same bytes as float32 [n, 2 · (words + RECORD_TAIL)]
+    record_ints: np.ndarray  # the same bytes as int32 [n, 2 · (words + RECORD_TAIL)]
 
     @property
     def own_scale(self) -> np.ndarray:
         """float32 [n], by home; so are the following."""
-        return self.record_floats[:, -6]
+        return self.record_floats[:, SCALE]
 
     @property
     def own_bias(self) -> np.ndarray:
         """float32 [n]"""
-        return self.record_floats[:, -5]
+        return self.record_floats[:, BIAS]
 
     @property
     def owners(self) -> np.ndarray:
         """int32 [n], the cell in which a row is at home."""
-        return self.record_ints[:, -4]
+        return self.record_ints[:, OWNER]
 
     @property
     def rows(self) -> np.ndarray:
         """int32 [n]"""
-        return self.record_ints[:, -3]
+        return self.record_ints[:, ROW]
 
     @property
     def word_errors(self) -> np.ndarray:
-        """uint16 [n, PARTS], bfloat16, rounded up."""
-        return self.record_errors[:, -4:-1]
+        """float32 [n, PARTS], rounded up."""
+        return self.record_floats[:, ERRORS : ERRORS + PARTS]
 
 
 class Funnel(NamedTuple):
@@ -129,6 +132,24 @@ def pack_words(
         packed = np.packbits(bits, axis=1, bitorder="little")
         words[:, w] = np.ascontiguousarray(packed).view("<u8")[:, 0]
     return words
+
+
+def pack_records(
+    words: UInt64[np.ndarray, "n words"],
+    scale: Float32[np.ndarray, " n"],
+    bias: Float32[np.ndarray, " n"],
+    owners: Int64[np.ndarray, " n"],
+    rows: Int64[np.ndarray, " n"],
+    errors: Float32[np.ndarray, "n parts"],
+) -> UInt64[np.ndarray, "n wider"]:
+    """The records of some rows."""
+    records = np.zeros((len(words), words.shape[1] + RECORD_TAIL), np.uint64)
+    records[:, :-RECORD_TAIL] = words
+    floats, ints = records.view(np.float32), records.view(np.int32)
+    floats[:, SCALE], floats[:, BIAS] = scale, bias
+    ints[:, OWNER], ints[:, ROW] = owners, rows
+    floats[:, ERRORS : ERRORS + PARTS] = errors
+    return records
 
 
 def quantize_residuals(
@@ -169,11 +190,16 @@ def part_norms(values: Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n p
     return np.asarray(np.sqrt(np.stack(squares, axis=1)))
 
 
-def rounded_up(values: Float64[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
-    """The smallest bfloat16 numbers that are not below the (non-negative, finite) values."""
+def float32_up(values: Float64[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The smallest float32 numbers that are not below the (non-negative, finite) values."""
     narrow = values.astype(np.float32)
-    narrow = np.where(narrow < values, np.nextafter(narrow, np.float32(np.inf)), narrow)
-    bits = np.ascontiguousarray(narrow, np.float32).view(np.uint32).astype(np.uint64)
+    higher = np.nextafter(narrow, np.float32(np.inf))
+    return np.asarray(np.where(narrow < values, higher, narrow), np.float32)
+
+
+def bfloat16_up(values: Float64[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
+    """The same in bfloat16."""
+    bits = np.ascontiguousarray(float32_up(values)).view(np.uint32).astype(np.uint64)
     return ((bits + 0xFFFF) >> 16).astype(np.uint16)
 
 

@@ -4,7 +4,19 @@ import numpy as np
 
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.ranking import distinct, probe_cells, select, sort
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, LANES, NARROW, SPREAD_WEIGHT, WIDE
+from nestvec.kernels.reference import (
+    BIAS,
+    COSINE,
+    EUCLIDEAN,
+    GROUP,
+    LANES,
+    NARROW,
+    OWNER,
+    ROW,
+    SCALE,
+    SPREAD_WEIGHT,
+    WIDE,
+)
 from nestvec.kernels.simd import (
     at_least,
     byte_products,
@@ -183,7 +195,7 @@ def score_rows(query, vectors, metric, filled, keys, values):
 
 @kernel()
 def _scan(
-    probed, scores, starts, rests, head, scale, bias, homes, records, allowed, tables, slots, shift, step,
+    probed, scores, starts, rests, head, scale, bias, homes, record_ints, allowed, tables, slots, shift, step,
     keep, values, keys,
 ):  # fmt: skip
     """All slots of the probed cells by their heads; the best `keep` come to the front.
@@ -193,7 +205,7 @@ def _scan(
     """
     sums, estimates = np.empty(LANES, np.int32), np.empty(LANES, np.float32)
     size, words, room = head.shape[1] * LANES, len(slots), len(values)
-    row = records.shape[1] - 3
+    row = record_ints.shape[1] + ROW
     threshold, filled = np.float32(-np.inf), 0
     for p in range(len(probed)):
         cell = probed[p]
@@ -220,7 +232,7 @@ def _scan(
                 lane = lowest_bit(passed)
                 passed &= passed - 1
                 home = np.int64(homes[block * LANES + lane])
-                if len(allowed) and allowed[records[home, row]] == 0:
+                if len(allowed) and allowed[record_ints[home, row]] == 0:
                     continue
                 values[filled], keys[filled] = estimates[lane], home
                 filled += 1
@@ -238,7 +250,7 @@ def _gather(probed, counts, firsts, record_ints, allowed, keys):
     firsts[0] = 0
     for cell in range(len(counts)):
         firsts[cell + 1] = firsts[cell] + counts[cell]
-    filled, row = 0, record_ints.shape[1] - 3
+    filled, row = 0, record_ints.shape[1] + ROW
     for cell in probed:
         for home in range(firsts[cell], firsts[cell + 1]):
             keys[filled] = home
@@ -251,7 +263,7 @@ def estimate_homes(
     filled, scores, records, record_floats, record_ints, slots, table, shift, values, keys
 ):
     """Estimates from the given words for the first `filled` homes in `keys`."""
-    width = records.shape[1]
+    width, last = records.shape[1], record_ints.shape[1]
     for i in range(filled):
         if i + _AHEAD < filled:
             for w in range(0, width, 8):
@@ -259,9 +271,11 @@ def estimate_homes(
             prefetch(records, keys[i + _AHEAD] * width + width - 1)
         home = keys[i]
         inner = shift + selected_sum(records, home * width, slots, table, len(slots))
-        estimate = scores[record_ints[home, 2 * width - 4]]
-        estimate = estimate + record_floats[home, 2 * width - 6] * inner
-        values[i] = estimate + record_floats[home, 2 * width - 5]
+        owner = record_ints[home, last + OWNER]
+        if not 0 <= owner < len(scores):
+            raise IndexError("a record names a cell that there is not")
+        estimate = scores[owner] + record_floats[home, last + SCALE] * inner
+        values[i] = estimate + record_floats[home, last + BIAS]
 
 
 @kernel()
@@ -327,7 +341,7 @@ def search_batch(
     ranks = np.empty(len(cells.steps), np.float32)
     cell_values, cell_keys = np.empty(count + 1), np.empty(count + 1, np.int64)
     firsts = np.empty(0 if tabled else count + 1, np.int64)
-    row = cells.record_ints.shape[1] - 3
+    row = cells.record_ints.shape[1] + ROW
     counts[:] = 0
     for q in range(len(queries)):
         rotate(queries[q], cells.rotation, rotated)
@@ -349,6 +363,8 @@ def search_batch(
         record_ints = cells.record_ints
         for i in range(filled):
             keys[i] = record_ints[keys[i], row]
+            if not 0 <= keys[i] < n:
+                raise IndexError("a record names a row that there is not")
         if full:
             counts[q, 1 + stages] = filled
             score_rows(queries[q], vectors, metric, filled, keys, values)
