@@ -446,7 +446,6 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
     records = rng.integers(0, 2**64, (n, len(codec.words) + RECORD_TAIL), dtype=np.uint64)
     records[:, -4:] = 0
     head = rng.integers(0, 256, (slots // LANES, 8 * len(codec.head), LANES), dtype=np.uint8)
-    homes = np.zeros(slots, np.int32)
     scale, slot_bias = np.full(slots, np.nan, np.float32), rng.standard_normal(slots)
     slot_bias = slot_bias.astype(np.float32)
     places = [(owners, filling.slots), (seconds, filling.second_slots)]
@@ -455,7 +454,7 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
         rest[:, : centroids.whole.shape[1]] -= centroids.values()[owner]
         coded = codec.encode(rest, np.ones(n, np.float32))
         head[slot // LANES, :, slot % LANES] = coded.head
-        scale[slot], slot_bias[slot], homes[slot] = coded.scale, bias, filling.homes
+        scale[slot], slot_bias[slot] = coded.scale, bias
         if which == 0:
             records[filling.homes, :-RECORD_TAIL] = coded.words
             floats, ints = records.view(np.float32), records.view(np.int32)
@@ -470,9 +469,11 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
     return Cells(
         rotation=rotation, sigma=codec.sigma[:width], centroids=centroid_bytes(centroids.whole),
         steps=steps, priors=priors, spreads=spreads, starts=filling.starts, rests=filling.rests, counts=filling.counts,
-        spills=filling.spills, homes=homes, scale=scale,
+        spills=filling.spills, firsts=np.concatenate([[0], np.cumsum(filling.counts)]),
+        spill_firsts=np.concatenate([[0], np.cumsum(filling.spills)]),
+        spill_homes=filling.spill_homes().astype(np.int32), scale=scale,
         bias=slot_bias if bias.any() else np.empty(0, np.float32), head=head,
-        head_errors=np.zeros((slots // LANES, PARTS, LANES), np.uint16), records=records,
+        head_errors=np.zeros((int(filling.starts[-1]), PARTS, LANES), np.uint16), records=records,
         record_floats=records.view(np.float32), record_ints=records.view(np.int32),
     )  # fmt: skip
 

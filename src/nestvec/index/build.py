@@ -139,7 +139,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
         "head": (u1, (blocks, 8 * len(codec.head), LANES)),
         "scale": (f4, (slots,)),
         "bias": (f4, (slots if metric == "euclidean" else 0,)),
-        "head_errors": (u2, (blocks, PARTS, LANES)),
+        "head_errors": (u2, (int(layout.filling.starts[-1]), PARTS, LANES)),
     }
     structure: Layout = {
         "starts": (i8, (cells + 1,)),
@@ -154,7 +154,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
         "longest": (f4, (1,)),
         "sigma": (f4, codec.sigma.shape),
         "coefficients": (f4, codec.coefficients.shape),
-        "homes": (i4, (slots,)),
+        "spill_homes": (i4, (len(layout.filling.seconds),)),
         "centroids": (u1, (padded // LANES, -(-dims // 4), LANES, 4)),
     }
     return {**bulk, **structure}
@@ -191,9 +191,6 @@ class _Statistics:
 def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
     priors, spreads = statistics.means()
     filling = layout.filling
-    homes = np.zeros(LANES * int(filling.rests[-1]), np.int32)
-    homes[filling.slots] = filling.homes
-    homes[filling.second_slots] = filling.homes[: len(filling.second_slots)]
     return {
         "starts": filling.starts,
         "rests": filling.rests,
@@ -207,7 +204,7 @@ def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray
         "longest": np.array([statistics.longest], np.float32),
         "sigma": layout.codec.sigma,
         "coefficients": layout.codec.coefficients,
-        "homes": homes,
+        "spill_homes": filling.spill_homes(),
         "centroids": centroid_bytes(layout.centroids.whole),
     }
 

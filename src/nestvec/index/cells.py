@@ -178,6 +178,10 @@ class Filling(NamedTuple):
         slots = lanes * starts[owners] + within
         return cls(owners, seconds, homes, slots, second_slots, counts, spills, starts, rests)
 
+    def spill_homes(self) -> Int64[np.ndarray, " n"]:
+        """Homes of the rows from other cells, cell after cell."""
+        return self.homes[np.argsort(self.seconds, kind="stable")]
+
 
 def _ranks(
     cells: Int64[np.ndarray, " n"], counts: Int64[np.ndarray, " cells"]

@@ -54,6 +54,8 @@ class Segment:
         # Beyond what is coded, or in centroids, a query need not be rotated.
         width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
         derived = {
+            "firsts": np.concatenate([[0], np.cumsum(arrays["counts"])]),
+            "spill_firsts": np.concatenate([[0], np.cumsum(arrays["spills"])]),
             "sigma": codec.sigma[:width],
             "record_floats": records.view(np.float32),
             "record_ints": records.view(np.int32),
@@ -70,7 +72,7 @@ class Segment:
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
-    count, slots, dim = len(cells.counts), len(cells.homes), codec.dim
+    count, slots, dim = len(cells.counts), len(cells.scale), codec.dim
     _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
     _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
     blocks, fours = cells.centroids.shape[:2]
@@ -86,7 +88,8 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
         "head": (slots // LANES, 8 * len(codec.head), LANES),
         "scale": (slots,),
         "bias": (slots if len(cells.bias) else 0,),
-        "head_errors": (slots // LANES, PARTS, LANES),
+        "head_errors": (int(cells.starts[-1]), PARTS, LANES),
+        "spill_homes": (int(cells.spills.sum()),),
     }
     for name, shape in shapes.items():
         _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
@@ -98,7 +101,8 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     held &= cells.counts + cells.spills <= LANES * (own + rest)
     _require(bool(held.all()), "a cell is overfull")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
-    _require(slots == 0 or 0 <= cells.homes.min() <= cells.homes.max() < rows, "a row has no home")
+    homes = cells.spill_homes
+    _require(len(homes) == 0 or 0 <= homes.min() <= homes.max() < rows, "a row has no home")
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:

@@ -270,7 +270,7 @@ def exact_batch(
     survivors = np.empty(_CHUNK + LANES, np.int64)
     values, keys = np.empty(k + _CHUNK + LANES), np.empty(k + _CHUNK + LANES, np.int64)
     starts, own, head, scale, bias = cells.starts, cells.counts, cells.head, cells.scale, cells.bias
-    cell_homes, head_errors = cells.homes, cells.head_errors
+    firsts, head_errors = cells.firsts, cells.head_errors
     size, cell_count = head.shape[1] * LANES, len(own)
     counts[:] = 0
     for q in range(len(queries)):
@@ -310,7 +310,7 @@ def exact_batch(
                 while passed:
                     lane = lowest_bit(passed)
                     passed &= passed - 1
-                    homes[waiting] = cell_homes[block * LANES + lane]
+                    homes[waiting] = firsts[cell] + (block - starts[cell]) * LANES + lane
                     bases[waiting] = base
                     waiting += 1
                 if waiting >= _CHUNK:

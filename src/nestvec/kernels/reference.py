@@ -70,11 +70,13 @@ class Cells(NamedTuple):
     rests: np.ndarray  # int64 [cells + 1], in blocks: where the others that are left lie
     counts: np.ndarray  # int64 [cells], rows at home
     spills: np.ndarray  # int64 [cells], rows from other cells
-    homes: np.ndarray  # int32 [blocks · LANES], 0 where there is no row
+    firsts: np.ndarray  # int64 [cells + 1], homes before each cell's
+    spill_firsts: np.ndarray  # int64 [cells + 1], rows from other cells before each cell's
+    spill_homes: np.ndarray  # int32 [n or 0], of the rows from other cells, cell after cell
     scale: np.ndarray  # float32 [blocks · LANES], NaN where there is no row
     bias: np.ndarray  # float32 [blocks · LANES], or [0] where all biases are 0
     head: np.ndarray  # uint8 [blocks, head words · 8, LANES]
-    head_errors: np.ndarray  # uint16 [blocks, PARTS, LANES], bfloat16, rounded up
+    head_errors: np.ndarray  # uint16 [starts[cells], PARTS, LANES], bfloat16, rounded up
     records: np.ndarray  # uint64 [n, words + RECORD_TAIL]
     record_floats: np.ndarray  # the same bytes as float32 [n, 2 · (words + RECORD_TAIL)]
     record_ints: np.ndarray  # the same bytes as int32 [n, 2 · (words + RECORD_TAIL)]
@@ -578,7 +580,7 @@ def _scan(
         estimates = scores[cell] + cells.scale[at] * inner
         if len(cells.bias):
             estimates = estimates + cells.bias[at]
-        found.append(_Candidates(cells.homes[at].astype(np.int64), estimates.astype(np.float64)))
+        found.append(_Candidates(homes_of(cells, int(cell)), estimates.astype(np.float64)))
     return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
@@ -588,6 +590,13 @@ def slots_of(cells: Cells, cell: int) -> Int64[np.ndarray, " n"]:
     first = LANES * (cells.starts[cell + 1] - cells.starts[cell])
     rest = LANES * cells.rests[cell] - first
     return np.asarray(at + np.where(at < first, LANES * cells.starts[cell], rest), np.int64)
+
+
+def homes_of(cells: Cells, cell: int) -> Int64[np.ndarray, " n"]:
+    """The homes of the rows in a cell, in the order of `slots_of`."""
+    own = np.arange(cells.firsts[cell], cells.firsts[cell + 1])
+    others = cells.spill_homes[cells.spill_firsts[cell] : cells.spill_firsts[cell + 1]]
+    return np.concatenate([own, others.astype(np.int64)])
 
 
 def _estimates(

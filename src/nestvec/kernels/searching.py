@@ -195,7 +195,7 @@ def score_rows(query, vectors, metric, filled, keys, values):
 
 @kernel()
 def _scan(
-    probed, scores, starts, rests, head, scale, bias, homes, record_ints, allowed, tables, slots, shift, step,
+    probed, scores, starts, rests, head, scale, bias, counts, firsts, spill_firsts, spill_homes, record_ints, allowed, tables, slots, shift, step,
     keep, values, keys,
 ):  # fmt: skip
     """All slots of the probed cells by their heads; the best `keep` come to the front.
@@ -231,7 +231,11 @@ def _scan(
             while passed:
                 lane = lowest_bit(passed)
                 passed &= passed - 1
-                home = np.int64(homes[block * LANES + lane])
+                home = LANES * i + lane
+                if home < counts[cell]:
+                    home += firsts[cell]
+                else:
+                    home = np.int64(spill_homes[spill_firsts[cell] + home - counts[cell]])
                 if len(allowed) and allowed[record_ints[home, row]] == 0:
                     continue
                 values[filled], keys[filled] = estimates[lane], home
@@ -245,11 +249,8 @@ def _scan(
 
 
 @kernel()
-def _gather(probed, counts, firsts, record_ints, allowed, keys):
-    """The homes of all rows at home in the probed cells; `firsts` is room for cells + 1."""
-    firsts[0] = 0
-    for cell in range(len(counts)):
-        firsts[cell + 1] = firsts[cell] + counts[cell]
+def _gather(probed, firsts, record_ints, allowed, keys):
+    """The homes of all rows at home in the probed cells."""
     filled, row = 0, record_ints.shape[1] + ROW
     for cell in probed:
         for home in range(firsts[cell], firsts[cell + 1]):
@@ -279,7 +280,7 @@ def estimate_homes(
 
 
 @kernel()
-def _run_stages(rotated, scores, probed, cells, funnel, allowed, firsts, room, scratch, counts):
+def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, counts):
     """All coded stages; returns how many homes are left, and counts the rows of each stage."""
     values, keys, table_values, table_room, narrow, hashed = scratch
     filled = 0
@@ -299,7 +300,8 @@ def _run_stages(rotated, scores, probed, cells, funnel, allowed, firsts, room, s
             tables = narrow[:, : len(slots)]
             step, low = fill_tables(table, NARROW, table_room, tables)
             filled = _scan(
-                probed, scores, cells.starts, cells.rests, cells.head, cells.scale, cells.bias, cells.homes,
+                probed, scores, cells.starts, cells.rests, cells.head, cells.scale, cells.bias, cells.counts, cells.firsts, cells.spill_firsts,
+                cells.spill_homes,
                 cells.record_ints, allowed, tables, heads, np.float32(shift + low),
                 np.float32(step), held, values[:room], keys[:room],
             )  # fmt: skip
@@ -307,7 +309,7 @@ def _run_stages(rotated, scores, probed, cells, funnel, allowed, firsts, room, s
                 filled = distinct(values, keys, filled, hashed)
         else:
             if stage == 0:
-                filled = _gather(probed, cells.counts, firsts, cells.record_ints, allowed, keys)
+                filled = _gather(probed, cells.firsts, cells.record_ints, allowed, keys)
                 for cell in probed:
                     counts[1] += cells.counts[cell]
             else:
@@ -340,7 +342,6 @@ def search_batch(
     cell_scores = np.empty(len(cells.steps), np.float32)
     ranks = np.empty(len(cells.steps), np.float32)
     cell_values, cell_keys = np.empty(count + 1), np.empty(count + 1, np.int64)
-    firsts = np.empty(0 if tabled else count + 1, np.int64)
     row = cells.record_ints.shape[1] + ROW
     counts[:] = 0
     for q in range(len(queries)):
@@ -354,11 +355,11 @@ def search_batch(
         counts[q, 0] = probes
         if stages:
             filled = _run_stages(
-                rotated, cell_scores, probed, cells, funnel, allowed, firsts, room, scratch,
+                rotated, cell_scores, probed, cells, funnel, allowed, room, scratch,
                 counts[q],
             )  # fmt: skip
         else:
-            filled = _gather(probed, cells.counts, firsts, cells.record_ints, allowed, keys)
+            filled = _gather(probed, cells.firsts, cells.record_ints, allowed, keys)
             values[:filled] = 0.0
         record_ints = cells.record_ints
         for i in range(filled):
