@@ -1,5 +1,7 @@
 """Exact search is brute force in float64, to the last bit; certified answers are the exact ones."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,7 +142,7 @@ def test_an_answer_is_certified_just_when_it_is_the_exact_one(
 
 @settled
 @given(**corpora, share=st.sampled_from([0.0, 0.02, 0.5]), known=st.sampled_from(["no", "yes"]))
-def test_bounds_find_every_allowed_row_that_reaches_the_floor(
+def test_bounds_find_every_allowed_row_that_reaches_the_floor(  # noqa: PLR0913
     tmp_path_factory, seed, kind, n, dim, bits, rotation, metric, share, known
 ):
     rng = np.random.default_rng(seed)
@@ -173,7 +175,7 @@ def test_stored_lengths_and_errors_bound_the_rows(
         .snapshot.parts[0]
         .coded
     )
-    cells, codec = segment.cells, segment.codec
+    cells = segment.cells
     rows, owners = cells.rows, cells.owners
     # 64 bits of mantissa and the range of exponents are enough: allowances are of float32's size.
     wide = vectors[rows].astype(np.longdouble)
@@ -193,7 +195,7 @@ def test_stored_lengths_and_errors_bound_the_rows(
     for stage, errors in enumerate((head_errors, cells.word_errors)):
         left = rest - cells.own_scale[:, None].astype(np.longdouble) * read_codes(segment, stage)
         bounds = reference.part_bounds(dim)
-        parts = [left[:, a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        parts = [left[:, a:b] for a, b in pairwise(bounds)]
         squares = np.stack([(part**2).sum(axis=1) for part in parts], axis=1)
         assert (np.sqrt(squares) <= errors).all()
 
@@ -247,7 +249,7 @@ def test_right_and_wrong_answers_are_told_apart(index, corpus):
     vectors, queries = corpus
     segment = index.snapshot.parts[0].coded
     k = 10
-    rows, scores = brute(queries, vectors, EVERY, "ip", k)
+    _, scores = brute(queries, vectors, EVERY, "ip", k)
     next_best = brute(queries, vectors, EVERY, "ip", k + 1)[1][:, -1]
     for floors, wrong in ((scores[:, -1], False), (next_best, True)):
         _, given_up = run_bounds(

@@ -84,19 +84,45 @@ def test_the_squares_of_part_norms_add_up_to_that_of_the_row(seed, dim):
 def test_rounding_up_gives_each_bfloat16_itself_and_what_is_above_it_the_next():
     bits = np.arange(0x7F7F, dtype=np.uint16)
     exact = reference.from_bfloat16(bits).astype(np.float64)
-    assert (reference.rounded_up(exact) == bits).all()
+    assert (reference.bfloat16_up(exact) == bits).all()
     above = exact * (1 + 2.0**-50) + 2.0**-1000
-    assert (reference.rounded_up(above) == bits + 1).all()
+    assert (reference.bfloat16_up(above) == bits + 1).all()
 
 
 @law
 @given(st.lists(st.floats(0, 1e38), min_size=1, max_size=20))
-def test_what_is_rounded_up_is_never_below(values):
+def test_what_is_rounded_up_is_the_least_that_is_not_below(values):
     values = np.array(values)
-    bits = reference.rounded_up(values)
+    narrow = reference.float32_up(values)
+    assert (narrow >= values).all()
+    below = np.nextafter(narrow, np.float32(-1))
+    assert ((below < values) | (narrow == 0)).all()
+    bits = reference.bfloat16_up(values)
     assert (reference.from_bfloat16(bits) >= values).all()
     smaller = reference.from_bfloat16(np.maximum(bits, 1) - np.uint16(1))
     assert ((smaller < values) | (bits == 0)).all()
+
+
+@law
+@given(seeds, st.integers(0, 5), st.integers(1, 9))
+def test_a_record_holds_what_was_put_into_it(seed, n, count):
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, 2**64, (n, count), dtype=np.uint64)
+    scale, bias = rng.standard_normal((2, n)).astype(np.float32)
+    owners, rows = rng.integers(0, 2**31, (2, n))
+    errors = rng.uniform(0, 9, (n, PARTS)).astype(np.float32)
+    records = reference.pack_records(words, scale, bias, owners, rows, errors)
+    cells = some_cells(
+        np.empty(0), 1,
+        records=records, record_floats=records.view(np.float32),
+        record_ints=records.view(np.int32),
+    )  # fmt: skip
+    assert (records[:, :count] == words).all()
+    assert (cells.own_scale == scale).all()
+    assert (cells.own_bias == bias).all()
+    assert (cells.owners == owners).all()
+    assert (cells.rows == rows).all()
+    assert (cells.word_errors == errors).all()
 
 
 # --- cells ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nestvec.codes import Codec
 from nestvec.index.cells import Centroids, Filling
-from nestvec.kernels import coding, load, load_exact, ranking, reference, searching, simd
+from nestvec.kernels import load, load_exact, ranking, reference, searching, simd
 from nestvec.kernels.reference import (
     COSINE,
     EUCLIDEAN,
@@ -468,7 +468,8 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
     width = max(codec.width, min(dim, 4 * fours))
     return Cells(
         rotation=rotation, sigma=codec.sigma[:width], centroids=centroid_bytes(centroids.whole),
-        steps=steps, priors=priors, spreads=spreads, starts=filling.starts, rests=filling.rests, counts=filling.counts,
+        steps=steps, priors=priors, spreads=spreads, starts=filling.starts,
+        rests=filling.rests, counts=filling.counts,
         spills=filling.spills, firsts=np.concatenate([[0], np.cumsum(filling.counts)]),
         spill_firsts=np.concatenate([[0], np.cumsum(filling.spills)]),
         spill_homes=filling.spill_homes().astype(np.int32), scale=scale,
@@ -504,7 +505,9 @@ def any_mask(rng, kind, n):
     return EVERY if share is None else (rng.random(n) < share).astype(np.uint8)
 
 
-def both(queries, cells, funnel, vectors, allowed, metric, probe, full, k):
+def both(  # noqa: PLR0913
+    queries, cells, funnel, vectors, allowed, metric, probe, full, k
+):
     """What each twin answers: rows, scores and counts."""
     n, steps = len(queries), len(funnel.keeps) + 2
     rows, values = np.full((n, k), -9), np.full((n, k), np.nan)
@@ -533,7 +536,9 @@ def both(queries, cells, funnel, vectors, allowed, metric, probe, full, k):
     biased=st.booleans(),
     mask=st.sampled_from(["every", "most", "few", "none"]),
 )
-def test_searching(seed, dim, n, cells, bits, stages, full, whole, metric, biased, mask):
+def test_searching(  # noqa: PLR0913
+    seed, dim, n, cells, bits, stages, full, whole, metric, biased, mask
+):
     rng = np.random.default_rng(seed)
     vectors = whole_rows(rng, n, dim)
     if not whole:

@@ -18,11 +18,11 @@ side by roundings, and each has its allowance, added to the bound. u = 2⁻²⁴
    that this is little): tables · Δ / 2, times the row's scale.
 3. *Sums of selected values*: at most 4 · words + 4 additions a lane (Higham 2002, §4.2):
    (4 · words + 8) u Σ|value|, times scale.
-4. *The other operations* on float32: each of the terms goes through at most 16 roundings, each of at
-   most u of itself: two in its value coef · (sigma · q̃), two in the decoding that e_p refers to, at
-   most eight in what is done with it; float64 ones on the way are less than another. 16u of
-   |⟨q̃, c⟩|, of |ρ| |c|, of scale · (|shift| + Σ|value|), of Σ|q̃_p| e_p, of |δ| · longest and of the
-   bias, which is −|y|²/2.
+4. *The other operations* on float32: each of the terms goes through at most 16 roundings, each of
+   at most u of itself: two in its value coef · (sigma · q̃), two in the decoding that e_p refers
+   to, at most eight in what is done with it; float64 ones on the way are less than another. 16u of
+   |⟨q̃, c⟩|, of |ρ| |c|, of scale · (|shift| + Σ|value|), of Σ|q̃_p| e_p, of |δ| · longest and of
+   the bias, which is −|y|²/2.
 5. *Underflow*: a result below float32's normal range is off by up to 2⁻¹⁴⁹, thousands of such by
    less than 2⁻¹²⁰; that much is added, times scale and once more.
 6. *The rest of the rotation*: |δ| is made of float64 sums, each off by at most dim · 2⁻⁵³ of |q̃|
