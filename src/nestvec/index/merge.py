@@ -173,7 +173,8 @@ def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> Sea
     for part, answer in zip(parts, answers, strict=True):
         totals = answer.counts.sum(axis=0)
         full += int(totals[-1])
-        if len(totals) == len(plan.stages) + 2:  # else the part was scored in full
+        # A part may have been scored in full, whatever the plan.
+        if part.coded is not None and len(totals) == len(plan.stages) + 2:
             words = np.diff(part.coded.codec.funnel(plan).starts)
             rows += totals[1:-1]
             size_bytes += totals[1:-1] * (8 * words + 4)

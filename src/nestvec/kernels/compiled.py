@@ -76,8 +76,8 @@ def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
     cells = Cells(
         rotation=np.eye(GROUP, dtype=np.float32), sigma=one,
         centroids=np.zeros((1, 1, LANES, 4), np.uint8), steps=one[:LANES], priors=one[:LANES],
-        spreads=one[:LANES], starts=np.array([0, 1]), rests=np.array([1, 1]), counts=np.ones(1, np.int64),
-        spills=np.zeros(1, np.int64), firsts=np.array([0, 1]), spill_firsts=np.array([0, 0]),
+        spreads=one[:LANES], starts=np.array([0, 1]), rests=np.array([1, 1]),
+        counts=np.ones(1, np.int64), spills=np.zeros(1, np.int64), firsts=np.array([0, 1]), spill_firsts=np.array([0, 0]),
         spill_homes=np.empty(0, np.int32), scale=scale,
         bias=np.empty(0, np.float32), head=np.zeros((1, 8, LANES), np.uint8),
         head_errors=np.zeros((1, PARTS, LANES), np.uint16), records=records,

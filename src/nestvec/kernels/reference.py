@@ -299,9 +299,9 @@ def assign_twice(
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Each row's cell of the best score, and of the `nearest` cells that of least cost besides.
 
-    The cost is `index.cells.assign_twice`'s, in float32: |r'|² + λ ⟨r, r'⟩ (⟨r, r'⟩ / |r|²), in this
-    order, for ⟨r, r'⟩² overflows with long rows. Sums go by dimension; equal scores, and equal costs,
-    go to the smaller cell. The second of one cell alone is −1.
+    The cost is `index.cells.assign_twice`'s, in float32: |r'|² + λ ⟨r, r'⟩ (⟨r, r'⟩ / |r|²), in
+    this order, for ⟨r, r'⟩² overflows with long rows. Sums go by dimension; equal scores, and equal
+    costs, go to the smaller cell. The second of one cell alone is −1.
     """
     first, second = np.empty(len(vectors), np.int64), np.full(len(vectors), -1)
     every = np.arange(len(centroids))
@@ -359,11 +359,10 @@ def table_sums(
     head: UInt8[np.ndarray, "n bytes"], entries: Int64[np.ndarray, "w 16 16"]
 ) -> Int64[np.ndarray, " n"]:
     """Per row, the sum of the entries that its words (eight bytes each, in order) name."""
-    nibbles = np.stack([head & 15, head >> 4], axis=2)
+    nibbles = np.stack([head & 15, head >> 4], axis=2).astype(np.int64)
     nibbles = nibbles.reshape(len(head), 2 * head.shape[1])
-    return np.take_along_axis(
-        entries.reshape(1, -1, 16), nibbles[:, :, None].astype(np.int64), axis=2
-    ).sum(axis=(1, 2))
+    named = np.take_along_axis(entries.reshape(1, -1, 16), nibbles[:, :, None], axis=2)
+    return np.asarray(named.sum(axis=(1, 2)))
 
 
 def selected_sum(

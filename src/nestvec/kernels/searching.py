@@ -195,8 +195,8 @@ def score_rows(query, vectors, metric, filled, keys, values):
 
 @kernel()
 def _scan(
-    probed, scores, starts, rests, head, scale, bias, counts, firsts, spill_firsts, spill_homes, record_ints, allowed, tables, slots, shift, step,
-    keep, values, keys,
+    probed, scores, starts, rests, head, scale, bias, counts, firsts, spill_firsts, spill_homes,
+    record_ints, allowed, tables, slots, shift, step, keep, values, keys,
 ):  # fmt: skip
     """All slots of the probed cells by their heads; the best `keep` come to the front.
 
@@ -300,8 +300,8 @@ def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, 
             tables = narrow[:, : len(slots)]
             step, low = fill_tables(table, NARROW, table_room, tables)
             filled = _scan(
-                probed, scores, cells.starts, cells.rests, cells.head, cells.scale, cells.bias, cells.counts, cells.firsts, cells.spill_firsts,
-                cells.spill_homes,
+                probed, scores, cells.starts, cells.rests, cells.head, cells.scale, cells.bias,
+                cells.counts, cells.firsts, cells.spill_firsts, cells.spill_homes,
                 cells.record_ints, allowed, tables, heads, np.float32(shift + low),
                 np.float32(step), held, values[:room], keys[:room],
             )  # fmt: skip
