@@ -1,14 +1,15 @@
 """Running a plan on one segment, its queries shared out over threads."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.errors import InputError
+from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index.segment import Segment
 from nestvec.kernels import load, load_exact
 from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP, part_bounds
@@ -101,7 +102,8 @@ def run_bounds(
             *(array[part] for array in answers),
         )  # fmt: skip
 
-    share_out(run, len(queries), threads)
+    with _damage(segment):
+        share_out(run, len(queries), threads)
     cells = np.full(len(queries), len(segment.cells.counts))
     counts = np.column_stack([cells, answers.counts[:, :3]])
     return answers._replace(counts=counts), answers.counts[:, 3] > 0

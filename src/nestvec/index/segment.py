@@ -26,6 +26,7 @@ BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
 class Segment:
     """Rows' codes in cells, and their full vectors."""
 
+    path: Path
     cells: Cells
     codec: Codec
     longest: float
@@ -37,7 +38,7 @@ class Segment:
         """Map the codes; all that places depend on is checked, so that no kernel can stray."""
         arrays = map_tensors(path)
         try:
-            segment = cls._from_arrays(arrays, vectors)
+            segment = cls._from_arrays(path, arrays, vectors)
             _check_structure(segment.cells, segment.codec, len(vectors))
         except (KeyError, ValueError, IndexError) as e:
             raise DamagedIndexError(
@@ -46,7 +47,9 @@ class Segment:
         return segment
 
     @classmethod
-    def _from_arrays(cls, arrays: Mapping[str, np.ndarray], vectors: np.ndarray) -> "Segment":
+    def _from_arrays(
+        cls, path: Path, arrays: Mapping[str, np.ndarray], vectors: np.ndarray
+    ) -> "Segment":
         codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
         records = arrays["records"]
         width = len(codec.words) + RECORD_TAIL
@@ -61,7 +64,7 @@ class Segment:
             "record_ints": records.view(np.int32),
         }
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
-        return cls(cells, codec, float(arrays["longest"][0]), vectors)
+        return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
 
     @property
     def hot_bytes(self) -> int:
