@@ -12,5 +12,5 @@ def default_plan(segment: Segment, k: int) -> Plan:
     codec, cells = segment.codec, len(segment.cells.counts)
     probe = min(cells, max(1, round(_PROBE * len(segment.vectors) ** (1 / 3))))
     scan = Stage(*codec.head_rectangle, 100 + 10 * k)
-    refine = Stage(codec.dim, int(max(codec.bits)), 10 + 2 * k)
+    refine = Stage(*codec.whole_rectangle, 10 + 2 * k)
     return Plan(probe, (scan, refine))

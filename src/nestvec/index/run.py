@@ -62,7 +62,8 @@ def run_plan(
             queries[part], cells, funnel, segment.vectors, mask, kind, probe, plan.full, k, *found
         )
 
-    share_out(run, len(queries), threads)
+    with _damage(segment):
+        share_out(run, len(queries), threads)
     return answers
 
 
@@ -136,6 +137,17 @@ def run_scan(
 
 def _mask(allowed: UInt8[np.ndarray, " n"] | None) -> UInt8[np.ndarray, " n_or_0"]:
     return np.empty(0, np.uint8) if allowed is None else allowed
+
+
+@contextmanager
+def _damage(segment: Segment) -> Iterator[None]:
+    """Kernels follow a record only where it leads to something: else it is damaged."""
+    try:
+        yield
+    except IndexError as e:
+        raise DamagedIndexError(
+            f"{segment.path} is damaged ({e}); restore it, or make it again with compact()"
+        ) from None
 
 
 def share_out(run: Callable[[slice], None], queries: int, threads: int | None) -> None:

@@ -10,7 +10,7 @@ from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
 from nestvec.kernels.reference import GROUP, LANES, PARTS, RECORD_TAIL, Cells
-from nestvec.shapes import Float32
+from nestvec.shapes import Float32, Int64
 
 
 def codes_name(segment: int) -> str:
@@ -103,9 +103,23 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     held = (np.minimum(cells.counts, cells.spills) >= 0) & (cells.counts <= LANES * own)
     held &= cells.counts + cells.spills <= LANES * (own + rest)
     _require(bool(held.all()), "a cell is overfull")
+    filled = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
+    _require(bool((filled == _rows_in_blocks(cells)).all()), "a scale is damaged")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
     homes = cells.spill_homes
     _require(len(homes) == 0 or 0 <= homes.min() <= homes.max() < rows, "a row has no home")
+
+
+def _rows_in_blocks(cells: Cells) -> Int64[np.ndarray, " blocks"]:
+    """How many of each block's slots are filled."""
+    held, own = cells.counts + cells.spills, LANES * np.diff(cells.starts)
+    parts = ((cells.starts, held), (cells.rests, held - own))
+    filled = []
+    for starts, rows in parts:
+        first = np.repeat(starts[:-1], np.diff(starts))
+        before = LANES * (np.arange(starts[0], starts[-1]) - first)
+        filled.append(np.clip(np.repeat(rows, np.diff(starts)) - before, 0, LANES))
+    return np.concatenate(filled)
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:
