@@ -6,17 +6,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
-from nestvec.index.build import BuildOptions
 from nestvec.index.contents import Document
 from nestvec.index.defaults import default_plan
-from nestvec.index.filters import Filters
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
 from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
@@ -24,12 +22,16 @@ from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.rows import Rows
 from nestvec.index.run import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.staging import staging
-from nestvec.index.writer import Writer, create, writing
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32, Int64
 from nestvec.vectors import as_float32, check_magnitude, check_vectors
+
+if TYPE_CHECKING:
+    from nestvec.index.build import BuildOptions
+    from nestvec.index.writer import Writer
+
+# What writes, and what understands filters, is imported where it is used: `import nestvec` is fast.
 
 _ROTATIONS = ("pca", "none")
 
@@ -45,6 +47,8 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
+        from nestvec.index.filters import Filters
+
         self._filters = Filters()
 
     @classmethod
@@ -74,6 +78,9 @@ class Index:
         an equal index. The folder `path` appears whole or not at all; with `overwrite` it takes the
         place of an index, which nobody can write to in the meantime.
         """
+        from nestvec.index.staging import staging
+        from nestvec.index.writer import create
+
         array = check_vectors(vectors)
         checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
@@ -273,7 +280,9 @@ class Index:
             writer.compact()
 
     @contextmanager
-    def _writing(self, purpose: str, progress: Progress) -> Iterator[Writer]:
+    def _writing(self, purpose: str, progress: Progress) -> Iterator["Writer"]:
+        from nestvec.index.writer import writing
+
         with writing(self._snapshot, purpose, progress) as writer:
             yield writer
         self.refresh()
@@ -307,7 +316,9 @@ def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:
     return chosen
 
 
-def _check_options(rotation: str, bits: float, seed: int, metric: str) -> BuildOptions:
+def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "BuildOptions":
+    from nestvec.index.build import BuildOptions
+
     if metric not in METRICS:
         raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
     if rotation not in _ROTATIONS:
