@@ -1,5 +1,6 @@
 """Residual codes: where bits go, and what fewer of them say."""
 
+from fractions import Fraction
 from itertools import pairwise, product
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nestvec import codes
 from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
+from nestvec.index.cells import Filling
 from nestvec.kernels import reference
-from nestvec.kernels.reference import GROUP
+from nestvec.kernels.reference import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
 from nestvec.plan import Plan
 
 law = settings(deadline=None, max_examples=40)
@@ -32,16 +35,28 @@ def fitted(residuals, bits):
     return Codec.fit(residuals, np.square(residuals.astype(float)).sum(axis=0), bits)
 
 
+def encoded(codec, residuals):
+    """The codes of rows whose centroid is zero."""
+    return codec.encode(residuals, row_norms(residuals))
+
+
+def directions(codec, words, funnel, stage=0):
+    """What the words of a stage stand for, in float64: Σ coefficient · (bit − ½), times spread."""
+    part = slice(funnel.starts[stage], funnel.starts[stage + 1])
+    total = np.zeros((len(words), GROUP * len(codec.bits)))
+    for slot, group, weight in zip(
+        funnel.slots[part], funnel.groups[part], funnel.coefficients[part], strict=True
+    ):
+        bits = words[:, slot, None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
+        total[:, GROUP * group : GROUP * (group + 1)] += float(weight) * (bits - 0.5)
+    return codec.sigma.astype(float) * total[:, : codec.dim]
+
+
 def decoded(codec, residuals, plan):
     """What the words of the plan's first stage say of each residual, scale included."""
-    words, scale = codec.encode(residuals)
+    coded = encoded(codec, residuals)
     funnel = codec.funnel(Plan.parse(f"probe=1; {plan}:1"))
-    total = np.zeros((len(residuals), GROUP * len(codec.bits)))
-    for slot, group, weight in zip(funnel.slots, funnel.groups, funnel.coefficients, strict=True):
-        w = codec.head[slot] if slot >= 0 else codec.tail[~slot]
-        bits = words[:, w, None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
-        total[:, GROUP * group : GROUP * (group + 1)] += float(weight) * (bits - 0.5)
-    return scale[:, None] * codec.sigma.astype(float) * total[:, : codec.dim]
+    return coded.scale[:, None] * directions(codec, coded.words, funnel)
 
 
 # --- the order of words --------------------------------------------------------------------------
@@ -94,7 +109,7 @@ def test_a_row_of_which_the_words_say_nothing_counts_as_its_centroid(rng):
     assert codec.words.tolist() == [[0, 0]]
     strange = np.zeros((3, 128), np.float32)
     strange[:, 0], strange[:, 127] = (1e-20, 1e-44, -1e-44), 1
-    assert codec.encode(strange)[1].tolist() == [0, 0, 0]
+    assert encoded(codec, strange).scale.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("dim", [1, 63, 64, 65, 130])
@@ -110,26 +125,32 @@ def test_the_words_are_as_many_as_the_bits_asked_for(dim, bits, rng):
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_rows_or_none_are_enough_to_fit(n, rng):
     codec = fitted(bell_shaped(rng, n, 70), 2.0)
-    words, scale = codec.encode(bell_shaped(rng, 5, 70))
-    assert words.shape == (5, len(codec.words))
-    assert np.isfinite(scale).all()
+    coded = encoded(codec, bell_shaped(rng, 5, 70))
+    assert coded.words.shape == (5, len(codec.words))
+    assert all(np.isfinite(array).all() for array in coded)
 
 
 def test_rows_without_spread_can_be_fitted_and_coded():
     zeros = np.zeros((10, 70), np.float32)
-    words, scale = fitted(zeros, 2.0).encode(zeros)
-    assert not scale.any()
-    assert len(words) == 10
+    coded = encoded(fitted(zeros, 2.0), zeros)
+    assert not coded.scale.any()
+    assert len(coded.words) == 10
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 64, 65, 128, 200]), st.sampled_from(BITS))
-def test_head_and_tail_share_out_the_words(seed, dim, bits):
+def test_the_head_is_some_of_the_words_byte_by_byte(seed, dim, bits):
     residuals = bell_shaped(np.random.default_rng(seed), 40, dim)
     residuals = residuals[:, np.random.default_rng(seed).permutation(dim)]
     codec = fitted(residuals, bits)
-    assert sorted([*codec.head, *codec.tail]) == list(range(len(codec.words)))
-    assert len(codec.head) >= 1
+    assert 1 <= len(codec.head) <= len(codec.words)
+    assert len(set(codec.head.tolist())) == len(codec.head)
+    coded = encoded(codec, residuals)
+    words = coded.head.reshape(len(residuals), len(codec.head), 8).copy().view("<u8")[..., 0]
+    assert (words == coded.words[:, codec.head]).all()
+    head, scale = codec.encode_head(residuals)
+    assert (head == coded.head).all()
+    assert (scale == coded.scale).all()
 
 
 def test_the_head_holds_a_word_even_where_the_front_has_none(rng):
@@ -155,6 +176,16 @@ def test_a_rectangle_is_as_many_words_as_its_bits_the_most_significant_inside(
     read = codec._read(width, planes)
     inside = [w for w, (group, _) in enumerate(codec.words) if GROUP * group < width]
     assert read.tolist() == inside[: -(-width * planes // GROUP)]
+
+
+@pytest.mark.parametrize("dim", [1, 3, 64, 65, 70, 130])
+@pytest.mark.parametrize("bits", BITS)
+def test_bounds_are_made_of_the_head_and_of_all_words(dim, bits, rng):
+    codec = fitted(bell_shaped(rng, 40, dim), bits)
+    funnel = codec.whole_funnel
+    head, every = funnel.slots[: funnel.starts[1]], funnel.slots[funnel.starts[1] :]
+    assert head.tolist() == codec.head.tolist()
+    assert every.tolist() == list(range(len(codec.words)))
 
 
 def test_all_bits_of_all_dimensions_are_all_words(rng):
@@ -205,50 +236,67 @@ def test_the_best_bits_of_normal_residuals_leave_the_error_they_should(rng):
 
 
 def one_cell(codec, residuals):
-    """All rows in one cell about zero, as `reference.estimate` reads them."""
-    words, scale = codec.encode(residuals)
-    n = -(-len(residuals) // reference.LANES) * reference.LANES
-    placed = np.zeros((n, words.shape[1]), np.uint64)
-    placed[: len(words)] = words
-    head = placed[:, codec.head].reshape(-1, reference.LANES, len(codec.head)).transpose(0, 2, 1)
+    """All rows in one cell about zero."""
+    n, coded = len(residuals), encoded(codec, residuals)
+    zeros, nothing = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
+    filling = Filling.of(zeros, zeros - 1, 1, LANES)
+    slots = LANES * int(filling.rests[-1])
+    records = np.zeros((n, len(codec.words) + RECORD_TAIL), np.uint64)
+    records[:, :-RECORD_TAIL] = coded.words
+    records.view(np.float32)[:, -8] = coded.scale
+    records.view(np.int32)[:, -5] = np.arange(n)
+    head = np.zeros((slots, coded.head.shape[1]), np.uint8)
+    head[:n] = coded.head
     return reference.Cells(
-        centroids=np.zeros((1, 1), np.float32),
-        starts=np.array([0, n // reference.LANES]),
-        counts=np.array([len(residuals)]),
-        owners=np.zeros(n // reference.LANES, np.int32),
-        rows=np.arange(n, dtype=np.int32),
-        scale=np.concatenate([scale, np.full(n - len(scale), np.nan, np.float32)]),
-        head=np.ascontiguousarray(head),
-        tail=placed[:, codec.tail],
+        rotation=np.eye(codec.dim, dtype=np.float32),
         sigma=codec.sigma,
+        centroids=reference.centroid_bytes(np.zeros((1, 4), np.int8)),
+        steps=nothing,
+        priors=nothing,
+        spreads=nothing,
+        starts=filling.starts,
+        rests=filling.rests,
+        counts=filling.counts,
+        spills=filling.spills,
+        firsts=np.array([0, n]),
+        spill_firsts=np.zeros(2, np.int64),
+        spill_homes=np.empty(0, np.int32),
+        scale=np.append(coded.scale, np.full(slots - n, np.nan, np.float32)),
+        bias=np.empty(0, np.float32),
+        head=np.ascontiguousarray(head.reshape(-1, LANES, head.shape[1]).transpose(0, 2, 1)),
+        head_errors=np.zeros((int(filling.starts[-1]), PARTS, LANES), np.uint16),
+        records=records,
+        record_floats=records.view(np.float32),
+        record_ints=records.view(np.int32),
     )
 
 
-def estimates(codec, residuals, query, plan, stage):
-    """The estimates of a first (0) or later (1) stage `plan`."""
-    funnel = codec.funnel(Plan.parse(f"probe=1; {plan}:{len(residuals)} > {plan}:1"))
-    positions = np.arange(len(residuals))
-    zeros = np.zeros(len(residuals), np.float32)
-    return reference.estimate(query, one_cell(codec, residuals), funnel, stage, positions, zeros)
+def estimates(codec, residuals, query, plan):
+    """The estimates that a first stage `plan` makes of all rows, by row."""
+    n = len(residuals)
+    funnel = codec.funnel(Plan.parse(f"probe=1; {plan}:{n}"))
+    every = np.empty(0, np.uint8)
+    rows, values, _ = reference.search_one(
+        query, one_cell(codec, residuals), funnel, residuals, every, IP, 1, False, n
+    )
+    return values[np.argsort(rows)]
 
 
-@pytest.mark.parametrize("stage", [0, 1])
-@pytest.mark.parametrize("plan", ["130x1", "64x2", "130x8"])
-def test_an_estimate_is_the_decoded_inner_product_within_the_rounding_of_the_query(
-    plan, stage, rng
-):
+@pytest.mark.parametrize("plan", ["130x1", "64x2", "64x1", "130x8"])
+def test_an_estimate_is_the_decoded_inner_product_within_the_rounding_of_tables(plan, rng):
     residuals = bell_shaped(rng, 100, 130)
     codec = fitted(residuals, 3.0)
     query = bell_shaped(rng, 1, 130)[0]
     width = int(plan.split("x")[0])
     rows = decoded(codec, residuals, plan)[:, :width]
-    planes = reference.SCAN_PLANES if stage == 0 else reference.REFINE_PLANES
-    _, steps, _ = reference.query_planes(query, codec.sigma, width, planes)
-    step = np.repeat(steps, GROUP)[:width] / codec.sigma[:width]
-    # Each entry of query · sigma is off by half a step at most; float32 sums add a little.
-    bound = np.abs(rows) @ (step / 2) * (1 + 1e-5) + 1e-5 * np.abs(rows) @ np.abs(query[:width])
-    error = np.abs(estimates(codec, residuals, query, plan, stage) - rows @ query[:width])
-    assert (error <= bound).all()
+    cells, funnel = one_cell(codec, residuals), codec.funnel(Plan.parse(f"probe=1; {plan}:100"))
+    values = reference.word_values(query, cells, funnel, 0)
+    # Float32 sums of some hundred values; tables are off by half a step in each entry.
+    bound = 1000 * 2.0**-24 * np.abs(values).sum()
+    if reference.scans_head(funnel):
+        bound += 16 * len(values) * reference.tables(values, NARROW)[1] / 2
+    error = np.abs(estimates(codec, residuals, query, plan) - rows @ query[:width])
+    assert (error <= bound * encoded(codec, residuals).scale).all()
 
 
 def test_estimates_are_right_on_average(rng):
@@ -257,7 +305,7 @@ def test_estimates_are_right_on_average(rng):
     codec = fitted(residuals, 2.0)
     query = rng.standard_normal(128).astype(np.float32)
     truth = residuals.astype(float) @ query
-    estimate = estimates(codec, residuals, query, "128x8", 1)
+    estimate = estimates(codec, residuals, query, "128x8")
     error = estimate - truth
     assert abs(error.mean()) < 4 * error.std() / np.sqrt(len(error))
     assert (estimate @ truth) / (truth @ truth) == pytest.approx(1, abs=0.03)
@@ -266,8 +314,83 @@ def test_estimates_are_right_on_average(rng):
 def test_estimates_follow_the_truth_of_rotated_residuals(rng):
     residuals = bell_shaped(rng, 1000, 128)
     query = bell_shaped(rng, 1, 128)[0]
-    estimate = estimates(fitted(residuals, 2.0), residuals, query, "128x8", 1)
+    estimate = estimates(fitted(residuals, 2.0), residuals, query, "128x8")
     assert np.corrcoef(estimate, residuals.astype(float) @ query)[0, 1] > 0.98
+
+
+# --- what codes leave ----------------------------------------------------------------------------
+
+
+def fractions(array):
+    """The very numbers, to calculate with exactly."""
+    return np.array([Fraction(x) for x in array.ravel().tolist()], object).reshape(array.shape)
+
+
+def coded_pieces(codec, residuals):
+    """Coded rows, and the float32 directions that the head and that all words stand for."""
+    coded = encoded(codec, residuals)
+    pieces = [
+        directions(codec, coded.words, codec.whole_funnel, stage) / codec.sigma.astype(float)
+        for stage in (0, 1)
+    ]
+    return coded, [piece.astype(np.float32) * codec.sigma for piece in pieces]
+
+
+def squares_left(rests):
+    """Exact squared lengths of the parts."""
+    bounds = reference.part_bounds(rests.shape[1])
+    return np.stack([(rests[:, a:b] ** 2).sum(axis=1) for a, b in pairwise(bounds)], axis=1)
+
+
+def rounded(rng, rows, dim, far, scale):
+    """Rows, a rotation, a centroid, and residuals as float32 arithmetic gives them."""
+    rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
+    middle = far * rng.standard_normal(dim)
+    vectors = ((middle + rng.standard_normal((rows, dim))) * scale).astype(np.float32)
+    centroid = (vectors @ rotation).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return vectors, rotation, centroid, vectors @ rotation - centroid
+
+
+def errors_fall_short(seed, dim, bits, far, scale):
+    """Whether a stored error is below the length that it bounds, in exact arithmetic."""
+    rng = np.random.default_rng(seed)
+    vectors, rotation, centroid, residuals = rounded(rng, 6, dim, far, scale)
+    codec = fitted(residuals, bits)
+    coded = codec.encode(residuals, row_norms(vectors))
+    _, pieces = coded_pieces(codec, residuals)
+    exact = fractions(vectors) @ fractions(rotation) - fractions(centroid)
+    short = False
+    for errors, piece in zip((coded.head_errors, coded.word_errors), pieces, strict=True):
+        assert errors.shape == (6, PARTS)
+        left = squares_left(exact - fractions(coded.scale)[:, None] * fractions(piece))
+        short |= bool((fractions(errors) ** 2 < left).any())
+        stored = reference.from_bfloat16(reference.bfloat16_up(errors))
+        short |= bool((fractions(stored) < fractions(errors)).any())
+    return short
+
+
+SHAPES = st.sampled_from([(1, 8.0), (3, 8.0), (64, 2.0), (70, 8.0), (100, 0.5)])
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(0, 2**32 - 1),
+    SHAPES,
+    st.sampled_from([0.0, 1e3, 1e6]),
+    st.sampled_from([1.0, 1e8, 1e-30, 1e-38, 1e-42, 1e-44]),
+)
+def test_an_error_is_no_less_than_what_the_codes_leave(seed, shape, far, scale):
+    assert not errors_fall_short(seed, *shape, far, scale)
+
+
+def test_the_errors_need_their_allowance_for_rounding(monkeypatch):
+    monkeypatch.setattr(codes, "_ROUNDING", 0.0)
+    assert any(errors_fall_short(seed, 64, 8.0, 1e5, 1.0) for seed in range(5))
+
+
+def test_the_errors_of_the_shortest_rows_need_their_allowance(monkeypatch):
+    monkeypatch.setattr(codes, "_SMALLEST", 0.0)
+    assert any(errors_fall_short(seed, 64, 8.0, 0.0, 1e-43) for seed in range(5))
 
 
 def test_row_norms_are_summed_in_float64():

@@ -51,7 +51,7 @@ def test_importing_loads_nothing_heavy():
     assert not {module.partition(".")[0] for module in loaded} & set(HEAVY)
 
 
-def test_importing_takes_less_than_60_ms_more_than_numpy():
+def test_importing_takes_less_than_90_ms_more_than_numpy():
     def cost_ms():
         lines = python("-X", "importtime", "-c", "import nestvec").stderr.splitlines()
         columns = [line.removeprefix("import time:").split("|") for line in lines]
@@ -60,7 +60,7 @@ def test_importing_takes_less_than_60_ms_more_than_numpy():
 
     python("-c", "import nestvec")  # its bytecode is cached
     # One quiet moment is enough: a busy machine only ever adds.
-    assert any(cost_ms() < 60 for _ in range(20))
+    assert any(cost_ms() < 90 for _ in range(20))
 
 
 @pytest.mark.parametrize("kind", ["under a file", "read-only"])

@@ -19,12 +19,13 @@ with coefficients fitted by least squares for that r: the best that r planes can
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from nestvec.errors import PlanError
 from nestvec.kernels import load
-from nestvec.kernels.reference import GROUP, Funnel
+from nestvec.kernels.reference import GROUP, Funnel, part_bounds
 from nestvec.plan import Plan, Stage
 from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
 
@@ -33,10 +34,29 @@ MAX_BITS = 8
 # and the share of the variance it leaves (Max 1960, table II, extended numerically).
 _STEPS = np.array([1, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308], np.float32)
 _LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089])
-_LEAST_ALONG = 1e-6
-"""Below this ⟨r, decoded⟩ / |r| a scale would blow up noise, at last beyond float32."""
-_HEAD_SHARE = 3
-"""A third of the words lie in the head: what a scan reads for every row, measured best."""
+_LEAST_ALONG = 1e-3
+"""Below this ⟨r, decoded⟩ / |r| a scale blows up noise; of the longest rows, beyond float32."""
+_HEAD_SHARE = 0.5
+"""Half of the words lie in the head: what a scan reads for every row (docs/decisions/0020)."""
+_LONGEST_HEAD = 128
+"""Words whose table entries 16-bit sums can hold."""
+_ROUNDING = 2.0**-24
+"""Largest relative error of one float32 operation."""
+_SMALLEST = 2.0**-148
+"""Times dim: no less than what dim + 3 float32 operations lose below the normal range."""
+
+
+class Coded(NamedTuple):
+    """What is stored of some rows."""
+
+    words: UInt64[np.ndarray, "n words"]
+    head: UInt8[np.ndarray, "n bytes"]
+    """The bytes of the head words."""
+    scale: Float32[np.ndarray, " n"]
+    head_errors: Float64[np.ndarray, "n parts"]
+    """Per part of the dimensions, a bound on the length of what the head leaves of the row."""
+    word_errors: Float64[np.ndarray, "n parts"]
+    """The same for all words."""
 
 
 def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.ndarray, "words 2"]:
@@ -107,6 +127,11 @@ class Codec:
         return len(self.sigma)
 
     @cached_property
+    def width(self) -> int:
+        """The dimensions up to the last that has bits."""
+        return min(self.dim, GROUP * (1 + int(self.words[:, 0].max())))
+
+    @cached_property
     def bits(self) -> Int64[np.ndarray, " groups"]:
         """Stored bits per dimension, group by group."""
         return np.bincount(self.words[:, 0], minlength=-(-self.dim // GROUP))
@@ -114,37 +139,75 @@ class Codec:
     @cached_property
     def head_rectangle(self) -> tuple[int, int]:
         """The `dims × bits` whose words lie in the head, and are the cheapest to scan."""
-        words = max(1, len(self.words) // _HEAD_SHARE)
+        words = min(_LONGEST_HEAD, max(1, round(len(self.words) * _HEAD_SHARE)))
         # Without a rotation the most significant word may lie far back: reach for it.
         groups = max(words, 1 + int(self.words[0, 0]))
         return min(self.dim, GROUP * groups), -(-words // len(self.bits))
+
+    @cached_property
+    def whole_rectangle(self) -> tuple[int, int]:
+        """The `dims × bits` of all words: a word of the last group may hold few dimensions."""
+        return self.dim, -(-GROUP * len(self.words) // self.dim)
 
     @cached_property
     def head(self) -> Int64[np.ndarray, " head"]:
         """Which of `words` lie in the head, in the order in which they lie."""
         return self._read(*self.head_rectangle)
 
-    @cached_property
-    def tail(self) -> Int64[np.ndarray, " tail"]:
-        """Which of `words` lie in the tail, in the order in which they lie."""
-        return np.setdiff1d(np.arange(len(self.words)), self.head)
-
     def encode(
-        self, residuals: Float32[np.ndarray, "n dim"]
-    ) -> tuple[UInt64[np.ndarray, "n words"], Float32[np.ndarray, " n"]]:
-        """Each row's words, in the order of `words`, and its scale |r|² / ⟨r, decoded direction⟩.
+        self, residuals: Float32[np.ndarray, "n dim"], lengths: Float32[np.ndarray, " n"]
+    ) -> Coded:
+        """The codes of residuals of rows of the given lengths.
 
-        With that scale the decoded row has the true inner product with the row itself, which
-        removes the shrinkage of quantisation (RaBitQ, Gao & Long 2024, eq. 12). A row equal to its
-        centroid has scale 0, and so has one of which the words say next to nothing.
+        The scale of a row is |r|² / ⟨r, decoded direction⟩. With that the decoded row has the true
+        inner product with the row itself, which removes the shrinkage of quantisation (RaBitQ, Gao
+        & Long 2024, eq. 12). A row equal to its centroid has scale 0, and so has one of which the
+        words say next to nothing.
+
+        The errors allow for the rounding of what led to `residuals`. A rotated entry is a product
+        of the row x with a column of length ≤ 1.01, added up in float32 in any order: it is off by
+        at most γ · 1.01 |x|, γ = dim · u / (1 − dim · u), u = 2⁻²⁴ (Higham 2002, §3.1); taking the
+        centroid off, and making a direction of the row before, are within 2u |r| and 4u |x|. Below
+        float32's normal range each of dim + 3 operations is off by up to 2⁻¹⁵⁰ besides.
         """
+        words, scale, codes = self._encode(residuals)
+        read = np.bincount(self.words[self.head, 0], minlength=len(self.bits))
+        gamma = self.dim * _ROUNDING / (1 - self.dim * _ROUNDING)
+        widths = np.sqrt(np.diff(part_bounds(self.dim)))
+        norms = row_norms(residuals)
+        rounding = 1.02 * gamma * lengths[:, None] * widths
+        rounding += _ROUNDING * (2 * norms + 4 * lengths)[:, None] + self.dim**1.5 * _SMALLEST
+        return Coded(
+            words,
+            self._head_bytes(words),
+            scale,
+            self._rests(residuals, codes, read, scale) + rounding,
+            self._rests(residuals, codes, self.bits, scale) + rounding,
+        )
+
+    def _encode(
+        self, residuals: Float32[np.ndarray, "n dim"]
+    ) -> tuple[
+        UInt64[np.ndarray, "n words"], Float32[np.ndarray, " n"], UInt8[np.ndarray, "n dim"]
+    ]:
         norms = row_norms(residuals)
         codes = self._quantize(residuals, norms)
         groups, planes = np.ascontiguousarray(self.words.T)
         words = load().pack_words(codes, groups, self.bits[groups] - 1 - planes)
-        along = np.einsum("nd,nd->n", residuals, self._decode(codes), dtype=np.float64)
+        along = load().lengths_along(residuals, codes, self._values(self.bits), self.sigma)
         safe = np.where(along > _LEAST_ALONG * norms, along, np.inf)
-        return words, (norms.astype(np.float64) ** 2 / safe).astype(np.float32)
+        return words, (norms.astype(np.float64) ** 2 / safe).astype(np.float32), codes
+
+    def _head_bytes(self, words: UInt64[np.ndarray, "n words"]) -> UInt8[np.ndarray, "n bytes"]:
+        head = np.ascontiguousarray(words[:, self.head]).view(np.uint8)
+        return head.reshape(len(words), 8 * len(self.head))
+
+    def encode_head(
+        self, residuals: Float32[np.ndarray, "n dim"]
+    ) -> tuple[UInt8[np.ndarray, "n bytes"], Float32[np.ndarray, " n"]]:
+        """`head` and `scale` of `encode`, alone."""
+        words, scale, _ = self._encode(residuals)
+        return self._head_bytes(words), scale
 
     @lru_cache(maxsize=64)  # noqa: B019  one plan serves many searches, and codecs are few
     def funnel(self, plan: Plan) -> Funnel:
@@ -157,17 +220,23 @@ class Codec:
             [np.empty(0, np.int64)]
             + [d[self.words[read, 0]] for d, read in zip(depths, reads, strict=True)]
         )
-        slots = np.empty(len(self.words), np.int64)
-        slots[self.head] = np.arange(len(self.head))
-        slots[self.tail] = ~np.arange(len(self.tail))
+        head_slots = np.full(len(self.words), -1)
+        head_slots[self.head] = np.arange(len(self.head))
         return Funnel(
             dims=np.array([stage.dims for stage in plan.stages], np.int64),
             keeps=np.array([stage.keep for stage in plan.stages], np.int64),
             starts=np.cumsum([0, *map(len, reads)], dtype=np.int64),
-            slots=slots[every],
+            slots=every,
+            head_slots=head_slots[every],
             groups=groups,
             coefficients=self.coefficients[groups, depth, planes],
         )
+
+    @cached_property
+    def whole_funnel(self) -> Funnel:
+        """The head, then all words: what bounds are made of."""
+        scan, every = Stage(*self.head_rectangle, 1), Stage(*self.whole_rectangle, 1)
+        return self.funnel(Plan(None, (scan, every)))
 
     def _stage_words(self, stage: Stage) -> Int64[np.ndarray, " read"]:
         read = self._read(stage.dims, stage.bits)
@@ -208,16 +277,26 @@ class Codec:
                 )
         return coefficients
 
-    def _decode(self, codes: UInt8[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
-        """The directions that the full codes stand for."""
-        decoded = np.zeros(codes.shape, np.float32)
-        for group, bits, part in self._parts():
-            if bits:
-                # A code has at most 2^8 values: look them up.
-                planes = np.arange(2**bits)[:, None] >> np.arange(bits)[::-1] & 1
-                table = (planes - np.float32(0.5)) @ self.coefficients[group, bits, :bits]
-                decoded[:, part] = table.astype(np.float32)[codes[:, part]] * self.sigma[part]
-        return decoded
+    def _rests(
+        self,
+        residuals: Float32[np.ndarray, "n dim"],
+        codes: UInt8[np.ndarray, "n dim"],
+        read: Int64[np.ndarray, " groups"],
+        scale: Float32[np.ndarray, " n"],
+    ) -> Float64[np.ndarray, "n parts"]:
+        """Lengths of what the leading `read` planes leave of the residuals, part by part."""
+        values, bounds = self._values(read), part_bounds(self.dim)
+        return np.asarray(load().rests(residuals, codes, values, self.sigma, scale, bounds))
+
+    def _values(self, read: Int64[np.ndarray, " groups"]) -> Float32[np.ndarray, "groups 256"]:
+        """What the leading `read` planes of each code stand for, in units of the spread."""
+        values = np.zeros((len(self.bits), 2**MAX_BITS), np.float32)
+        for group, bits, _ in self._parts():
+            depth = int(read[group])
+            planes = np.arange(2**bits)[:, None] >> (bits - 1 - np.arange(depth)) & 1
+            part = (planes - np.float32(0.5)) @ self.coefficients[group, depth, :depth]
+            values[group, : 2**bits] = part
+        return values
 
 
 def _fit_planes(

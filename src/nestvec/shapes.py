@@ -9,7 +9,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or "jaxtyping" in sys.modules:
-    from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64, UInt8, UInt64
+    from jaxtyping import (
+        Bool,
+        Float,
+        Float32,
+        Float64,
+        Int,
+        Int8,
+        Int32,
+        Int64,
+        UInt8,
+        UInt16,
+        UInt64,
+    )
 else:
 
     class _Unchecked:
@@ -18,7 +30,9 @@ else:
         def __class_getitem__(cls, item: Any) -> Any:
             return item[0]
 
-    Bool = Float = Float32 = Float64 = Int = Int32 = Int64 = UInt8 = UInt64 = _Unchecked
+    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = UInt8 = UInt16 = UInt64 = (
+        _Unchecked
+    )
 
 __all__ = [
     "Bool",
@@ -26,8 +40,10 @@ __all__ = [
     "Float32",
     "Float64",
     "Int",
+    "Int8",
     "Int32",
     "Int64",
     "UInt8",
+    "UInt16",
     "UInt64",
 ]

@@ -1,6 +1,7 @@
 """The definitions themselves: each against a plainer way to say the same."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,23 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.kernels import reference
-from nestvec.kernels.reference import GROUP, LANES
+from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, IP, LANES, NARROW, PARTS, WIDE
 
 law = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 dims = st.sampled_from([1, 5, 63, 64, 65, 100, 128, 130])
+EVERY = np.empty(0, np.uint8)
 
 
 def set_bits(words):
     """Bit i of each word in column i."""
-    return words[:, None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
+    return words[..., None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
 
 
-def signed(planes):
-    """The integers whose two's complement bit planes these are, lowest plane first."""
-    weights = 2 ** np.arange(len(planes))
-    weights[-1] *= -1
-    return weights @ set_bits(planes).astype(np.int64)
+# --- codes ---------------------------------------------------------------------------------------
 
 
 @law
@@ -42,41 +40,273 @@ def test_a_packed_word_holds_one_bit_of_each_code(seed, dim, n):
         assert not bits[:, part.shape[1] :].any()
 
 
+@pytest.mark.parametrize("levels", [1, 2, 4, 16, 256])
+def test_codes_count_steps_from_the_middle_and_end_at_the_outer_cells(levels):
+    units = np.array([[-1e30, -levels, -1.5, -0.5, 0.0, 0.5, 1.5, levels, 1e30]], np.float32)
+    ones = np.ones(units.shape[1], np.float32)
+    codes = reference.quantize_residuals(
+        units, ones[:1], ones, ones, np.full(len(ones), levels, np.int64)
+    )
+    expected = np.clip(np.floor(units.astype(float)) + levels // 2, 0, levels - 1)
+    assert codes.tolist() == expected.tolist()
+
+
+def test_a_row_without_length_has_the_code_above_zero():
+    zeros, ones = np.zeros((1, 3), np.float32), np.ones(3, np.float32)
+    levels = np.full(3, 8)
+    assert reference.quantize_residuals(zeros, zeros[0, :1], ones, ones, levels).tolist() == [
+        [4, 4, 4]
+    ]
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@law
+@given(st.integers(1, 5000))
+def test_parts_share_out_the_dimensions_in_whole_groups(dim):
+    bounds = reference.part_bounds(dim)
+    assert len(bounds) == PARTS + 1
+    assert (bounds[0], bounds[-1]) == (0, dim)
+    assert (np.diff(bounds) >= 0).all()
+    assert all(bound % GROUP == 0 or bound == dim for bound in bounds)
+
+
+@law
+@given(seeds, st.sampled_from([1, 64, 65, 200, 500]))
+def test_the_squares_of_part_norms_add_up_to_that_of_the_row(seed, dim):
+    rows = np.random.default_rng(seed).integers(-9, 10, (3, dim)).astype(np.float64)
+    norms = reference.part_norms(rows)
+    assert norms.shape == (3, PARTS)
+    assert np.rint(norms**2).sum(axis=1).tolist() == np.square(rows).sum(axis=1).tolist()
+
+
+def test_rounding_up_gives_each_bfloat16_itself_and_what_is_above_it_the_next():
+    bits = np.arange(0x7F7F, dtype=np.uint16)
+    exact = reference.from_bfloat16(bits).astype(np.float64)
+    assert (reference.bfloat16_up(exact) == bits).all()
+    above = exact * (1 + 2.0**-50) + 2.0**-1000
+    assert (reference.bfloat16_up(above) == bits + 1).all()
+
+
+@law
+@given(st.lists(st.floats(0, 1e38), min_size=1, max_size=20))
+def test_what_is_rounded_up_is_the_least_that_is_not_below(values):
+    values = np.array(values)
+    narrow = reference.float32_up(values)
+    assert (narrow >= values).all()
+    below = np.nextafter(narrow, np.float32(-1))
+    assert ((below < values) | (narrow == 0)).all()
+    bits = reference.bfloat16_up(values)
+    assert (reference.from_bfloat16(bits) >= values).all()
+    smaller = reference.from_bfloat16(np.maximum(bits, 1) - np.uint16(1))
+    assert ((smaller < values) | (bits == 0)).all()
+
+
+@law
+@given(seeds, st.integers(0, 5), st.integers(1, 9))
+def test_a_record_holds_what_was_put_into_it(seed, n, count):
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, 2**64, (n, count), dtype=np.uint64)
+    scale, bias = rng.standard_normal((2, n)).astype(np.float32)
+    owners, rows = rng.integers(0, 2**31, (2, n))
+    errors = rng.uniform(0, 9, (n, PARTS)).astype(np.float32)
+    records = reference.pack_records(words, scale, bias, owners, rows, errors)
+    cells = some_cells(
+        np.empty(0), 1,
+        records=records, record_floats=records.view(np.float32),
+        record_ints=records.view(np.int32),
+    )  # fmt: skip
+    assert (records[:, :count] == words).all()
+    assert (cells.own_scale == scale).all()
+    assert (cells.own_bias == bias).all()
+    assert (cells.owners == owners).all()
+    assert (cells.rows == rows).all()
+    assert (cells.word_errors == errors).all()
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+@law
+@given(seeds, st.integers(1, 40), st.integers(1, 70))
+def test_centroids_come_back_from_their_layout(seed, count, width):
+    whole = np.random.default_rng(seed).integers(-127, 128, (count, width)).astype(np.int8)
+    laid = reference.centroid_bytes(whole)
+    blocks, fours = -(-count // LANES), -(-width // 4)
+    assert laid.shape == (blocks, fours, LANES, 4)
+    cells = some_cells(laid, count)
+    back = reference.centroid_steps(cells)
+    assert (back[:, :width] == whole).all()
+    assert not back[:, width:].any()
+
+
+def some_cells(centroids, count, **fields):
+    """Cells of which only what chooses among them is there."""
+    nothing = dict.fromkeys(reference.Cells._fields, np.empty(0))
+    counts = np.ones(count, np.int64)
+    return reference.Cells(**{**nothing, "centroids": centroids, "counts": counts, **fields})
+
+
+@law
+@given(seeds, st.integers(1, 40), st.sampled_from([1, 5, 64, 70]), st.sampled_from([0, 3, 40]))
+def test_a_cell_score_is_the_inner_product_within_the_rounding_of_the_query(
+    seed, count, width, behind
+):
+    rng = np.random.default_rng(seed)
+    whole = rng.integers(-127, 128, (count, width)).astype(np.int8)
+    padded = -(-count // LANES) * LANES
+    steps, priors, spreads = rng.uniform(0, 2, (3, padded)).astype(np.float32)
+    sigma = rng.uniform(0, 1, width + behind).astype(np.float32)
+    cells = some_cells(
+        reference.centroid_bytes(whole), count,
+        steps=steps, priors=priors, spreads=spreads, sigma=sigma,
+    )  # fmt: skip
+    query = rng.standard_normal(width + behind).astype(np.float32)
+    scores, ranks = reference.score_cells(query, cells)
+    centroids = steps[:count, None] * whole.astype(float)
+    truth = centroids @ query[:width].astype(float)
+    read = 4 * -(-width // 4)  # whole fours, the last filled up with zeros
+    half_step = np.abs(query[:read]).max() / 127 / 2
+    bound = half_step * np.abs(centroids).sum(axis=1) * (1 + 1e-5) + 1e-5 * np.abs(truth)
+    assert (np.abs(scores - truth) <= bound).all()
+    deviation = math.sqrt(sum((query.astype(float) * sigma) ** 2))
+    expected = scores + priors[:count] + reference.SPREAD_WEIGHT * deviation * spreads[:count]
+    assert np.allclose(ranks, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_query_of_zeros_scores_every_cell_zero():
+    cells = some_cells(
+        np.full((1, 1, LANES, 4), 200, np.uint8), 3,
+        steps=np.ones(LANES, np.float32), priors=np.zeros(LANES, np.float32),
+        spreads=np.ones(LANES, np.float32), sigma=np.ones(4, np.float32),
+    )  # fmt: skip
+    scores, ranks = reference.score_cells(np.zeros(4, np.float32), cells)
+    assert scores.tolist() == ranks.tolist() == [0, 0, 0]
+
+
+def test_probing_goes_on_until_k_rows_are_found():
+    ranks = np.array([3, 5, 4, 2, 1], np.float32)
+    counts = np.array([1, 0, 2, 9, 9])
+    probed = [reference.probe_cells(ranks, counts, 1, k).tolist() for k in (1, 3, 13, 21)]
+    assert probed == [[1, 2], [1, 2, 0, 3], [1, 2, 0, 3, 4], [1, 2, 0, 3, 4]]
+
+
+def test_equally_good_cells_are_probed_in_order():
+    ranks, counts = np.ones(5, np.float32), np.ones(5, np.int64)
+    assert reference.probe_cells(ranks, counts, 3, 1).tolist() == [0, 1, 2]
+
+
+@law
+@given(seeds, st.integers(2, 9), st.integers(1, 6))
+def test_the_second_cell_has_the_least_cost_of_all_but_the_nearest(seed, count, width):
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(-4, 5, (5, width)).astype(np.float32)
+    centroids = rng.integers(-4, 5, (count, width)).astype(np.float32)
+    scores = vectors @ centroids.T - np.square(centroids).sum(axis=1) / 2
+    first, second = reference.assign_twice(scores, vectors, centroids, count)
+    for row, own, other in zip(vectors.tolist(), first, second, strict=True):
+        rests = [[Fraction(x - y) for x, y in zip(row, c, strict=True)] for c in centroids.tolist()]
+        squares = [sum(x * x for x in rest) for rest in rests]
+        assert own == squares.index(min(squares))
+        costs = [
+            square + Fraction(3, 2) * inner(rest, rests[own]) ** 2 / (squares[own] or 1)
+            for rest, square in zip(rests, squares, strict=True)
+        ]
+        del costs[own]
+        cost = costs[other - (other > own)]
+        assert own != other
+        # Only the quotient is rounded: these are small whole numbers.
+        assert cost <= min(costs) * (1 + Fraction(1, 2**21))
+
+
+def inner(left, right):
+    return sum(x * y for x, y in zip(left, right, strict=True))
+
+
+def test_rows_in_one_cell_have_no_second():
+    ones = np.ones((3, 4), np.float32)
+    first, second = reference.assign_twice(ones[:, :1], ones, ones[:1], 1)
+    assert (first.tolist(), second.tolist()) == ([0, 0, 0], [-1, -1, -1])
+
+
+def test_the_longest_rows_have_second_cells():
+    rng = np.random.default_rng(0)
+    vectors, centroids = ((1e15 * rng.uniform(-1, 1, (n, 20))).astype(np.float32) for n in (30, 5))
+    scores = vectors @ centroids.T - np.square(centroids).sum(axis=1) / 2
+    _, second = reference.assign_twice(scores, vectors, centroids, 5)
+    assert (second >= 0).all()
+
+
+# --- estimates -----------------------------------------------------------------------------------
+
+
+@law
+@given(seeds, st.sampled_from([1, 5, 64, 130]))
+def test_rotating_small_whole_numbers_is_a_matrix_product(seed, dim):
+    rng = np.random.default_rng(seed)
+    query = rng.integers(-9, 10, dim).astype(np.float32)
+    rotation = rng.integers(-3, 4, (dim, dim)).astype(np.float32)
+    assert (reference.rotate(query, rotation) == query @ rotation).all()
+
+
+@law
+@given(seeds, st.integers(1, 9), st.sampled_from([NARROW, WIDE]), st.booleans())
+def test_table_entries_are_within_half_a_step_of_their_sums(seed, count, largest, whole):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-3, 4, (count, GROUP)) if whole else rng.standard_normal((count, GROUP))
+    values = values.astype(np.float32)
+    entries, step, least = reference.tables(values, largest)
+    assert 0 <= entries.min() <= entries.max() <= largest
+    fours = values.astype(float).reshape(count, 16, 1, 4)
+    chosen = np.arange(16)[:, None] >> np.arange(4) & 1
+    sums = (fours * chosen).sum(axis=3)
+    lows = np.minimum(fours, 0).sum(axis=3)
+    assert (np.abs(entries * step + lows - sums) <= step * (0.5 + 1e-9)).all()
+    assert least == pytest.approx(lows.sum(), rel=1e-12)
+    if values.any():
+        assert entries.max() == largest
+
+
+def test_tables_of_zeros_have_no_step():
+    entries, step, least = reference.tables(np.zeros((2, GROUP), np.float32), NARROW)
+    assert (entries.any(), step, least) == (False, 0.0, 0.0)
+
+
+@law
+@given(seeds, st.integers(1, 5), st.integers(0, 20))
+def test_a_table_sum_adds_what_each_four_bits_name(seed, count, n):
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, 2**64, (n, count), dtype=np.uint64)
+    entries = rng.integers(0, 128, (count, 16, 16))
+    expected = [
+        sum(
+            int(entries[w, four, int(words[row, w]) >> 4 * four & 15])
+            for w in range(count)
+            for four in range(16)
+        )
+        for row in range(n)
+    ]
+    head = words.view(np.uint8).reshape(n, 8 * count)
+    assert reference.table_sums(head, entries).tolist() == expected
+
+
 @law
 @given(seeds, st.integers(1, 9), st.integers(0, 20))
-def test_a_word_sum_is_the_plain_sum_over_set_bits(seed, count, n):
+def test_a_selected_sum_is_the_plain_sum_over_set_bits(seed, count, n):
     rng = np.random.default_rng(seed)
-    words = rng.integers(0, 2**64, n, dtype=np.uint64)
-    planes = rng.integers(0, 2**64, count, dtype=np.uint64)
-    expected = set_bits(words).astype(np.int64) @ signed(planes)
-    assert (reference.word_sum(words, planes) == expected).all()
+    words = rng.integers(0, 2**64, (n, count), dtype=np.uint64)
+    values = rng.integers(-9, 10, (count, GROUP)).astype(np.float32)
+    expected = (set_bits(words) * values.astype(np.int64)).sum(axis=(1, 2))
+    assert (reference.selected_sum(words, values) == expected).all()
 
 
-@law
-@given(seeds, dims, st.sampled_from([2, 4, 6]), st.data())
-def test_query_planes_decode_to_the_nearest_integers(seed, dim, planes, data):
-    rng = np.random.default_rng(seed)
-    query = rng.standard_normal(dim).astype(np.float32)
-    query[rng.random(dim) < 0.2] = 0
-    sigma = rng.uniform(0.5, 2, dim).astype(np.float32)
-    width = data.draw(st.integers(1, dim))
-    bits, steps, sums = reference.query_planes(query, sigma, width, planes)
-    decoded = np.concatenate([signed(group) for group in bits])
-    scaled = np.zeros(len(decoded))
-    scaled[:width] = (query * sigma)[:width]
-    step = np.repeat(steps, GROUP).astype(np.float64)
-    assert np.abs(decoded).max() <= 2 ** (planes - 1) - 1
-    # Half a step, and what the float32 quotient of at most 2^(planes-1) rounds by.
-    assert (np.abs(decoded * step - scaled) <= step * (0.5 + 2.0**planes * 2**-24)).all()
-    assert (sums == decoded.reshape(-1, GROUP).sum(axis=1)).all()
+def test_the_shift_takes_half_of_every_bit_off():
+    values = np.arange(2 * GROUP, dtype=np.float32).reshape(2, GROUP)
+    assert reference.shift_of(values) == -values.sum() / 2
 
 
-def test_a_query_of_zeros_has_no_step_and_no_bits():
-    zeros, ones = np.zeros(65, np.float32), np.ones(65, np.float32)
-    planes, steps, sums = reference.query_planes(zeros, ones, 65, 4)
-    assert not planes.any()
-    assert not steps.any()
-    assert not sums.any()
+# --- scores --------------------------------------------------------------------------------------
 
 
 @law
@@ -101,41 +331,37 @@ def test_dot_is_the_inner_product_up_to_the_rounding_of_its_sums(seed, dim, expo
 
 @law
 @given(seeds, dims)
-def test_dot_of_small_whole_numbers_is_exact(seed, dim):
+def test_scores_of_small_whole_numbers_are_exact(seed, dim):
     left, right = np.random.default_rng(seed).integers(-9, 10, (2, dim))
-    assert reference.dot(left.astype(np.float32), right.astype(np.float32)) == left @ right
+    query, row = left.astype(np.float32), right.astype(np.float32)
+    assert reference.dot(query, row) == left @ right
+    assert reference.full_score(query, row, IP) == left @ right
+    assert reference.full_score(query, row, EUCLIDEAN) == -np.square(left - right).sum()
+    lengths = np.sqrt(float(left @ left)) * np.sqrt(float(right @ right))
+    cosine = left @ right / lengths if lengths else 0.0
+    assert reference.full_score(query, row, COSINE) == cosine
 
 
-@pytest.mark.parametrize("levels", [1, 2, 4, 16, 256])
-def test_codes_count_steps_from_the_middle_and_end_at_the_outer_cells(levels):
-    units = np.array([[-1e30, -levels, -1.5, -0.5, 0.0, 0.5, 1.5, levels, 1e30]], np.float32)
-    ones = np.ones(units.shape[1], np.float32)
-    codes = reference.quantize_residuals(
-        units, ones[:1], ones, ones, np.full(len(ones), levels, np.int64)
-    )
-    expected = np.clip(np.floor(units.astype(float)) + levels // 2, 0, levels - 1)
-    assert codes.tolist() == expected.tolist()
+def test_the_cosine_with_a_zero_vector_is_zero():
+    zeros, ones = np.zeros(3, np.float32), np.ones(3, np.float32)
+    assert reference.full_score(zeros, ones, COSINE) == 0.0
+    assert reference.full_score(ones, zeros, COSINE) == 0.0
+    assert reference.full_score(ones, ones * np.float32(1e-40), COSINE) == pytest.approx(1)
 
 
-def test_a_row_without_length_has_the_code_above_zero():
-    zeros, ones = np.zeros((1, 3), np.float32), np.ones(3, np.float32)
-    levels = np.full(3, 8)
-    assert reference.quantize_residuals(zeros, zeros[0, :1], ones, ones, levels).tolist() == [
-        [4, 4, 4]
-    ]
+@pytest.mark.parametrize("metric", [IP, COSINE, EUCLIDEAN])
+def test_the_exact_answer_is_sorted_and_equal_scores_go_to_the_smaller_row(metric):
+    vectors = np.array([[1, 0], [0, 1], [1, 0], [2, 0], [0, 0]], np.float32)
+    query = np.array([1, 0], np.float32)
+    rows, scores = reference.exact_one(query, vectors, EVERY, metric, 5)
+    expected = {IP: [3, 0, 2, 1, 4], COSINE: [0, 2, 3, 1, 4], EUCLIDEAN: [0, 2, 3, 4, 1]}
+    assert rows.tolist() == expected[metric]
+    assert (np.diff(scores) <= 0).all()
 
 
-def test_probing_goes_on_until_k_rows_are_found():
-    scores = np.array([3, 5, 4, 2, 1], np.float32)
-    counts = np.array([1, 0, 2, 9, 9])
-    probed = [reference.probe_cells(scores, counts, 1, k).tolist() for k in (1, 3, 13, 21)]
-    assert probed == [[1, 2], [1, 2, 0, 3], [1, 2, 0, 3, 4], [1, 2, 0, 3, 4]]
-
-
-def test_equally_good_cells_are_probed_in_order():
-    scores, counts = np.ones(5, np.float32), np.ones(5, np.int64)
-    assert reference.probe_cells(scores, counts, 3, 1).tolist() == [0, 1, 2]
-
-
-def test_a_block_of_rows_is_a_whole_number_of_cache_lines():
-    assert LANES * np.dtype(np.uint64).itemsize % 64 == 0
+def test_where_few_rows_are_allowed_the_exact_answer_is_filled_up():
+    vectors = np.eye(4, dtype=np.float32)
+    allowed = np.array([0, 1, 0, 1], np.uint8)
+    rows, scores = reference.exact_one(vectors[3], vectors, allowed, IP, 3)
+    assert rows.tolist() == [3, 1, -1]
+    assert scores.tolist() == [1, 0, -np.inf]

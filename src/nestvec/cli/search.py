@@ -32,6 +32,8 @@ class _Search:
     k: int
     plan: str | None
     where: str | None
+    exact: bool
+    certify: bool
     threads: int | None
 
     def check(self) -> None:
@@ -47,8 +49,9 @@ class _Search:
 
     def _hits(self, queries: Float[np.ndarray, "q dim"]) -> Hits:
         return self.index.search(
-            queries, self.k, plan=self.plan, where=self.where, threads=self.threads
-        )
+            queries, self.k, plan=self.plan, where=self.where, exact=self.exact,
+            certify=self.certify, threads=self.threads,
+        )  # fmt: skip
 
 
 def search(
@@ -67,7 +70,7 @@ def search(
         typer.Option(
             metavar="PLAN",
             help="What to read: 'probe=32; 256x1:800 > full' visits 32 cells, keeps 800 rows by 1 "
-            "bit of 256 dims, reranks them on full vectors. 'probe=all; full' is exact.",
+            "bit of 256 dims, reranks them on full vectors.",
         ),
     ] = None,
     where: Annotated[
@@ -78,6 +81,12 @@ def search(
             "such as \"year >= 2015 and category in ('cs.CL', 'cs.IR')\".",
         ),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Prove that the exact nearest rows are answered.")
+    ] = False,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="Say of each answer whether it is proven to be exact.")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Else one for each core.")
     ] = None,
@@ -98,13 +107,13 @@ def search(
       nestvec search corpus.nv "how to land on water" -k 3
       nestvec search corpus.nv < questions.txt
       nestvec search corpus.nv --vectors queries.npy -k 100 --json
-      nestvec search corpus.nv "water" --plan "probe=all; full" --stats
+      nestvec search corpus.nv "water" --exact --stats
       nestvec search corpus.nv "water" --where "year >= 2015 and venue is not null"
       nestvec search corpus.nv
     """
     if query and vectors is not None:
         raise InputError(f"both a question and --vectors {vectors} are given; leave one out")
-    task = _Search(Index.open(index), k, plan, where, threads)
+    task = _Search(Index.open(index), k, plan, where, exact, certify, threads)
     task.check()
     if vectors is not None:
         labels, queries = _read_queries(vectors, key)
@@ -215,6 +224,8 @@ def _print_hits(task: _Search, hits: Hits, row: int) -> None:
         for rank, (_, score, document) in enumerate(_found(task, hits, row), start=1)
     ]
     print_table(_HIT_COLUMNS, cells)
+    if task.exact or task.certify:
+        print("proven exact" if hits.certified[row] else "not proven to be exact")
 
 
 def _title(document: Document) -> str:
@@ -245,11 +256,15 @@ def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -
         "plan": task.plan or str(task.index.default_plan(task.k)),
         "where": task.where,
         "queries": [
-            {"query": label, "hits": _hits_as_json(task, hits, row)}
+            {"query": label, **_proof(task, hits, row), "hits": _hits_as_json(task, hits, row)}
             for row, label in enumerate(labels)
         ],
         "stats": {**asdict(hits.stats), "size_bytes": hits.stats.size_bytes, "seconds": seconds},
     }
+
+
+def _proof(task: _Search, hits: Hits, row: int) -> dict[str, bool]:
+    return {"certified": bool(hits.certified[row])} if task.exact or task.certify else {}
 
 
 def _hits_as_json(task: _Search, hits: Hits, row: int) -> list[dict[str, Any]]:

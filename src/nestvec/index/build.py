@@ -5,24 +5,37 @@ Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check, copy, add up t
 their places. Besides a few blocks, memory holds 24 bytes per row and the k-means sample.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from nestvec.adapt.rotation import Rotation, second_moment
-from nestvec.codes import Codec
+from nestvec.codes import Codec, Coded, row_norms
 from nestvec.index import cells as kmeans
 from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
-from nestvec.kernels.reference import LANES
+from nestvec.kernels.reference import (
+    LANES,
+    PARTS,
+    RECORD_TAIL,
+    bfloat16_up,
+    centroid_bytes,
+    float32_up,
+    pack_records,
+)
 from nestvec.progress import Advance, Progress
-from nestvec.shapes import Float, Float32, Float64, Int64, UInt64
-from nestvec.vectors import BLOCK_ROWS
+from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
+from nestvec.vectors import BLOCK_ROWS, normalize
 
 _CODEC_SAMPLE = 16_384
+_CODED_ROWS = 8_192
+"""Coded at a time by each of the threads: their residuals stay near the processor."""
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class BuildOptions:
     rotation: str
     bits: float
     seed: int
+    metric: str
 
 
 def write_segment(
@@ -60,6 +74,15 @@ def _counted(
         advance(len(block))
 
 
+class _Layout(NamedTuple):
+    """How the rows of a segment lie in cells."""
+
+    rotation: Float32[np.ndarray, "dim dim"]
+    centroids: kmeans.Centroids
+    filling: kmeans.Filling
+    codec: Codec
+
+
 def _write_codes(
     path: Path,
     vectors: Float32[np.ndarray, "n dim"],
@@ -67,6 +90,23 @@ def _write_codes(
     options: BuildOptions,
     advance: Advance,
 ) -> None:
+    layout = _lay_out(vectors, moment, options, advance)
+    with TensorWriter(path, _tensors(layout, len(vectors), options.metric)) as writer:
+        statistics = _Statistics(len(layout.centroids.steps))
+        writer.arrays["scale"][...] = np.nan
+        for part, coded in _coded(vectors, layout, options.metric):
+            _put(writer.arrays, part, coded, layout.filling, statistics)
+            advance(part.stop - part.start)
+        for name, array in _structure(layout, statistics).items():
+            writer.arrays[name][...] = array
+
+
+def _lay_out(
+    vectors: Float32[np.ndarray, "n dim"],
+    moment: Float[np.ndarray, "dim dim"],
+    options: BuildOptions,
+    advance: Advance,
+) -> _Layout:
     rng = np.random.default_rng(options.seed)
     dim = vectors.shape[1]
     pca = options.rotation == "pca"
@@ -74,111 +114,233 @@ def _write_codes(
     energy = np.einsum("ij,ik,kj->j", rotation, moment, rotation, optimize=True)
     cell_dims = kmeans.cell_dims(energy)
     count = kmeans.cell_count(len(vectors))
-    sample = _sample(vectors, kmeans.sample_size(count), rng) @ rotation[:, :cell_dims]
-    centroids = kmeans.train_cells(sample, count, rng)
-    owners = _assign_all(vectors, rotation, centroids, advance)
-    codec = _fit_codec(vectors, rotation, centroids, owners, energy, options.bits, rng)
-    places, counts, starts = _places(owners, count)
-    structure: dict[str, np.ndarray] = {
-        "rotation": rotation,
-        "centroids": centroids,
-        "starts": starts,
-        "counts": counts,
-        "sigma": codec.sigma,
-        "words": codec.words,
-        "coefficients": codec.coefficients,
-        "rows": _rows_in_places(places, LANES * int(starts[-1])),
-    }
-    blocks = int(starts[-1])
+    sample = _sample(vectors, kmeans.sample_size(count), rng)
+    prefix = coded_rows(sample, options.metric) @ rotation[:, :cell_dims]
+    centroids = kmeans.Centroids.rounded(kmeans.train_cells(prefix, count, rng))
+    owners, seconds = _assign_all(vectors, rotation, centroids, options.metric, advance)
+    codec = _fit_codec(vectors, rotation, centroids, owners, energy, options, rng)
+    return _Layout(rotation, centroids, kmeans.Filling.of(owners, seconds, count, LANES), codec)
+
+
+def coded_rows(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
+    """What is coded of the rows: under the cosine metric their directions."""
+    return normalize(block) if metric == "cosine" else block
+
+
+def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
+    """All arrays of the file, bulk first: what nothing is found through."""
+    codec, blocks = layout.codec, int(layout.filling.rests[-1])
+    f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
+    slots = LANES * blocks
+    cells, dims = layout.centroids.whole.shape
+    padded = -(-cells // LANES) * LANES
     bulk: Layout = {
-        "head": (np.dtype(np.uint64), (blocks, len(codec.head), LANES)),
-        "tail": (np.dtype(np.uint64), (LANES * blocks, len(codec.tail))),
-        "scale": (np.dtype(np.float32), (LANES * blocks,)),
+        "records": (u8, (rows, len(codec.words) + RECORD_TAIL)),
+        "head": (u1, (blocks, 8 * len(codec.head), LANES)),
+        "scale": (f4, (slots,)),
+        "bias": (f4, (slots if metric == "euclidean" else 0,)),
+        "head_errors": (u2, (int(layout.filling.starts[-1]), PARTS, LANES)),
     }
-    layout: Layout = {name: (array.dtype, array.shape) for name, array in structure.items()}
-    # Bulk is whole cache lines; after it the widest numbers first: then each array is aligned.
-    aligned = dict(sorted(layout.items(), key=lambda item: -item[1][0].itemsize))
-    with TensorWriter(path, {**bulk, **aligned}) as writer:
-        for name, array in structure.items():
-            writer.arrays[name][...] = array
-        writer.arrays["scale"][...] = np.nan
-        for part in _parts(len(vectors)):
-            residuals = _residuals(vectors[part], rotation, centroids, owners[part])
-            words, scale = codec.encode(residuals)
-            _put(writer, places[part], words, scale, codec)
-            advance(part.stop - part.start)
+    structure: Layout = {
+        "starts": (i8, (cells + 1,)),
+        "rests": (i8, (cells + 1,)),
+        "counts": (i8, (cells,)),
+        "spills": (i8, (cells,)),
+        "words": (i8, codec.words.shape),
+        "rotation": (f4, layout.rotation.shape),
+        "steps": (f4, (padded,)),
+        "priors": (f4, (padded,)),
+        "spreads": (f4, (padded,)),
+        "longest": (f4, (1,)),
+        "sigma": (f4, codec.sigma.shape),
+        "coefficients": (f4, codec.coefficients.shape),
+        "spill_homes": (i4, (len(layout.filling.seconds),)),
+        "centroids": (u1, (padded // LANES, -(-dims // 4), LANES, 4)),
+    }
+    return {**bulk, **structure}
+
+
+class _Statistics:
+    """Sums over the rows of each cell."""
+
+    def __init__(self, cells: int) -> None:
+        self.squares = np.zeros(cells)
+        self.biases = np.zeros(cells)
+        self.counts = np.zeros(cells)
+        self.longest = 0.0
+
+    def add(self, owners: Int64[np.ndarray, " m"], rows: "_Rows") -> None:
+        """Take in some rows."""
+        # Lengths are float32, half a step off at most; below the normal range steps are 2⁻¹⁴⁹.
+        longest = float(rows.lengths.max(initial=0)) * (1 + 1e-6) + 2.0**-148
+        self.longest = max(self.longest, longest)
+        count = len(self.counts)
+        self.squares += np.bincount(owners, rows.norms.astype(np.float64) ** 2, count)
+        self.biases += np.bincount(owners, rows.bias, count)
+        self.counts += np.bincount(owners, minlength=count)
+
+    def means(self) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
+        """Mean bias and root mean square residual; 0 where there is no row."""
+        counts = np.maximum(self.counts, 1)
+        return (
+            (self.biases / counts).astype(np.float32),
+            np.sqrt(self.squares / counts).astype(np.float32),
+        )
+
+
+def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
+    priors, spreads = statistics.means()
+    filling = layout.filling
+    return {
+        "starts": filling.starts,
+        "rests": filling.rests,
+        "counts": filling.counts,
+        "spills": filling.spills,
+        "words": layout.codec.words,
+        "rotation": layout.rotation,
+        "steps": _padded(layout.centroids.steps),
+        "priors": _padded(priors),
+        "spreads": _padded(spreads),
+        "longest": np.array([statistics.longest], np.float32),
+        "sigma": layout.codec.sigma,
+        "coefficients": layout.codec.coefficients,
+        "spill_homes": filling.spill_homes(),
+        "centroids": centroid_bytes(layout.centroids.whole),
+    }
+
+
+def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lanes"]:
+    return np.pad(values, (0, -len(values) % LANES))
+
+
+class _Rows(NamedTuple):
+    """Some rows as they are stored."""
+
+    coded: Coded
+    norms: Float32[np.ndarray, " m"]
+    """Lengths of the residuals."""
+    lengths: Float32[np.ndarray, " m"]
+    bias: Float32[np.ndarray, " m"]
+    second: tuple[UInt8[np.ndarray, "m bytes"], Float32[np.ndarray, " m"]] | None
+    """Heads and scales in second cells."""
+
+
+def _coded(
+    vectors: Float32[np.ndarray, "n dim"], layout: _Layout, metric: str
+) -> Iterator[tuple[slice, _Rows]]:
+    """All rows, coded in order, by two threads."""
+
+    def code(part: slice) -> _Rows:
+        block, second = vectors[part], None
+        residuals, lengths = _residuals(block, layout, layout.filling.owners[part], metric)
+        coded = layout.codec.encode(residuals, lengths)
+        if len(layout.filling.seconds):
+            others, _ = _residuals(block, layout, layout.filling.seconds[part], metric)
+            second = layout.codec.encode_head(others)
+        return _Rows(coded, row_norms(residuals), lengths, biases(block, metric), second)
+
+    parts = list(_parts(len(vectors), _CODED_ROWS))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        # A few at a time: what is coded waits in memory until it is written.
+        for first in range(0, len(parts), 4 * _THREADS):
+            some = parts[first : first + 4 * _THREADS]
+            yield from zip(some, pool.map(code, some), strict=True)
 
 
 def _put(
-    writer: TensorWriter,
-    places: Int64[np.ndarray, " m"],
-    words: UInt64[np.ndarray, "m words"],
-    scale: Float32[np.ndarray, " m"],
-    codec: Codec,
+    arrays: Mapping[str, np.ndarray],
+    part: slice,
+    rows: _Rows,
+    filling: kmeans.Filling,
+    statistics: _Statistics,
 ) -> None:
-    writer.arrays["scale"][places] = scale
-    writer.arrays["head"][places // LANES, :, places % LANES] = words[:, codec.head]
-    writer.arrays["tail"][places] = words[:, codec.tail]
+    owners, slots, coded = filling.owners[part], filling.slots[part], rows.coded
+    statistics.add(owners, rows)
+    errors, row = float32_up(coded.word_errors), np.arange(part.start, part.stop)
+    records = pack_records(coded.words, coded.scale, rows.bias, owners, row, errors)
+    arrays["records"][filling.homes[part]] = records
+    arrays["head_errors"][slots // LANES, :, slots % LANES] = bfloat16_up(coded.head_errors)
+    _put_head(arrays, slots, coded.head, coded.scale, rows.bias)
+    if rows.second is not None:
+        _put_head(arrays, filling.second_slots[part], *rows.second, rows.bias)
+
+
+def _put_head(
+    arrays: Mapping[str, np.ndarray],
+    slots: Int64[np.ndarray, " m"],
+    head: UInt8[np.ndarray, "m bytes"],
+    scale: Float32[np.ndarray, " m"],
+    bias: Float32[np.ndarray, " m"],
+) -> None:
+    arrays["head"][slots // LANES, :, slots % LANES] = head
+    arrays["scale"][slots] = scale
+    if len(arrays["bias"]):
+        arrays["bias"][slots] = bias
+
+
+def biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
+    """What is added to a row's inner product to rank it: −|x|²/2 under the Euclidean metric."""
+    if metric != "euclidean":
+        return np.zeros(len(block), np.float32)
+    squares = np.einsum("nd,nd->n", block, block, dtype=np.float64)
+    return np.asarray(-squares / 2, np.float32)
 
 
 def _assign_all(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dims"],
+    centroids: kmeans.Centroids,
+    metric: str,
     advance: Advance,
-) -> Int64[np.ndarray, " n"]:
-    """Each row's cell, judged on the prefix that the centroids have."""
-    to_prefix = np.ascontiguousarray(rotation[:, : centroids.shape[1]])
-    owners = np.empty(len(vectors), np.int64)
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Each row's cell and second cell, judged on the prefix that the centroids have."""
+    values = centroids.values()
+    to_prefix = np.ascontiguousarray(rotation[:, : values.shape[1]])
+    own, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
     for part in _parts(len(vectors)):
-        owners[part] = kmeans.assign(vectors[part] @ to_prefix, centroids)
+        prefix = coded_rows(vectors[part], metric) @ to_prefix
+        own[part], spill[part] = kmeans.assign_twice(prefix, values)
         advance(part.stop - part.start)
-    return owners
+    return own, spill
 
 
 def _residuals(
     block: Float32[np.ndarray, "n dim"],
+    layout: _Layout,
+    owners: Int64[np.ndarray, " n"],
+    metric: str,
+) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, " n"]]:
+    """Rotated rows less their centroids, and the lengths of the rows."""
+    coded = coded_rows(block, metric)
+    return _less_centroids(coded, layout.rotation, layout.centroids, owners), row_norms(coded)
+
+
+def _less_centroids(
+    rows: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dims"],
+    centroids: kmeans.Centroids,
     owners: Int64[np.ndarray, " n"],
 ) -> Float32[np.ndarray, "n dim"]:
-    """Rotated rows less their centroids, which are zero beyond their width."""
-    rotated = np.asarray(block @ rotation)
-    rotated[:, : centroids.shape[1]] -= centroids[owners]
+    """Centroids are zero beyond their width."""
+    rotated = np.asarray(rows @ rotation)
+    values = centroids.values()
+    rotated[:, : values.shape[1]] -= values[owners]
     return rotated
 
 
 def _fit_codec(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
-    centroids: Float32[np.ndarray, "cells dims"],
+    centroids: kmeans.Centroids,
     owners: Int64[np.ndarray, " n"],
     energy: Float64[np.ndarray, " dim"],
-    bits: float,
+    options: BuildOptions,
     rng: "np.random.Generator",
 ) -> Codec:
     chosen = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
-    residuals = _residuals(vectors[chosen], rotation, centroids, owners[chosen])
-    return Codec.fit(residuals, energy, bits)
-
-
-def _places(
-    owners: Int64[np.ndarray, " n"], count: int
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " cells"], Int64[np.ndarray, " starts"]]:
-    """Each row's place, and per cell its rows and its first block; cells fill in row order."""
-    counts = np.bincount(owners, minlength=count)
-    starts = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
-    order = np.argsort(owners, kind="stable")
-    within = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-    places = np.empty(len(owners), np.int64)
-    places[order] = LANES * starts[owners[order]] + within
-    return places, counts, starts
-
-
-def _rows_in_places(places: Int64[np.ndarray, " n"], room: int) -> np.ndarray:
-    rows = np.full(room, -1, np.int32)
-    rows[places] = np.arange(len(places), dtype=np.int32)
-    return rows
+    rows = coded_rows(np.asarray(vectors[chosen]), options.metric)
+    residuals = _less_centroids(rows, rotation, centroids, owners[chosen])
+    return Codec.fit(residuals, energy, options.bits)
 
 
 def _sample_rows(n: int, size: int, rng: "np.random.Generator") -> Int64[np.ndarray, " m"]:
@@ -191,5 +353,5 @@ def _sample(
     return np.asarray(vectors[_sample_rows(len(vectors), size, rng)])
 
 
-def _parts(n: int) -> Iterator[slice]:
-    return (slice(first, min(first + BLOCK_ROWS, n)) for first in range(0, n, BLOCK_ROWS))
+def _parts(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
+    return (slice(first, min(first + rows, n)) for first in range(0, n, rows))

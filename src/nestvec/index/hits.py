@@ -1,10 +1,10 @@
 """Answers of a search."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nestvec.shapes import Float32, Int64
+from nestvec.shapes import Bool, Float32, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class SearchStats:
     """Centroids read to choose the cells."""
     stages: tuple[StageStats, ...]
 
+    def __add__(self, stages: tuple[StageStats, ...]) -> "SearchStats":
+        """These and further steps."""
+        return replace(self, stages=self.stages + stages)
+
     @property
     def size_bytes(self) -> int:
         """All bytes read: centroids, codes and full vectors."""
@@ -39,9 +43,15 @@ class Hits:
     ids: np.ndarray
     """[q, k], int64 or, in an index with string ids, object."""
     scores: Float32[np.ndarray, "q k"]
-    """Inner products; exact to float32 after a `full` stage, else estimates of the last stage."""
+    """In the index's metric, larger is better (Euclidean: minus the squared distance).
+
+    Exact to float32 after a `full` stage, else estimates of the last stage: inner products, to
+    which the Euclidean metric adds −|x|²/2.
+    """
     rows: Int64[np.ndarray, "q k"]
     """Row numbers, in the order in which the vectors were given to `build`."""
+    certified: Bool[np.ndarray, " q"]
+    """True where the answer is proven to be the exact top k; only asked for proofs are made."""
     stats: SearchStats
 
     def __len__(self) -> int:

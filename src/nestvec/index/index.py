@@ -6,29 +6,32 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.errors import InputError, StorageError
+from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
-from nestvec.index.build import BuildOptions
 from nestvec.index.contents import Document
 from nestvec.index.defaults import default_plan
-from nestvec.index.filters import Filters
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
-from nestvec.index.merge import search_parts
+from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
 from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.rows import Rows
+from nestvec.index.run import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.staging import staging
-from nestvec.index.writer import Writer, create, writing
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32, Int64
 from nestvec.vectors import as_float32, check_magnitude, check_vectors
+
+if TYPE_CHECKING:
+    from nestvec.index.build import BuildOptions
+    from nestvec.index.writer import Writer
+
+# What writes, and what understands filters, is imported where it is used: `import nestvec` is fast.
 
 _ROTATIONS = ("pca", "none")
 
@@ -36,7 +39,7 @@ _ROTATIONS = ("pca", "none")
 class Index:
     """Vectors in cells, coded by bit planes, with what is needed to search them by a `Plan`.
 
-    Scores are inner products: give unit vectors for cosine similarity. An open index shows one
+    An open index shows one
     generation of what is stored, in all its threads, until it writes or is told to `refresh`. Any
     number of threads and processes may search while one of them writes.
     """
@@ -44,6 +47,8 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
+        from nestvec.index.filters import Filters
+
         self._filters = Filters()
 
     @classmethod
@@ -55,6 +60,7 @@ class Index:
         ids: Sequence[Any] | np.ndarray | None = None,
         texts: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
+        metric: str = "ip",
         rotation: str = "pca",
         bits: float = 2.0,
         seed: int = 0,
@@ -65,24 +71,28 @@ class Index:
         """Write an index of `vectors` [n, dim] (any float dtype, stored as float32) and open it.
 
         `vectors` may be a memory map larger than memory. `ids` are unique ints or strings
-        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. `rotation` is
-        "pca", or "none" for models trained nested whose own order is to be kept. `bits` is the
-        average number of code bits per dimension. `model` records what made the vectors. Equal
-        input and seed give an equal index. The folder `path` appears whole or not at all; with
-        `overwrite` it takes the place of an index, which nobody can write to in the meantime.
+        (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. Scores are in
+        `metric`: "ip" (inner product), "cosine" or "euclidean" (−|q − x|²). `rotation` is "pca", or
+        "none" for models trained nested whose own order is to be kept. `bits` is the average number
+        of code bits per dimension. `model` records what made the vectors. Equal input and seed give
+        an equal index. The folder `path` appears whole or not at all; with `overwrite` it takes the
+        place of an index, which nobody can write to in the meantime.
         """
+        from nestvec.index.staging import staging
+        from nestvec.index.writer import create
+
         array = check_vectors(vectors)
         checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
         made_by = json.loads(as_json(model, "model")) if model else None
-        options = _check_options(rotation, bits, seed)
+        options = _check_options(rotation, bits, seed, metric)
         target = Path(path)
         _check_target(target, overwrite)
         rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
         meta = {
-            "dim": array.shape[1], "metric": "ip", "rotation": rotation, "bits": options.bits,
-            "seed": options.seed, "model": made_by,
+            "dim": array.shape[1], "metric": metric, "rotation": rotation,
+            "bits": options.bits, "seed": options.seed, "model": made_by,
         }  # fmt: skip
         with staging(target, overwrite) as stage:
             records = row_records(checked_ids, 0, texts, metadata)
@@ -131,6 +141,11 @@ class Index:
         return self._snapshot.dim
 
     @property
+    def metric(self) -> str:
+        """What scores are: "ip", "cosine" or "euclidean"."""
+        return str(self.meta["metric"])
+
+    @property
     def hot_bytes(self) -> int:
         """Bytes that searches read again and again: codes, cells, and vectors without codes."""
         return sum(part.hot_bytes for part in self._snapshot.parts)
@@ -167,9 +182,16 @@ class Index:
         *,
         plan: str | Plan | None = None,
         where: str | None = None,
+        exact: bool = False,
+        certify: bool = False,
         threads: int | None = None,
     ) -> Hits:
-        """The `k` rows with the largest inner products for each query [q, dim], found by `plan`.
+        """The `k` rows with the best scores for each query [q, dim], found by `plan`.
+
+        With `exact` they are proven to be the exact top k: those that float64 arithmetic on the
+        stored float32 vectors gives, equal scores to the smaller row (docs/certificates.md). The
+        plan then is where the search starts. With `certify` the plan's answer stays, and
+        `hits.certified` says of each query whether it is proven to be the exact one.
 
         With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
         is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
@@ -185,9 +207,17 @@ class Index:
         )
         check_magnitude(array, "queries")
         chosen = _check_plan(snapshot, plan, k)
+        if (exact or certify) and not chosen.full:
+            raise PlanError(
+                f"plan '{chosen}' ends in estimates, which prove nothing; end it with '> full'"
+            )
+        check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
-        return search_parts(snapshot, array, int(k), chosen, threads)
+        question = Question(array, int(k), chosen, threads, self.metric)
+        if exact:
+            return search_exactly(snapshot, question)
+        return search_certified(snapshot, question) if certify else search_parts(snapshot, question)
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -250,7 +280,9 @@ class Index:
             writer.compact()
 
     @contextmanager
-    def _writing(self, purpose: str, progress: Progress) -> Iterator[Writer]:
+    def _writing(self, purpose: str, progress: Progress) -> Iterator["Writer"]:
+        from nestvec.index.writer import writing
+
         with writing(self._snapshot, purpose, progress) as writer:
             yield writer
         self.refresh()
@@ -270,7 +302,7 @@ def _default_plan(snapshot: Snapshot, k: int) -> Plan:
     largest = max(coded, key=lambda part: part.count, default=None)
     if largest is None or largest.coded is None:
         return Plan(None)
-    return default_plan(largest.coded.codec, len(largest.coded.cells.counts), k)
+    return default_plan(largest.coded, k)
 
 
 def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:
@@ -284,14 +316,18 @@ def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:
     return chosen
 
 
-def _check_options(rotation: str, bits: float, seed: int) -> BuildOptions:
+def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "BuildOptions":
+    from nestvec.index.build import BuildOptions
+
+    if metric not in METRICS:
+        raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
     if rotation not in _ROTATIONS:
         raise InputError(f"rotation={rotation!r} is not known; use one of {', '.join(_ROTATIONS)}")
     if not 0 < bits <= 8:
         raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most 8")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed={seed!r} is not a whole number of at least 0")
-    return BuildOptions(rotation, float(bits), int(seed))
+    return BuildOptions(rotation, float(bits), int(seed), metric)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:

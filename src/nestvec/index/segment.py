@@ -9,8 +9,8 @@ import numpy as np
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
-from nestvec.kernels.reference import GROUP, LANES, Cells
-from nestvec.shapes import Float32
+from nestvec.kernels.reference import GROUP, LANES, PARTS, RECORD_TAIL, Cells
+from nestvec.shapes import Float32, Int64
 
 
 def codes_name(segment: int) -> str:
@@ -18,17 +18,19 @@ def codes_name(segment: int) -> str:
     return f"{segment:06}.codes.safetensors"
 
 
-BULK = ("head", "tail", "scale", "vectors")
-"""Arrays that nothing is found through, so that no damage to them can lead a kernel astray."""
+BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
+"""Arrays that nothing is found through but by kernels which check that it is there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
     """Rows' codes in cells, and their full vectors."""
 
+    path: Path
     cells: Cells
     codec: Codec
-    rotation: Float32[np.ndarray, "dim dim"]
+    longest: float
+    """No coded row is longer."""
     vectors: Float32[np.ndarray, "n dim"]
 
     @classmethod
@@ -36,7 +38,7 @@ class Segment:
         """Map the codes; all that places depend on is checked, so that no kernel can stray."""
         arrays = map_tensors(path)
         try:
-            segment = cls._from_arrays(arrays, vectors)
+            segment = cls._from_arrays(path, arrays, vectors)
             _check_structure(segment.cells, segment.codec, len(vectors))
         except (KeyError, ValueError, IndexError) as e:
             raise DamagedIndexError(
@@ -45,62 +47,79 @@ class Segment:
         return segment
 
     @classmethod
-    def _from_arrays(cls, arrays: Mapping[str, np.ndarray], vectors: np.ndarray) -> "Segment":
-        starts = arrays["starts"]
-        blocks = np.diff(starts)
-        _require(bool((blocks >= 0).all()), "cell starts fall")
-        cells = Cells(
-            centroids=arrays["centroids"],
-            starts=starts,
-            counts=arrays["counts"],
-            owners=np.repeat(np.arange(len(blocks), dtype=np.int32), blocks),
-            rows=arrays["rows"],
-            scale=arrays["scale"],
-            head=arrays["head"],
-            tail=arrays["tail"],
-            sigma=arrays["sigma"],
-        )
+    def _from_arrays(
+        cls, path: Path, arrays: Mapping[str, np.ndarray], vectors: np.ndarray
+    ) -> "Segment":
         codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
-        return cls(cells, codec, arrays["rotation"], vectors)
-
-    def locate(
-        self, queries: Float32[np.ndarray, "q dim"]
-    ) -> tuple[Float32[np.ndarray, "q dim"], Float32[np.ndarray, "q cells"]]:
-        """The rotated queries and their inner products with all centroids.
-
-        Query by query: BLAS adds up in another order for another number of queries, and an answer
-        must not depend on the batch it is in.
-        """
-        rotated = np.empty_like(queries)
-        scores = np.empty((len(queries), len(self.cells.centroids)), np.float32)
-        width = self.cells.centroids.shape[1]
-        for query, turned, score in zip(queries, rotated, scores, strict=True):
-            np.dot(query, self.rotation, out=turned)
-            np.dot(self.cells.centroids, turned[:width], out=score)
-        return rotated, scores
+        records = arrays["records"]
+        width = len(codec.words) + RECORD_TAIL
+        _require(records.shape[1:] == (width,), "its records have another width")
+        # Beyond what is coded, or in centroids, a query need not be rotated.
+        width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
+        derived = {
+            "firsts": np.concatenate([[0], np.cumsum(arrays["counts"])]),
+            "spill_firsts": np.concatenate([[0], np.cumsum(arrays["spills"])]),
+            "sigma": codec.sigma[:width],
+            "record_floats": records.view(np.float32),
+            "record_ints": records.view(np.int32),
+        }
+        cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
+        return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
 
     @property
     def hot_bytes(self) -> int:
         """Bytes that searches read again and again: cells and codes."""
-        arrays = self.cells
-        return sum(array.nbytes for array in arrays)
+        views = ("record_floats", "record_ints")
+        arrays = self.cells._asdict().items()
+        return sum(array.nbytes for name, array in arrays if name not in views)
 
 
 def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
-    blocks, places = len(cells.head), len(cells.rows)
-    count, width = cells.centroids.shape
-    _require(cells.starts.shape == (count + 1,), "it has other cell starts than centroids")
-    _require(cells.starts[0] == 0 and cells.starts[-1] == blocks, "cells and blocks disagree")
-    _require(places == LANES * blocks == len(cells.scale) == len(cells.tail), "blocks are cut off")
-    room = LANES * np.diff(cells.starts)
-    _require(bool(((cells.counts >= 0) & (cells.counts <= room)).all()), "a cell is overfull")
-    _require(cells.counts.sum() == rows, "it holds another number of rows than the vectors file")
-    _require(places == 0 or -1 <= cells.rows.min() <= cells.rows.max() < rows, "a row is unknown")
-    _require(bool((np.isfinite(cells.scale) == (cells.rows >= 0)).all()), "a scale is damaged")
-    _require(1 <= width <= codec.dim, "its centroids are wider than its vectors")
-    _require(cells.head.shape[1] == len(codec.head), "its head has other words than its codec")
-    _require(cells.tail.shape[1] == len(codec.tail), "its tail has other words than its codec")
-    _require(bool((codec.words[:, 0] * GROUP < codec.dim).all()), "a word lies beyond the vectors")
+    count, slots, dim = len(cells.counts), len(cells.scale), codec.dim
+    _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
+    _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
+    blocks, fours = cells.centroids.shape[:2]
+    _require(blocks == -(-count // LANES) and 4 * fours < dim + 4, "its centroids do not fit")
+    shapes = {
+        "centroids": (blocks, fours, LANES, 4),
+        "steps": (LANES * blocks,),
+        "priors": (LANES * blocks,),
+        "spreads": (LANES * blocks,),
+        "starts": (count + 1,),
+        "rests": (count + 1,),
+        "spills": (count,),
+        "head": (slots // LANES, 8 * len(codec.head), LANES),
+        "scale": (slots,),
+        "bias": (slots if len(cells.bias) else 0,),
+        "head_errors": (int(cells.starts[-1]), PARTS, LANES),
+        "spill_homes": (int(cells.spills.sum()),),
+    }
+    for name, shape in shapes.items():
+        _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
+    own, rest = np.diff(cells.starts), np.diff(cells.rests)
+    _require(bool((own >= 0).all() and (rest >= 0).all()), "cell starts fall")
+    _require(cells.starts[0] == 0 and cells.starts[-1] == cells.rests[0], "cells lack blocks")
+    _require(LANES * cells.rests[-1] == slots, "cells lack blocks")
+    held = (np.minimum(cells.counts, cells.spills) >= 0) & (cells.counts <= LANES * own)
+    held &= cells.counts + cells.spills <= LANES * (own + rest)
+    _require(bool(held.all()), "a cell is overfull")
+    filled = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
+    _require(bool((filled == _rows_in_blocks(cells)).all()), "a scale is damaged")
+    _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
+    homes = cells.spill_homes
+    _require(len(homes) == 0 or 0 <= homes.min() <= homes.max() < rows, "a row has no home")
+
+
+def _rows_in_blocks(cells: Cells) -> Int64[np.ndarray, " blocks"]:
+    """How many of each block's slots are filled."""
+    held, own = cells.counts + cells.spills, LANES * np.diff(cells.starts)
+    parts = ((cells.starts, held), (cells.rests, held - own))
+    filled = []
+    for starts, rows in parts:
+        first = np.repeat(starts[:-1], np.diff(starts))
+        before = LANES * (np.arange(starts[0], starts[-1]) - first)
+        filled.append(np.clip(np.repeat(rows, np.diff(starts)) - before, 0, LANES))
+    return np.concatenate(filled)
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:

@@ -22,7 +22,15 @@ import numpy as np
 from nestvec.errors import DamagedIndexError, StorageError
 
 CHUNK_BYTES = 1 << 20
-_DTYPES = {"F32": "<f4", "I32": "<i4", "I64": "<i8", "U64": "<u8", "U8": "|u1"}
+_DTYPES = {
+    "F32": "<f4",
+    "I32": "<i4",
+    "I64": "<i8",
+    "U64": "<u8",
+    "U16": "<u2",
+    "U8": "|u1",
+    "I8": "|i1",
+}
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
 Layout = Mapping[str, tuple[np.dtype, tuple[int, ...]]]

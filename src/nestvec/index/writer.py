@@ -199,7 +199,11 @@ class Writer:
     def _write(self, sources: Sequence[Source], coded: bool) -> Entry:
         number = int(self.snapshot.meta["next_segment"])
         meta = self.snapshot.meta
-        options = BuildOptions(meta["rotation"], meta["bits"], meta["seed"]) if coded else None
+        options = (
+            BuildOptions(meta["rotation"], meta["bits"], meta["seed"], meta["metric"])
+            if coded
+            else None
+        )
         return write_entry(self.snapshot.folder, number, sources, options, self.progress)
 
     def _commit(

@@ -1,52 +1,110 @@
 """The kernels in plain NumPy: they define the meaning, and `compiled` is tested equal to them.
 
-Layout. Dimensions are cut in groups of 64, so that one bit plane of one group is one 64-bit word
-(bit i of a word is dimension `64·group + i`). Rows lie in blocks of `LANES`; the places that no row
-fills have scale NaN, which no threshold lets through. The head words of a block lie word-major, so
-that one instruction works on many rows (PDX, Kuffó et al. 2025); tail words lie by row, because
-only few rows read theirs.
+Layout. Dimensions are cut in groups of 64, so that one bit plane of one group is one 64-bit *word*
+(bit i of a word is dimension `64·group + i`). Each row has a *record*, in the order of cells and,
+within a cell, of rows; its number there is the row's *home*. A record is what is read of few rows:
 
-    head  [block, head_word, lane]      tail  [block · LANES + lane, tail_word]
+    words, then   scale, bias (float32)   cell, row (int32)   errors (3 float32), 4 bytes of nothing
 
-A stage reads a subset of the words. Word w contributes `weight[w] · Σ_i bit_i · query_i`, where
-query_i is the query, quantised to signed integers within its group of 64 and cut in bit planes
-(RaBitQ, Gao & Long 2024). The sum over set bits is then ANDs and population counts:
+What is read of many rows lies in *slots*, in blocks of `LANES`, cell after cell: its *head* words,
+byte by byte, each byte of all 16 rows together, so that one instruction looks up half a byte of
+many rows (FastScan, André et al. 2015). Slots that no row fills have scale NaN, which no threshold
+lets through.
 
-    Σ_i bit_i · query_i = Σ_t ±2^t · popcount(word & query_plane_t)      (the top plane counts −)
+    head  [block, head_word · 8 + byte, lane]      records  [home, word]
 
-It lies within ±64 · 2^(planes − 1), at most ±2,048 for the 6 planes used, so 32-bit integers never
-overflow and float32 holds it exactly. The estimate of a row is
+A row has a slot in its nearest cell and one in a second cell (SOAR, Sun et al. 2023): what one
+cell's residual hides from a query the other's shows. The rows at home in a cell come first, in
+whole blocks that the first of the others fill up; these blocks of all cells make one stream. What
+is left of the others lies in a second stream behind it.
 
-    cell_score + scale[row] · (shift + Σ_w weight[w] · sum[w])
+A stage reads a subset of the words. Dimension i of word w stands for `value[w, i]`, the product of
+the word's coefficient, the dimension's spread and the query; a row's estimate is
 
-added up in float32 in the order of the words. Both twins round alike: equal to the last bit.
+    cell_score + scale[row] · (shift + Σ_w Σ_i bit[w, i] · value[w, i]) + bias[row]
+
+Where every probed row is read, the values of four dimensions at a time become a table of the 16
+sums they can make, each rounded to a whole number of steps from 0 to 127 (or 16,383: `tables`).
+Sums of table entries are whole numbers, so no order of addition matters. Where few rows are read,
+the sum is float32, in the order that `selected_sum` states. Both twins round alike: equal to the
+last bit.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
+from nestvec.shapes import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt64
 
 GROUP = 64
 LANES = 16
-SCAN_PLANES = 4
-REFINE_PLANES = 6
-"""Bit planes of the query where all probed rows are read, and where only the kept ones are."""
+RECORD_TAIL = 4
+"""Words that a record has behind its code words."""
+SCALE, BIAS, OWNER, ROW, ERRORS = -8, -7, -6, -5, -4
+"""Where in a record, as 4-byte numbers from its end, lies what."""
+PARTS = 3
+"""Error norms per row: the dimensions are cut in so many parts."""
+NARROW = 127
+WIDE = 127 * 128 + 127
+"""Largest table entries: one byte's seven bits, or two bytes of seven bits each."""
+SOAR_WEIGHT = 1.5
+"""λ of SOAR: at 1 to 3 the same rows hold the same share of true neighbours."""
+SPREAD_WEIGHT = 6.0
+"""A cell is ranked by its score plus so many standard deviations of its rows' scores.
+
+Measured: the cells that hold .99 of the true neighbours hold a quarter fewer rows than at 0.
+"""
 
 
 class Cells(NamedTuple):
     """The coded rows of one segment, cell after cell, in the layout told above."""
 
-    centroids: np.ndarray  # float32 [cells, cell dims], rotated, zero beyond their width
-    starts: np.ndarray  # int64 [cells + 1], in blocks
-    counts: np.ndarray  # int64 [cells], rows
-    owners: np.ndarray  # int32 [blocks], the cell of each block
-    rows: np.ndarray  # int32 [blocks · LANES], row number, -1 where there is none
+    rotation: np.ndarray  # float32 [dim, dim]
+    sigma: np.ndarray  # float32 [width], the spread that codes are measured in
+    centroids: np.ndarray  # uint8 [cell blocks, fours, LANES, 4], see `centroid_bytes`
+    steps: np.ndarray  # float32 [cell blocks · LANES], what 1 in `centroids` stands for
+    priors: np.ndarray  # float32 [cell blocks · LANES], mean bias of the rows
+    spreads: np.ndarray  # float32 [cell blocks · LANES], root mean square residual length
+    starts: np.ndarray  # int64 [cells + 1], in blocks: where rows are at home
+    rests: np.ndarray  # int64 [cells + 1], in blocks: where the others that are left lie
+    counts: np.ndarray  # int64 [cells], rows at home
+    spills: np.ndarray  # int64 [cells], rows from other cells
+    firsts: np.ndarray  # int64 [cells + 1], homes before each cell's
+    spill_firsts: np.ndarray  # int64 [cells + 1], rows from other cells before each cell's
+    spill_homes: np.ndarray  # int32 [n or 0], of the rows from other cells, cell after cell
     scale: np.ndarray  # float32 [blocks · LANES], NaN where there is no row
-    head: np.ndarray  # uint64 [blocks, head words, LANES]
-    tail: np.ndarray  # uint64 [blocks · LANES, tail words]
-    sigma: np.ndarray  # float32 [dim], the spread that codes are measured in
+    bias: np.ndarray  # float32 [blocks · LANES], or [0] where all biases are 0
+    head: np.ndarray  # uint8 [blocks, head words · 8, LANES]
+    head_errors: np.ndarray  # uint16 [starts[cells], PARTS, LANES], bfloat16, rounded up
+    records: np.ndarray  # uint64 [n, words + RECORD_TAIL]
+    record_floats: np.ndarray  # the same bytes as float32 [n, 2 · (words + RECORD_TAIL)]
+    record_ints: np.ndarray  # the same bytes as int32 [n, 2 · (words + RECORD_TAIL)]
+
+    @property
+    def own_scale(self) -> np.ndarray:
+        """float32 [n], by home; so are the following."""
+        return self.record_floats[:, SCALE]
+
+    @property
+    def own_bias(self) -> np.ndarray:
+        """float32 [n]"""
+        return self.record_floats[:, BIAS]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """int32 [n], the cell in which a row is at home."""
+        return self.record_ints[:, OWNER]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """int32 [n]"""
+        return self.record_ints[:, ROW]
+
+    @property
+    def word_errors(self) -> np.ndarray:
+        """float32 [n, PARTS], rounded up."""
+        return self.record_floats[:, ERRORS : ERRORS + PARTS]
 
 
 class Funnel(NamedTuple):
@@ -55,7 +113,8 @@ class Funnel(NamedTuple):
     dims: np.ndarray  # int64 [stages]
     keeps: np.ndarray  # int64 [stages]
     starts: np.ndarray  # int64 [stages + 1]
-    slots: np.ndarray  # int64 [words], place among the head words, or ~place among the tail words
+    slots: np.ndarray  # int64 [words], place in a record
+    head_slots: np.ndarray  # int64 [words], place among the head words, -1 for none
     groups: np.ndarray  # int64 [words]
     coefficients: np.ndarray  # float32 [words]
 
@@ -75,6 +134,24 @@ def pack_words(
         packed = np.packbits(bits, axis=1, bitorder="little")
         words[:, w] = np.ascontiguousarray(packed).view("<u8")[:, 0]
     return words
+
+
+def pack_records(
+    words: UInt64[np.ndarray, "n words"],
+    scale: Float32[np.ndarray, " n"],
+    bias: Float32[np.ndarray, " n"],
+    owners: Int64[np.ndarray, " n"],
+    rows: Int64[np.ndarray, " n"],
+    errors: Float32[np.ndarray, "n parts"],
+) -> UInt64[np.ndarray, "n wider"]:
+    """The records of some rows."""
+    records = np.zeros((len(words), words.shape[1] + RECORD_TAIL), np.uint64)
+    records[:, :-RECORD_TAIL] = words
+    floats, ints = records.view(np.float32), records.view(np.int32)
+    floats[:, SCALE], floats[:, BIAS] = scale, bias
+    ints[:, OWNER], ints[:, ROW] = owners, rows
+    floats[:, ERRORS : ERRORS + PARTS] = errors
+    return records
 
 
 def quantize_residuals(
@@ -97,66 +174,220 @@ def quantize_residuals(
     return np.clip(code, 0, np.maximum(levels - 1, 0)).astype(np.uint8)
 
 
-def query_planes(
-    query: Float32[np.ndarray, " dim"], sigma: Float32[np.ndarray, " dim"], dims: int, planes: int
-) -> tuple[
-    UInt64[np.ndarray, "groups planes"],
-    Float32[np.ndarray, " groups"],
-    Int64[np.ndarray, " groups"],
-]:
-    """The first `dims` of `query · sigma` as signed integers of `planes` bits, group by group.
+def part_bounds(dim: int) -> Int64[np.ndarray, " bounds"]:
+    """Where the `PARTS` parts of the dimensions begin and end: at 1/6 and 1/2, in whole groups.
 
-    Returns the bit planes (two's complement, lowest first), the step of each group, and the sum of
-    its integers. Rounding is to nearest, halves to even; a group of zeros has step 0.
+    Six parts bound hardly better than these three, one part much worse: queries have their energy
+    in front and codes their errors at the back.
     """
-    groups = -(-len(query) // GROUP)
-    scaled = np.zeros(groups * GROUP, np.float32)
-    scaled[:dims] = (query * sigma)[:dims]
-    grouped = scaled.reshape(groups, GROUP)
-    steps = np.abs(grouped).max(axis=1) / np.float32(2 ** (planes - 1) - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(steps[:, None] > 0, grouped / steps[:, None], np.float32(0))
-    integers = np.rint(ratio).astype(np.int64)
-    bits = (integers[:, None, :] >> np.arange(planes)[None, :, None]) & 1
-    packed = np.packbits(bits.astype(np.uint8), axis=2, bitorder="little")
-    return np.ascontiguousarray(packed).view("<u8")[:, :, 0], steps, integers.sum(axis=1)
+    groups = -(-dim // GROUP)
+    inner = [min(dim, GROUP * -(-groups // 6)), min(dim, GROUP * -(-groups // 2))]
+    return np.array([0, *inner, dim], np.int64)
 
 
-def word_sum(
-    words: UInt64[np.ndarray, " n"], planes: UInt64[np.ndarray, " planes"]
+def part_norms(values: Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n parts"]:
+    """Euclidean lengths of the parts of each row."""
+    bounds = part_bounds(values.shape[1])
+    squares = [np.square(values[:, a:b]).sum(axis=1) for a, b in pairwise(bounds)]
+    return np.asarray(np.sqrt(np.stack(squares, axis=1)))
+
+
+def float32_up(values: Float64[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The smallest float32 numbers that are not below the (non-negative, finite) values."""
+    narrow = values.astype(np.float32)
+    higher = np.nextafter(narrow, np.float32(np.inf))
+    return np.asarray(np.where(narrow < values, higher, narrow), np.float32)
+
+
+def bfloat16_up(values: Float64[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
+    """The same in bfloat16."""
+    bits = np.ascontiguousarray(float32_up(values)).view(np.uint32).astype(np.uint64)
+    return ((bits + 0xFFFF) >> 16).astype(np.uint16)
+
+
+def from_bfloat16(bits: UInt16[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The numbers that these bits are the upper halves of."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def decoded(
+    codes: UInt8[np.ndarray, "n dim"],
+    values: Float32[np.ndarray, "groups 256"],
+    sigma: Float32[np.ndarray, " dim"],
+) -> Float32[np.ndarray, "n dim"]:
+    """What codes stand for: `values` of the dimension's group, times its spread."""
+    groups = np.arange(codes.shape[1]) // GROUP
+    return np.asarray(values[groups, codes] * sigma, np.float32)
+
+
+def lengths_along(
+    residuals: Float32[np.ndarray, "n dim"],
+    codes: UInt8[np.ndarray, "n dim"],
+    values: Float32[np.ndarray, "groups 256"],
+    sigma: Float32[np.ndarray, " dim"],
+) -> Float64[np.ndarray, " n"]:
+    """⟨residual, decoded⟩ per row, added up in float64 in the order of the dimensions."""
+    terms = residuals.astype(np.float64) * decoded(codes, values, sigma)
+    return np.asarray(np.cumsum(terms, axis=1)[:, -1])
+
+
+def rests(
+    residuals: Float32[np.ndarray, "n dim"],
+    codes: UInt8[np.ndarray, "n dim"],
+    values: Float32[np.ndarray, "groups 256"],
+    sigma: Float32[np.ndarray, " dim"],
+    scale: Float32[np.ndarray, " n"],
+) -> Float64[np.ndarray, "n parts"]:
+    """Lengths of the parts of residual − scale · decoded, in float64."""
+    codes_of = scale[:, None].astype(np.float64) * decoded(codes, values, sigma)
+    return part_norms(residuals.astype(np.float64) - codes_of)
+
+
+def rotate(
+    query: Float32[np.ndarray, " dim"], rotation: Float32[np.ndarray, "dim width"]
+) -> Float32[np.ndarray, " width"]:
+    """`query @ rotation`, added up in float32 in the order of the query's entries."""
+    return np.asarray(np.cumsum(query[:, None] * rotation, axis=0, dtype=np.float32)[-1])
+
+
+def centroid_bytes(
+    whole: Int8[np.ndarray, "cells dims"],
+) -> UInt8[np.ndarray, "blocks fours lanes 4"]:
+    """Centroids in the layout that kernels read: 128 more, 16 cells and 4 dimensions at a time."""
+    cells, dims = whole.shape
+    blocks, fours = -(-cells // LANES), -(-dims // 4)
+    padded = np.zeros((blocks * LANES, fours * 4), np.int16)
+    padded[:cells, :dims] = whole
+    shifted = (padded + 128).astype(np.uint8).reshape(blocks, LANES, fours, 4)
+    return np.ascontiguousarray(shifted.transpose(0, 2, 1, 3))
+
+
+def centroid_steps(cells: Cells) -> Int64[np.ndarray, "cells dims"]:
+    """What `centroid_bytes` was given, zero dimensions added to whole fours."""
+    blocks, fours = cells.centroids.shape[:2]
+    rows = cells.centroids.transpose(0, 2, 1, 3).reshape(blocks * LANES, fours * 4)
+    return rows[: len(cells.counts)].astype(np.int64) - 128
+
+
+def score_cells(
+    rotated: Float32[np.ndarray, " width"], cells: Cells
+) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
+    """Each cell's score, and its rank: score + prior + `SPREAD_WEIGHT` deviations.
+
+    The query is rounded to whole steps of 1/127 of its largest entry in the centroids' prefix. The
+    spread of ⟨query, residual⟩ over rows with residuals of length 1 is √Σ (query · sigma)².
+    """
+    centroids = centroid_steps(cells)
+    prefix = np.zeros(centroids.shape[1], np.float32)
+    prefix[: len(rotated)] = rotated[: len(prefix)]
+    step = np.float32(np.abs(prefix).max() / np.float32(127))
+    # A denormal step may be rounded so far down that more than 127 of it were needed.
+    whole = np.clip(np.rint(prefix / step), -127, 127) if step > 0 else np.zeros_like(prefix)
+    sums = centroids @ whole.astype(np.int64)
+    count = len(cells.counts)
+    scores = cells.steps[:count] * (step * sums.astype(np.float32))
+    squares = np.square(rotated.astype(np.float64) * cells.sigma.astype(np.float64))
+    width = np.float32(SPREAD_WEIGHT * np.sqrt(np.cumsum(squares)[-1]))
+    return scores, (scores + cells.priors[:count]) + width * cells.spreads[:count]
+
+
+def assign_twice(
+    scores: Float32[np.ndarray, "n cells"],
+    vectors: Float32[np.ndarray, "n dims"],
+    centroids: Float32[np.ndarray, "cells dims"],
+    nearest: int,
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Each row's cell of the best score, and of the `nearest` cells that of least cost besides.
+
+    The cost is `index.cells.assign_twice`'s, in float32: |r'|² + λ ⟨r, r'⟩ (⟨r, r'⟩ / |r|²), in
+    this order, for ⟨r, r'⟩² overflows with long rows. Sums go by dimension; equal scores, and equal
+    costs, go to the smaller cell. The second of one cell alone is −1.
+    """
+    first, second = np.empty(len(vectors), np.int64), np.full(len(vectors), -1)
+    every = np.arange(len(centroids))
+    for row in range(len(vectors)):
+        near = select_top(scores[row].astype(np.float64), every, nearest)
+        rests = vectors[row] - centroids[near]
+        costs = np.cumsum(rests * rests, axis=1, dtype=np.float32)[:, -1]
+        along = np.cumsum(rests * rests[0], axis=1, dtype=np.float32)[:, -1]
+        if costs[0] > 0:
+            with np.errstate(over="ignore"):
+                costs = costs + np.float32(SOAR_WEIGHT) * along * (along / costs[0])
+        first[row] = near[0]
+        if len(near) > 1:
+            second[row] = near[1:][np.lexsort((near[1:], costs[1:]))[0]]
+    return first, second
+
+
+def word_values(
+    rotated: Float32[np.ndarray, " dim"], cells: Cells, funnel: Funnel, stage: int
+) -> Float32[np.ndarray, "w 64"]:
+    """What the bits of a stage's words stand for; 0 beyond the stage's dimensions."""
+    dims = int(funnel.dims[stage])
+    padded = np.zeros(-(-len(rotated) // GROUP) * GROUP, np.float32)
+    scaled = (cells.sigma * rotated)[:dims]
+    padded[: len(scaled)] = scaled
+    words = slice(funnel.starts[stage], funnel.starts[stage + 1])
+    grouped = padded.reshape(-1, GROUP)[funnel.groups[words]]
+    return np.asarray(funnel.coefficients[words, None] * grouped, np.float32)
+
+
+def tables(
+    values: Float32[np.ndarray, "w 64"], largest: int
+) -> tuple[Int64[np.ndarray, "w 16 16"], float, float]:
+    """For each four dimensions the 16 sums of their values, as whole steps above the least sum.
+
+    Entry m is the sum of the values whose bits are set in m, lower dimensions first. Returns the
+    entries (0..largest), the step, which is 0 if all values are, and the sum of all least sums.
+    """
+    fours = values.reshape(len(values), 16, 4).astype(np.float64)
+    sums = np.zeros((len(values), 16, 16))
+    least = np.zeros((len(values), 16))
+    most = np.zeros((len(values), 16))
+    for i in range(4):
+        sums[:, :, 2**i : 2 ** (i + 1)] = sums[:, :, : 2**i] + fours[:, :, i : i + 1]
+        least += np.minimum(fours[:, :, i], 0)
+        most += np.maximum(fours[:, :, i], 0)
+    step = float((most - least).max(initial=0.0)) / largest
+    if step == 0:
+        return np.zeros(sums.shape, np.int64), 0.0, 0.0
+    entries = np.rint((sums - least[:, :, None]) / step).astype(np.int64)
+    return np.minimum(entries, largest), step, float(np.cumsum(least)[-1])
+
+
+def table_sums(
+    head: UInt8[np.ndarray, "n bytes"], entries: Int64[np.ndarray, "w 16 16"]
 ) -> Int64[np.ndarray, " n"]:
-    """Per word, the sum over its set bits of the query's integers."""
-    total = np.zeros(len(words), np.int64)
-    for t, plane in enumerate(planes):
-        sign = -1 if t == len(planes) - 1 else 1
-        bits = np.unpackbits((words & plane)[:, None].view(np.uint8), axis=1)
-        total += sign * 2**t * bits.sum(axis=1, dtype=np.int64)
-    return total
+    """Per row, the sum of the entries that its words (eight bytes each, in order) name."""
+    nibbles = np.stack([head & 15, head >> 4], axis=2).astype(np.int64)
+    nibbles = nibbles.reshape(len(head), 2 * head.shape[1])
+    named = np.take_along_axis(entries.reshape(1, -1, 16), nibbles[:, :, None], axis=2)
+    return np.asarray(named.sum(axis=(1, 2)))
 
 
-def estimate(
-    query: Float32[np.ndarray, " dim"],
-    cells: Cells,
-    funnel: Funnel,
-    stage: int,
-    positions: Int64[np.ndarray, " n"],
-    bases: Float32[np.ndarray, " n"],
+def selected_sum(
+    words: UInt64[np.ndarray, "n w"], values: Float32[np.ndarray, "w 64"]
 ) -> Float32[np.ndarray, " n"]:
-    """The estimates of the rows at `positions`, each with its cell's score in `bases`."""
-    count = SCAN_PLANES if stage == 0 else REFINE_PLANES
-    planes, steps, sums = query_planes(query, cells.sigma, int(funnel.dims[stage]), count)
-    total = np.zeros(len(positions), np.float32)
-    shift = np.float32(0)
-    for w in range(funnel.starts[stage], funnel.starts[stage + 1]):
-        slot, group = funnel.slots[w], funnel.groups[w]
-        if slot >= 0:
-            words = cells.head[positions // LANES, slot, positions % LANES]
-        else:
-            words = cells.tail[positions, ~slot]
-        weight = funnel.coefficients[w] * steps[group]
-        shift -= np.float32(0.5) * weight * np.float32(sums[group])
-        total = total + weight * word_sum(words, planes[group]).astype(np.float32)
-    return np.asarray(bases + cells.scale[positions] * (shift + total), np.float32)
+    """Per row, the sum of the values whose bits are set, in float32 and 16 lanes.
+
+    Dimension i of a word goes to lane i mod 16, lower ones first, words in order; at the end lane
+    halves are added to each other (8 + 8, 4 + 4, 2 + 2, 1 + 1).
+    """
+    lanes = np.zeros((len(words), 16), np.float32)
+    for w in range(words.shape[1]):
+        bits = (words[:, w, None] >> np.arange(GROUP, dtype=np.uint64)) & np.uint64(1)
+        chosen = np.where(bits.astype(bool), values[w], np.float32(0))
+        for part in range(4):
+            lanes = lanes + chosen[:, 16 * part : 16 * (part + 1)]
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return np.asarray(lanes[:, 0])
+
+
+def shift_of(values: Float32[np.ndarray, "w 64"]) -> float:
+    """−½ Σ values: the bits of a code stand for ±½."""
+    return -0.5 * float(np.cumsum(values.astype(np.float64).ravel())[-1])
 
 
 def select_top(
@@ -171,8 +402,19 @@ def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -
 
     A product of two float32 values is exact in float64, so the only rounding is in the sums.
     """
-    padded = np.zeros(-(-len(left) // 8) * 8)
-    padded[: len(left)] = left.astype(np.float64) * right.astype(np.float64)
+    return _lane_sum(left.astype(np.float64) * right.astype(np.float64))
+
+
+def squared_distance(
+    left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]
+) -> float:
+    """|left − right|², each step in float64, added up like `dot`."""
+    return _lane_sum(np.square(left.astype(np.float64) - right.astype(np.float64)))
+
+
+def _lane_sum(terms: Float64[np.ndarray, " dim"]) -> float:
+    padded = np.zeros(-(-len(terms) // 8) * 8)
+    padded[: len(terms)] = terms
     lanes = np.zeros(8)
     for part in padded.reshape(-1, 8):
         lanes = lanes + part
@@ -182,58 +424,191 @@ def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -
     return total
 
 
+IP, COSINE, EUCLIDEAN = range(3)
+"""Metrics, as kernels know them."""
+
+
+def full_score(
+    query: Float32[np.ndarray, " dim"], row: Float32[np.ndarray, " dim"], metric: int
+) -> float:
+    """The score of a stored vector, in float64: ⟨q, x⟩, ⟨q, x⟩ / (|q| |x|) or −|q − x|².
+
+    Lengths are √`dot`; the cosine with a zero vector is 0.
+    """
+    if metric == EUCLIDEAN:
+        return -squared_distance(query, row)
+    product = dot(query, row)
+    if metric == IP:
+        return product
+    lengths = np.sqrt(dot(query, query)) * np.sqrt(dot(row, row))
+    return product / float(lengths) if lengths > 0 else 0.0
+
+
+def exact_one(
+    query: Float32[np.ndarray, " dim"],
+    vectors: Float32[np.ndarray, "n dim"],
+    allowed: UInt8[np.ndarray, " n_or_0"],
+    metric: int,
+    k: int,
+) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+    """What exact means: the best of all (allowed) rows by `full_score`, equal ones by row.
+
+    Fewer than `k` rows are filled up with row −1, score −inf.
+    """
+    rows = np.arange(len(vectors)) if len(allowed) == 0 else np.flatnonzero(allowed)
+    values = np.array([full_score(query, vectors[row], metric) for row in rows])
+    best = select_top(values, rows, k)
+    missing = k - len(best)
+    return (
+        np.append(rows[best], np.full(missing, -1)),
+        np.append(values[best], np.full(missing, -np.inf)),
+    )
+
+
 def probe_cells(
-    scores: Float32[np.ndarray, " cells"], counts: Int64[np.ndarray, " cells"], probe: int, k: int
+    ranks: Float32[np.ndarray, " cells"], counts: Int64[np.ndarray, " cells"], probe: int, k: int
 ) -> Int64[np.ndarray, " probed"]:
     """The `probe` best cells, best first; twice as many, and again, until they hold `k` rows."""
-    order = select_top(scores.astype(np.float64), np.arange(len(scores)), len(scores))
+    order = select_top(ranks.astype(np.float64), np.arange(len(ranks)), len(ranks))
     while probe < len(order) and counts[order[:probe]].sum() < k:
         probe *= 2
     return order[:probe]
 
 
+class _Candidates(NamedTuple):
+    """Homes of rows, and what each has scored."""
+
+    homes: Int64[np.ndarray, " n"]
+    values: Float64[np.ndarray, " n"]
+
+    def best(self, keep: int) -> "_Candidates":
+        """The `keep` best rows, each by the best of its values."""
+        order = select_top(self.values, self.homes, len(self.homes))
+        _, firsts = np.unique(self.homes[order], return_index=True)
+        kept = order[np.sort(firsts)][:keep]
+        return _Candidates(self.homes[kept], self.values[kept])
+
+
 def search_one(
     query: Float32[np.ndarray, " dim"],
-    rotated: Float32[np.ndarray, " dim"],
-    cell_scores: Float32[np.ndarray, " cells"],
     cells: Cells,
     funnel: Funnel,
     vectors: Float32[np.ndarray, "n dim"],
+    allowed: UInt8[np.ndarray, " n_or_0"],
+    metric: int,
     probe: int,
     full: bool,
     k: int,
 ) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"], Int64[np.ndarray, " counts"]]:
     """The funnel for one query: rows, scores, and how many cells and rows each step read.
 
-    Ties: a coded stage prefers the smaller position (within a cell: the smaller row), the answer
-    prefers the smaller row. `counts` is [cells probed, rows per stage…, rows scored in full].
+    Only rows that are `allowed` (1; an empty array allows all) become candidates. Ties: a coded
+    stage prefers the smaller home (within a cell: the smaller row), the answer prefers the smaller
+    row. Fewer than `k` rows are filled up with row −1, score −inf. `counts` is [cells probed, rows
+    per stage…, rows scored in full].
     """
     stages = len(funnel.keeps)
     counts = np.zeros(stages + 2, np.int64)
-    probed = probe_cells(cell_scores, cells.counts, probe, k)
+    rotated = rotate(query, cells.rotation[:, : len(cells.sigma)])
+    scores, ranks = score_cells(rotated, cells)
+    probed = probe_cells(ranks, cells.counts, probe, k)
     counts[0] = len(probed)
-    positions, bases = _positions_of(probed, cell_scores, cells)
-    values = np.zeros(len(positions))
+    candidates = _rows_of(probed, cells)
     for stage in range(stages):
-        counts[1 + stage] = len(positions)
-        values = estimate(rotated, cells, funnel, stage, positions, bases).astype(np.float64)
-        kept = select_top(values, positions, int(funnel.keeps[stage]))
-        positions, bases, values = positions[kept], bases[kept], values[kept]
-    rows = cells.rows[positions].astype(np.int64)
+        counts[1 + stage] = len(candidates.homes)
+        if stage == 0 and scans_head(funnel):
+            counts[1] += cells.spills[probed].sum()
+            candidates = _scan(rotated, scores, cells, funnel, probed)
+        else:
+            values = _estimates(rotated, scores, cells, funnel, stage, candidates.homes)
+            candidates = _Candidates(candidates.homes, values)
+        if stage == 0:
+            candidates = _allowed(candidates, cells, allowed)
+        candidates = candidates.best(int(funnel.keeps[stage]))
+    if stages == 0:
+        candidates = _allowed(candidates, cells, allowed)
+    rows, values = cells.rows[candidates.homes].astype(np.int64), candidates.values
     if full:
         counts[-1] = len(rows)
-        values = np.array([dot(query, vectors[row]) for row in rows])
+        values = np.array([full_score(query, vectors[row], metric) for row in rows])
     best = select_top(values, rows, k)
-    return rows[best], values[best], counts
-
-
-def _positions_of(
-    probed: Int64[np.ndarray, " probed"], cell_scores: Float32[np.ndarray, " cells"], cells: Cells
-) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """The positions of the rows in the probed cells, and their cells' scores."""
-    positions = [LANES * cells.starts[c] + np.arange(cells.counts[c]) for c in probed]
-    bases = [np.full(cells.counts[c], cell_scores[c]) for c in probed]
+    missing = k - len(best)
     return (
-        np.concatenate([np.empty(0, np.int64), *positions]),
-        np.concatenate([np.empty(0, np.float32), *bases]),
+        np.append(rows[best], np.full(missing, -1)),
+        np.append(values[best], np.full(missing, -np.inf)),
+        counts,
     )
+
+
+def scans_head(funnel: Funnel) -> bool:
+    """Whether the first stage reads head words only, and so by tables."""
+    return bool((funnel.head_slots[: funnel.starts[1]] >= 0).all())
+
+
+def _allowed(candidates: _Candidates, cells: Cells, allowed: np.ndarray) -> _Candidates:
+    if len(allowed) == 0:
+        return candidates
+    kept: Bool[np.ndarray, " n"] = allowed[cells.rows[candidates.homes]] == 1
+    return _Candidates(candidates.homes[kept], candidates.values[kept])
+
+
+def _rows_of(probed: Int64[np.ndarray, " probed"], cells: Cells) -> _Candidates:
+    """The rows at home in the probed cells."""
+    homes = np.flatnonzero(np.isin(cells.owners, probed))
+    return _Candidates(homes, np.zeros(len(homes)))
+
+
+def _scan(
+    rotated: Float32[np.ndarray, " width"],
+    scores: Float32[np.ndarray, " cells"],
+    cells: Cells,
+    funnel: Funnel,
+    probed: Int64[np.ndarray, " probed"],
+) -> _Candidates:
+    """Estimates from the heads of all rows in the probed cells, at home there or not."""
+    values = word_values(rotated, cells, funnel, 0)
+    entries, step, least = tables(values, NARROW)
+    shift = np.float32(shift_of(values) + least)
+    slots = funnel.head_slots[: funnel.starts[1]]
+    found = [_Candidates(np.empty(0, np.int64), np.empty(0))]
+    for cell in probed:
+        at = slots_of(cells, int(cell))
+        words = cells.head[at // LANES, :, at % LANES].reshape(len(at), cells.head.shape[1] // 8, 8)
+        sums = table_sums(words[:, slots].reshape(len(at), 8 * len(slots)), entries)
+        inner = shift + np.float32(step) * sums.astype(np.float32)
+        estimates = scores[cell] + cells.scale[at] * inner
+        if len(cells.bias):
+            estimates = estimates + cells.bias[at]
+        found.append(_Candidates(homes_of(cells, int(cell)), estimates.astype(np.float64)))
+    return _Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def slots_of(cells: Cells, cell: int) -> Int64[np.ndarray, " n"]:
+    """The slots of the rows in a cell, those at home first."""
+    at = np.arange(cells.counts[cell] + cells.spills[cell])
+    first = LANES * (cells.starts[cell + 1] - cells.starts[cell])
+    rest = LANES * cells.rests[cell] - first
+    return np.asarray(at + np.where(at < first, LANES * cells.starts[cell], rest), np.int64)
+
+
+def homes_of(cells: Cells, cell: int) -> Int64[np.ndarray, " n"]:
+    """The homes of the rows in a cell, in the order of `slots_of`."""
+    own = np.arange(cells.firsts[cell], cells.firsts[cell + 1])
+    others = cells.spill_homes[cells.spill_firsts[cell] : cells.spill_firsts[cell + 1]]
+    return np.concatenate([own, others.astype(np.int64)])
+
+
+def _estimates(
+    rotated: Float32[np.ndarray, " width"],
+    scores: Float32[np.ndarray, " cells"],
+    cells: Cells,
+    funnel: Funnel,
+    stage: int,
+    homes: Int64[np.ndarray, " n"],
+) -> Float64[np.ndarray, " n"]:
+    """Estimates of the rows at `homes` from the words of a stage."""
+    values = word_values(rotated, cells, funnel, stage)
+    slots = funnel.slots[funnel.starts[stage] : funnel.starts[stage + 1]]
+    inner = np.float32(shift_of(values)) + selected_sum(cells.records[homes][:, slots], values)
+    estimates = scores[cells.owners[homes]] + cells.own_scale[homes] * inner
+    return np.asarray(estimates + cells.own_bias[homes], np.float64)

@@ -1,0 +1,150 @@
+"""Keeping the best: selection, sorting, and sets of places, compiled."""
+
+import numpy as np
+
+from nestvec.kernels.jit import kernel
+from nestvec.kernels.simd import at_least, lowest_bit
+
+_IN_ORDER = 16
+
+
+@kernel()
+def before(value, key, other_value, other_key):
+    """Whether a value ranks higher; equal values go to the smaller key."""
+    return value > other_value or (value == other_value and key < other_key)
+
+
+@kernel()
+def _swap(values, keys, i, j):
+    values[i], values[j] = values[j], values[i]
+    keys[i], keys[j] = keys[j], keys[i]
+
+
+@kernel()
+def select(values, keys, count, keep):
+    """Move the best `keep` of the first `count` to the front, in no order (quickselect)."""
+    low, high = 0, count - 1
+    while low < high and keep > 0 and keep < count:
+        middle = (low + high) // 2
+        # Median of three, against runs that are already sorted.
+        if before(values[middle], keys[middle], values[low], keys[low]):
+            _swap(values, keys, low, middle)
+        if before(values[high], keys[high], values[low], keys[low]):
+            _swap(values, keys, low, high)
+        if before(values[high], keys[high], values[middle], keys[middle]):
+            _swap(values, keys, middle, high)
+        pivot, pivot_key = values[middle], keys[middle]
+        i, j = low, high
+        while i <= j:
+            while before(values[i], keys[i], pivot, pivot_key):
+                i += 1
+            while before(pivot, pivot_key, values[j], keys[j]):
+                j -= 1
+            if i <= j:
+                _swap(values, keys, i, j)
+                i += 1
+                j -= 1
+        if keep - 1 <= j:
+            high = j
+        elif keep - 1 >= i:
+            low = i
+        else:
+            break
+
+
+@kernel()
+def sort(values, keys, count):
+    """Best first, in place (Shell sort with Ciura's gaps: some hundred entries at most)."""
+    for gap in (1750, 701, 301, 132, 57, 23, 10, 4, 1):
+        for i in range(gap, count):
+            value, key = values[i], keys[i]
+            j = i
+            while j >= gap and before(value, key, values[j - gap], keys[j - gap]):
+                values[j], keys[j] = values[j - gap], keys[j - gap]
+                j -= gap
+            values[j], keys[j] = value, key
+
+
+@kernel()
+def distinct(values, keys, count, table):
+    """Move the best value of each key to the front; returns how many keys there are.
+
+    `table` (int64, all -1, at least twice `count` and a power of two long) is left all -1.
+    """
+    mask = len(table) - 1
+    kept = 0
+    for i in range(count):
+        slot = (keys[i] * 0x9E3779B1) >> 7 & mask
+        while table[slot] >= 0 and keys[table[slot]] != keys[i]:
+            slot = (slot + 1) & mask
+        if table[slot] < 0:
+            table[slot] = kept
+            values[kept], keys[kept] = values[i], keys[i]
+            kept += 1
+        elif values[i] > values[table[slot]]:
+            values[table[slot]] = values[i]
+    if 4 * kept > len(table):
+        table[:] = -1
+        return kept
+    for i in range(kept):
+        slot = (keys[i] * 0x9E3779B1) >> 7 & mask
+        # What was pushed on by a collision lies behind: empty the whole run.
+        while table[slot] >= 0:
+            table[slot] = -1
+            slot = (slot + 1) & mask
+    return kept
+
+
+@kernel()
+def probe_cells(ranks, counts, probe, k, values, keys):
+    """`reference.probe_cells` into the front of `keys`, the best first; returns how many."""
+    cells = len(ranks)
+    while True:
+        probe = min(probe, cells)
+        filled = _best_cells(ranks, probe, values, keys)
+        select(values, keys, filled, probe)
+        held = 0
+        for i in range(probe):
+            held += counts[keys[i]]
+        if held >= k or probe == cells:
+            break
+        probe *= 2
+    # The first few in order make the threshold; the order of the others hardly matters.
+    select(values, keys, probe, _IN_ORDER)
+    sort(values, keys, min(probe, _IN_ORDER))
+    return probe
+
+
+@kernel()
+def _best_cells(ranks, probe, values, keys):
+    """At least the `probe` best cells, and few others, to the front; returns how many.
+
+    Those that reach what every n-th cell suggests as a threshold; all cells should that be too few.
+    """
+    cells = len(ranks)
+    stride = cells // 128
+    if stride >= 2:
+        sampled = 0
+        for c in range(0, cells, stride):
+            values[sampled], keys[sampled] = ranks[c], c
+            sampled += 1
+        wanted = min(sampled - 1, 2 + sampled * probe * 3 // (2 * cells))
+        select(values, keys, sampled, wanted + 1)
+        threshold = np.float32(values[: wanted + 1].min())
+        filled = 0
+        whole = cells // 16 * 16
+        for first in range(0, whole, 16):
+            reached = at_least(ranks, first, threshold)
+            while reached:
+                c = first + lowest_bit(reached)
+                reached &= reached - 1
+                values[filled], keys[filled] = ranks[c], c
+                filled += 1
+        for c in range(whole, cells):
+            values[filled], keys[filled] = ranks[c], c
+            filled += ranks[c] >= threshold
+        if filled >= probe:
+            return filled
+    for c in range(cells):
+        values[c], keys[c] = ranks[c], c
+    return cells
