@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from nestvec import codes
 from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
 from nestvec.index.cells import Filling
-from nestvec.kernels import reference
-from nestvec.kernels.reference import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
+from nestvec.kernels import layout, reference
+from nestvec.kernels.layout import GROUP, LANES, NARROW, PARTS, RECORD_TAIL
+from nestvec.kernels.reference import IP
 from nestvec.plan import Plan
 
 law = settings(deadline=None, max_examples=40)
@@ -247,10 +248,10 @@ def one_cell(codec, residuals):
     records.view(np.int32)[:, -5] = np.arange(n)
     head = np.zeros((slots, coded.head.shape[1]), np.uint8)
     head[:n] = coded.head
-    return reference.Cells(
+    return layout.Cells(
         rotation=np.eye(codec.dim, dtype=np.float32),
         sigma=codec.sigma,
-        centroids=reference.centroid_bytes(np.zeros((1, 4), np.int8)),
+        centroids=layout.centroid_bytes(np.zeros((1, 4), np.int8)),
         steps=nothing,
         priors=nothing,
         spreads=nothing,
@@ -338,7 +339,7 @@ def coded_pieces(codec, residuals):
 
 def squares_left(rests):
     """Exact squared lengths of the parts."""
-    bounds = reference.part_bounds(rests.shape[1])
+    bounds = layout.part_bounds(rests.shape[1])
     return np.stack([(rests[:, a:b] ** 2).sum(axis=1) for a, b in pairwise(bounds)], axis=1)
 
 

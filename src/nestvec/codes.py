@@ -25,7 +25,7 @@ import numpy as np
 
 from nestvec.errors import PlanError
 from nestvec.kernels import load
-from nestvec.kernels.reference import GROUP, Funnel, part_bounds
+from nestvec.kernels.layout import GROUP, Funnel, part_bounds
 from nestvec.plan import Plan, Stage
 from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nestvec import Index
 from nestvec.errors import PlanError
 from nestvec.index.run import METRICS, run_bounds, run_plan
-from nestvec.kernels import load_exact, reference
+from nestvec.kernels import layout, load_exact, reference
 from nestvec.plan import Plan
 
 EVERY = np.empty(0, np.uint8)
@@ -193,16 +193,16 @@ def test_stored_lengths_and_errors_bound_the_rows(
         lengths = (lengths > 0).astype(float)
     assert (lengths <= segment.longest).all()
     centroids = cells.steps[: len(cells.counts), None].astype(np.longdouble)
-    centroids = centroids * reference.centroid_steps(cells)
+    centroids = centroids * layout.centroid_steps(cells)
     rest = wide @ cells.rotation.astype(np.longdouble)
     read = min(dim, centroids.shape[1])
     rest[:, :read] -= centroids[owners][:, :read]
-    blocks, lanes = np.divmod(slots_of(cells), reference.LANES)
+    blocks, lanes = np.divmod(slots_of(cells), layout.LANES)
     head_errors = cells.head_errors[blocks, :, lanes]
     head_errors = reference.from_bfloat16(head_errors)
     for stage, errors in enumerate((head_errors, cells.word_errors)):
         left = rest - cells.own_scale[:, None].astype(np.longdouble) * read_codes(segment, stage)
-        bounds = reference.part_bounds(dim)
+        bounds = layout.part_bounds(dim)
         parts = [left[:, a:b] for a, b in pairwise(bounds)]
         squares = np.stack([(part**2).sum(axis=1) for part in parts], axis=1)
         assert (np.sqrt(squares) <= errors).all()
@@ -212,21 +212,21 @@ def slots_of(cells):
     """Where each home has its slot in its own cell."""
     firsts = np.concatenate([[0], np.cumsum(cells.counts)[:-1]])
     homes = np.arange(len(cells.rows))
-    return reference.LANES * cells.starts[cells.owners] + homes - firsts[cells.owners]
+    return layout.LANES * cells.starts[cells.owners] + homes - firsts[cells.owners]
 
 
 def read_codes(segment, stage):
     """The float32 directions that the head (0) or all words (1) stand for."""
     codec, funnel = segment.codec, segment.codec.whole_funnel
     part = slice(funnel.starts[stage], funnel.starts[stage + 1])
-    total = np.zeros((len(segment.vectors), reference.GROUP * len(codec.bits)))
+    total = np.zeros((len(segment.vectors), layout.GROUP * len(codec.bits)))
     for slot, group, weight in zip(
         funnel.slots[part], funnel.groups[part], funnel.coefficients[part], strict=True
     ):
         words = segment.cells.records[:, slot, None]
-        bits = words >> np.arange(reference.GROUP, dtype=np.uint64) & np.uint64(1)
-        first = reference.GROUP * group
-        total[:, first : first + reference.GROUP] += float(weight) * (bits - 0.5)
+        bits = words >> np.arange(layout.GROUP, dtype=np.uint64) & np.uint64(1)
+        first = layout.GROUP * group
+        total[:, first : first + layout.GROUP] += float(weight) * (bits - 0.5)
     return total[:, : codec.dim].astype(np.float32) * codec.sigma
 
 

@@ -15,8 +15,9 @@ import numba as nb
 import numpy as np
 import pytest
 
-from nestvec.kernels import exact, reference, simd
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, IP, LANES, PARTS
+from nestvec.kernels import exact, layout, reference, simd
+from nestvec.kernels.layout import GROUP, LANES, PARTS
+from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
 
 TRIES = 120
 EVERY = np.empty(0, np.uint8)
@@ -140,14 +141,14 @@ def laid_out(row, stored):
         errors = reference.part_norms(row.left[None, :])
         head_errors[0, :, 0] = stored.head(errors)[0]
     place = np.zeros(1, np.int64)
-    records = reference.pack_records(
+    records = layout.pack_records(
         row.words[None, :], scale[:1], bias[:1], place, place, stored.words(errors)
     )
     nothing, steps = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
     steps[0] = row.step
-    cells = reference.Cells(
+    cells = layout.Cells(
         rotation=np.eye(dim, dtype=np.float32), sigma=np.ones(dim, np.float32),
-        centroids=reference.centroid_bytes(row.whole[None, :]), steps=steps, priors=nothing,
+        centroids=layout.centroid_bytes(row.whole[None, :]), steps=steps, priors=nothing,
         spreads=nothing, starts=np.array([0, 1]), rests=np.array([1, 1]), counts=np.array([1]),
         spills=place, firsts=np.array([0, 1]), spill_firsts=np.array([0, 0]),
         spill_homes=np.empty(0, np.int32), scale=scale, bias=bias, head=head,
@@ -155,7 +156,7 @@ def laid_out(row, stored):
         record_ints=records.view(np.int32),
     )  # fmt: skip
     slots = np.tile(np.arange(count), 2)
-    funnel = reference.Funnel(
+    funnel = layout.Funnel(
         dims=np.array([dim, dim]), keeps=np.array([1, 1]), starts=np.array([0, count, 2 * count]),
         slots=slots, head_slots=slots, groups=np.zeros(2 * count, np.int64),
         coefficients=np.tile(row.coefficients, 2),
@@ -185,7 +186,7 @@ def kept(row, kernels, cut, stored=UP):
     """Whether the row passes the cut by its head, and by all words."""
     cells, funnel = laid_out(row, stored)
     vectors = np.zeros((1, len(row.query)), np.float32)
-    parts = reference.part_bounds(len(row.query))
+    parts = layout.part_bounds(len(row.query))
     rows, scores = np.empty((1, 1), np.int64), np.empty((1, 1))
     counts = np.empty((1, 4), np.int64)
     kernels._cut.__globals__["_cut"] = lambda *_: cut
@@ -372,7 +373,7 @@ def test_compiled_and_in_python_bounds_keep_the_same_rows(rng):
         for _ in range(5):
             row = kind(rng)
             cells, funnel = laid_out(row, UP)
-            parts = reference.part_bounds(len(row.query))
+            parts = layout.part_bounds(len(row.query))
             vectors = normal(rng, len(row.query))[None, :]
             for floor in np.linspace(-1, 1, 5) * float(row.truth()):
                 answers = []

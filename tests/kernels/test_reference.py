@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.kernels import reference
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, GROUP, IP, LANES, NARROW, PARTS, WIDE
+from nestvec.kernels import layout, reference
+from nestvec.kernels.layout import GROUP, LANES, NARROW, PARTS, WIDE
+from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
 
 law = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
@@ -65,7 +66,7 @@ def test_a_row_without_length_has_the_code_above_zero():
 @law
 @given(st.integers(1, 5000))
 def test_parts_share_out_the_dimensions_in_whole_groups(dim):
-    bounds = reference.part_bounds(dim)
+    bounds = layout.part_bounds(dim)
     assert len(bounds) == PARTS + 1
     assert (bounds[0], bounds[-1]) == (0, dim)
     assert (np.diff(bounds) >= 0).all()
@@ -111,7 +112,7 @@ def test_a_record_holds_what_was_put_into_it(seed, n, count):
     scale, bias = rng.standard_normal((2, n)).astype(np.float32)
     owners, rows = rng.integers(0, 2**31, (2, n))
     errors = rng.uniform(0, 9, (n, PARTS)).astype(np.float32)
-    records = reference.pack_records(words, scale, bias, owners, rows, errors)
+    records = layout.pack_records(words, scale, bias, owners, rows, errors)
     cells = some_cells(
         np.empty(0), 1,
         records=records, record_floats=records.view(np.float32),
@@ -132,20 +133,20 @@ def test_a_record_holds_what_was_put_into_it(seed, n, count):
 @given(seeds, st.integers(1, 40), st.integers(1, 70))
 def test_centroids_come_back_from_their_layout(seed, count, width):
     whole = np.random.default_rng(seed).integers(-127, 128, (count, width)).astype(np.int8)
-    laid = reference.centroid_bytes(whole)
+    laid = layout.centroid_bytes(whole)
     blocks, fours = -(-count // LANES), -(-width // 4)
     assert laid.shape == (blocks, fours, LANES, 4)
     cells = some_cells(laid, count)
-    back = reference.centroid_steps(cells)
+    back = layout.centroid_steps(cells)
     assert (back[:, :width] == whole).all()
     assert not back[:, width:].any()
 
 
 def some_cells(centroids, count, **fields):
     """Cells of which only what chooses among them is there."""
-    nothing = dict.fromkeys(reference.Cells._fields, np.empty(0))
+    nothing = dict.fromkeys(layout.Cells._fields, np.empty(0))
     counts = np.ones(count, np.int64)
-    return reference.Cells(**{**nothing, "centroids": centroids, "counts": counts, **fields})
+    return layout.Cells(**{**nothing, "centroids": centroids, "counts": counts, **fields})
 
 
 @law
@@ -159,7 +160,7 @@ def test_a_cell_score_is_the_inner_product_within_the_rounding_of_the_query(
     steps, priors, spreads = rng.uniform(0, 2, (3, padded)).astype(np.float32)
     sigma = rng.uniform(0, 1, width + behind).astype(np.float32)
     cells = some_cells(
-        reference.centroid_bytes(whole), count,
+        layout.centroid_bytes(whole), count,
         steps=steps, priors=priors, spreads=spreads, sigma=sigma,
     )  # fmt: skip
     query = rng.standard_normal(width + behind).astype(np.float32)
@@ -171,7 +172,7 @@ def test_a_cell_score_is_the_inner_product_within_the_rounding_of_the_query(
     bound = half_step * np.abs(centroids).sum(axis=1) * (1 + 1e-5) + 1e-5 * np.abs(truth)
     assert (np.abs(scores - truth) <= bound).all()
     deviation = math.sqrt(sum((query.astype(float) * sigma) ** 2))
-    expected = scores + priors[:count] + reference.SPREAD_WEIGHT * deviation * spreads[:count]
+    expected = scores + priors[:count] + layout.SPREAD_WEIGHT * deviation * spreads[:count]
     assert np.allclose(ranks, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -9,12 +9,9 @@ from hypothesis import strategies as st
 
 from nestvec.codes import Codec
 from nestvec.index.cells import Centroids, Filling
-from nestvec.kernels import load, load_exact, ranking, reference, searching, simd
-from nestvec.kernels.reference import (
-    COSINE,
-    EUCLIDEAN,
+from nestvec.kernels import layout, load, load_exact, ranking, reference, searching, simd
+from nestvec.kernels.layout import (
     GROUP,
-    IP,
     LANES,
     NARROW,
     PARTS,
@@ -23,6 +20,7 @@ from nestvec.kernels.reference import (
     Cells,
     centroid_bytes,
 )
+from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
 from nestvec.plan import Plan, Stage
 
 law = settings(deadline=None, max_examples=40)
@@ -101,7 +99,7 @@ def test_what_codes_leave(seed, dim, n, scale):
     sigma, scales = (rng.uniform(0, 2, size).astype(np.float32) for size in (dim, n))
     along = load().lengths_along(residuals, codes, values, sigma)
     assert (along == reference.lengths_along(residuals, codes, values, sigma)).all()
-    bounds = reference.part_bounds(dim)
+    bounds = layout.part_bounds(dim)
     rests = load().rests(residuals, codes, values, sigma, scales, bounds)
     expected = reference.rests(residuals, codes, values, sigma, scales)
     # NumPy adds up in another order: float64 sums of up to 400 squares.
@@ -170,7 +168,7 @@ def test_the_values_of_words(seed, dim, count, narrow):
     values = np.full((count, GROUP), np.nan, np.float32)
     shift = searching.word_values(rotated, sigma, part, groups, coefficients, values)
     blank = np.zeros(count, np.int64)
-    funnel = reference.Funnel(
+    funnel = layout.Funnel(
         np.array([part]), blank, np.array([0, count]), blank, blank, groups, coefficients
     )
     cells = Cells(**{**dict.fromkeys(Cells._fields, np.empty(0)), "sigma": sigma})

@@ -19,15 +19,8 @@ from nestvec.index import cells as kmeans
 from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
 from nestvec.index.tensors import Layout, TensorWriter
-from nestvec.kernels.reference import (
-    LANES,
-    PARTS,
-    RECORD_TAIL,
-    bfloat16_up,
-    centroid_bytes,
-    float32_up,
-    pack_records,
-)
+from nestvec.kernels.layout import LANES, PARTS, RECORD_TAIL, centroid_bytes, pack_records
+from nestvec.kernels.reference import bfloat16_up, float32_up
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
 from nestvec.vectors import BLOCK_ROWS, normalize

@@ -9,7 +9,7 @@ from nestvec.index.hits import Hits, SearchStats, StageStats
 from nestvec.index.run import Answers, run_bounds, run_plan, run_scan
 from nestvec.index.snapshot import Part, Snapshot
 from nestvec.index.widen import widened
-from nestvec.kernels.reference import PARTS
+from nestvec.kernels.layout import PARTS
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64
 

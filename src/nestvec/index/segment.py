@@ -9,7 +9,7 @@ import numpy as np
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
-from nestvec.kernels.reference import GROUP, LANES, PARTS, RECORD_TAIL, Cells
+from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells
 from nestvec.shapes import Float32, Int64
 
 

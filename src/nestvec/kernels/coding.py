@@ -3,8 +3,9 @@
 import numpy as np
 
 from nestvec.kernels.jit import kernel
+from nestvec.kernels.layout import GROUP, SOAR_WEIGHT
 from nestvec.kernels.ranking import probe_cells
-from nestvec.kernels.reference import GROUP, SOAR_WEIGHT
+
 
 
 @kernel()

@@ -38,19 +38,9 @@ away, tests see bounds fail.
 import numpy as np
 
 from nestvec.kernels.jit import kernel
+from nestvec.kernels.layout import BIAS, ERRORS, GROUP, LANES, PARTS, ROW, SCALE, WIDE
 from nestvec.kernels.ranking import select
-from nestvec.kernels.reference import (
-    BIAS,
-    COSINE,
-    ERRORS,
-    EUCLIDEAN,
-    GROUP,
-    LANES,
-    PARTS,
-    ROW,
-    SCALE,
-    WIDE,
-)
+from nestvec.kernels.reference import COSINE, EUCLIDEAN
 from nestvec.kernels.searching import (
     answer,
     dot,

@@ -3,11 +3,8 @@
 import numpy as np
 
 from nestvec.kernels.jit import kernel
-from nestvec.kernels.ranking import distinct, probe_cells, select, sort
-from nestvec.kernels.reference import (
+from nestvec.kernels.layout import (
     BIAS,
-    COSINE,
-    EUCLIDEAN,
     GROUP,
     LANES,
     NARROW,
@@ -17,6 +14,8 @@ from nestvec.kernels.reference import (
     SPREAD_WEIGHT,
     WIDE,
 )
+from nestvec.kernels.ranking import distinct, probe_cells, select, sort
+from nestvec.kernels.reference import COSINE, EUCLIDEAN
 from nestvec.kernels.simd import (
     at_least,
     byte_products,
