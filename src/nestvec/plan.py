@@ -11,6 +11,7 @@ with a second axis, bits. A plan is text to people and a frozen value to code: `
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nestvec.errors import PlanError
 
@@ -72,6 +73,7 @@ class Plan:
                 )
 
     @classmethod
+    @lru_cache(maxsize=64)  # a service asks with the same few texts again and again
     def parse(cls, text: str) -> "Plan":
         """The plan that `text` spells; `PlanError` says which part is not understood.
 

@@ -1,6 +1,6 @@
 """Searching all parts of a snapshot, and making one answer of theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ def search_parts(snapshot: Snapshot, question: Question) -> Hits:
     answers = [_run(part, question) for part in parts]
     best = _Best.of(parts, answers, question.k)
     proven = np.zeros(len(question.queries), bool)
-    return best.hits(proven, _stats(parts, answers, question.plan))
+    return best.hits(proven, lambda: _stats(parts, answers, question.plan))
 
 
 def search_exactly(snapshot: Snapshot, question: Question) -> Hits:
@@ -44,8 +44,10 @@ def search_exactly(snapshot: Snapshot, question: Question) -> Hits:
     proofs = [_prove(part, question, best.floors, None) for part in parts]
     answers = [answer for answer, _ in proofs]
     exact = _Best.of(parts, answers, question.k)
-    stats = _stats(parts, first, question.plan) + _exact_stats(parts, answers)
-    return exact.hits(np.ones(len(question.queries), bool), stats)
+    return exact.hits(
+        np.ones(len(question.queries), bool),
+        lambda: _stats(parts, first, question.plan) + _exact_stats(parts, answers),
+    )
 
 
 def search_certified(snapshot: Snapshot, question: Question) -> Hits:
@@ -60,8 +62,9 @@ def search_certified(snapshot: Snapshot, question: Question) -> Hits:
     answers = [answer for answer, _ in proofs]
     proven = ~np.any([given_up for _, given_up in proofs], axis=0)
     proven &= (_Best.of(parts, answers, question.k).numbers == best.numbers).all(axis=1)
-    stats = _stats(parts, first, question.plan) + _exact_stats(parts, answers)
-    return best.hits(proven, stats)
+    return best.hits(
+        proven, lambda: _stats(parts, first, question.plan) + _exact_stats(parts, answers)
+    )
 
 
 def _parts(snapshot: Snapshot) -> list[Part]:
@@ -118,6 +121,9 @@ class _Best(NamedTuple):
 
     @classmethod
     def of(cls, parts: Sequence[Part], answers: Sequence[Answers], k: int) -> "_Best":
+        if len(answers) == 1 and answers[0].rows.shape[1] == k and (answers[0].rows >= 0).all():
+            rows, held = answers[0].rows, parts[0].rows
+            return cls(held.numbers[rows], answers[0].scores, held.ids[rows])
         scores = np.concatenate([answer.scores for answer in answers], axis=1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         numbers = np.concatenate(
@@ -136,8 +142,8 @@ class _Best(NamedTuple):
         """What the k-th best is known to reach."""
         return np.ascontiguousarray(self.scores[:, -1])
 
-    def hits(self, certified: Bool[np.ndarray, " q"], stats: SearchStats) -> Hits:
-        return Hits(self.ids, self.scores.astype(np.float32), self.numbers, certified, stats)
+    def hits(self, certified: Bool[np.ndarray, " q"], measure: Callable[[], SearchStats]) -> Hits:
+        return Hits(self.ids, self.scores.astype(np.float32), self.numbers, certified, measure)
 
 
 def _padded(array: np.ndarray, k: int, value: int | float | None) -> np.ndarray:

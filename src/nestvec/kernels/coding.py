@@ -7,7 +7,6 @@ from nestvec.kernels.layout import GROUP, SOAR_WEIGHT
 from nestvec.kernels.ranking import probe_cells
 
 
-
 @kernel()
 def pack_words(codes, groups, shifts):
     """`reference.pack_words`."""
