@@ -13,7 +13,8 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 MARKED = re.compile(r"(<!-- figures: benchmarks/readme.py -->\n).*?(<!-- end of figures -->)", re.S)
-QUOTED = "arxiv-sentences-200000"
+QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
+EXACT = "arxiv-sentences-500000"
 RECALLS = ("0.95", "0.99")
 KINDS = ("graph", "cells", "flat")
 
@@ -64,15 +65,28 @@ def notes(search: dict[str, Any], start: dict[str, Any], memory: dict[str, Any])
     (default,) = [row for row in search["searches"]["10"] if row["is_default"]]
     largest = memory["builds"][-1]
     return [
-        f"{data['rows']:,} sentences of arXiv abstracts × {data['dim']} dims (MiniLM, not trained",
+        f"{data['rows']:,} {WHAT} × {data['dim']} dims (MiniLM, not trained",
         f"nested), {data['queries']:,} held-out queries, one by one, 1 thread ({machine['cpu']}),",
         "medians of interleaved rounds, recall by id against float64 brute force; the fastest peer",
         f"of each kind, read off its curve; builds on {machine['cores']} cores. The default plan:",
         f"recall {default['recall']:.3f}, {default['queries_per_s']:,.0f} queries/s.",
+        *exact_notes(read(f"exact/{EXACT}.json")),
         f"A new process answers its first query after {start['first_answer_warm_s']:.2f} s, or",
         f"{start['first_answer_cold_s']:.1f} s when the kernels must be compiled.",
         f"Building {largest['vector_mb'] / 1e3:.1f} GB of vectors from a memory map took",
         f"{largest['peak_mb']:.0f} MB of memory.",
+    ]
+
+
+def exact_notes(exact: dict[str, Any]) -> list[str]:
+    """What proven answers cost."""
+    found = exact["summary"]
+    return [
+        f"Exact search, proven, among {exact['data']['rows']:,} sentences:",
+        f"{found['queries_per_s']['nestvec']:,.0f} queries/s one by one,",
+        f"{found['times_flat']:.1f} × FAISS Flat and {found['times_panorama']:.1f} × Panorama",
+        f"(in a batch {found['times_flat_in_batch']:.1f} × Flat's matrix products), reading",
+        f"{100 * found['share_of_bytes_read']:.1f} % of the vectors' bytes.",
     ]
 
 
