@@ -99,7 +99,7 @@ def test_a_file_system_without_room_is_an_error_that_loses_nothing(tmp_path):
 READ_ONLY = """
 import fcntl, os, sys
 import numpy as np
-import nestvec.index.filters, nestvec.index.writer  # now: nobody may not read root's Python
+import nestvec.index.filters, nestvec.index.staging, nestvec.index.writer  # while root reads
 from nestvec import Index
 from nestvec.errors import StorageError
 
