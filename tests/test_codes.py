@@ -12,8 +12,7 @@ from nestvec import codes
 from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
 from nestvec.index.cells import Filling
 from nestvec.kernels import layout, reference
-from nestvec.kernels.layout import GROUP, LANES, NARROW, PARTS, RECORD_TAIL
-from nestvec.kernels.reference import IP
+from nestvec.kernels.layout import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
 from nestvec.plan import Plan
 
 law = settings(deadline=None, max_examples=40)

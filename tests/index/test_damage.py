@@ -14,6 +14,7 @@ from nestvec.index.rows import Rows, vectors_name
 from nestvec.index.segment import BULK, Segment, codes_name
 from nestvec.index.snapshot import Part, Snapshot
 from nestvec.index.tensors import CHUNK_BYTES, map_tensors
+from nestvec.kernels.layout import OWNER, ROW
 
 CODES, VECTORS = codes_name(1), vectors_name(1)
 FILES = (CODES, VECTORS, NAME)
@@ -121,8 +122,9 @@ def start_of(path, array):
 # for: these tests open the segment, which is what comes after the checksums.
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", [name for name in BULK if name != "bias"])
-def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, index, corpus, rng):
+def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, masked, index, corpus, rng):
     path = copy / (VECTORS if name == "vectors" else CODES)
     array = map_tensors(path)[name]
     places = start_of(path, array) + rng.integers(0, array.nbytes, 100)
@@ -130,7 +132,8 @@ def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, index, corpus
         try:
             rows = Rows.open(copy / VECTORS)
             segment = Segment.open(copy / CODES, rows.vectors)
-            part = Part.of(index.snapshot.parts[0].entry, rows, segment, None)
+            live = (np.arange(len(rows)) != 7).astype(np.uint8) if masked else None
+            part = Part.of(index.snapshot.parts[0].entry, rows, segment, live)
             opened = Index(Snapshot(copy, index.snapshot.contents, (part,)))
         except DamagedIndexError:
             assert name == "scale"
@@ -239,3 +242,27 @@ def test_a_file_in_place_of_the_folder_is_no_index(tmp_path):
 def test_files_that_the_catalog_does_not_list_are_ignored(copy, corpus):
     (copy / "000002.codes.safetensors").write_bytes(b"later")
     Index.open(copy, verify=True).search(corpus[1], 1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("where", [OWNER, ROW])
+@pytest.mark.parametrize("wrong", [-1, 2**31 - 1])
+def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
+    copy, where, wrong, masked, index, corpus
+):
+    records = map_tensors(copy / CODES)["records"]
+    start = start_of(copy / CODES, records)
+    records.view(np.int32)[:, where] = wrong  # of the map, which is private
+    with (copy / CODES).open("r+b") as file:
+        file.seek(start)
+        file.write(records.tobytes())
+    rows = Rows.open(copy / VECTORS)
+    segment = Segment.open(copy / CODES, rows.vectors)
+    live = (np.arange(len(rows)) != 7).astype(np.uint8) if masked else None
+    part = Part.of(index.snapshot.parts[0].entry, rows, segment, live)
+    opened = Index(Snapshot(copy, index.snapshot.contents, (part,)))
+    for plan in (None, "probe=all; full", "probe=8; 100x8:30"):
+        if where == OWNER and plan is not None and "full" in plan:
+            continue  # which cell a row is in, a scan of all vectors does not ask
+        with pytest.raises(DamagedIndexError, match="a record names a"):
+            opened.search(corpus[1][:3], 10, plan=plan)

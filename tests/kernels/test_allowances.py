@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from nestvec.kernels import exact, layout, reference, simd
-from nestvec.kernels.layout import GROUP, LANES, PARTS
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
+from nestvec.kernels.layout import COSINE, EUCLIDEAN, GROUP, IP, LANES, PARTS
 
 TRIES = 120
 EVERY = np.empty(0, np.uint8)
@@ -27,8 +26,8 @@ EVERY = np.empty(0, np.uint8)
 
 
 @nb.njit
-def wide_table_sums(head, block, tables, slots, sums, count, stride):
-    simd.wide_table_sums(head, block, tables, slots, sums, count, stride)
+def wide_table_sums(head, block, tables, slots, sums, count):
+    simd.wide_table_sums(head, block, tables, slots, sums, count)
 
 
 @nb.njit

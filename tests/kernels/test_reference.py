@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.kernels import layout, reference
-from nestvec.kernels.layout import GROUP, LANES, NARROW, PARTS, WIDE
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
+from nestvec.kernels.layout import COSINE, EUCLIDEAN, GROUP, IP, LANES, NARROW, PARTS, WIDE
 
 law = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)

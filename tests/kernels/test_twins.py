@@ -11,7 +11,10 @@ from nestvec.codes import Codec
 from nestvec.index.cells import Centroids, Filling
 from nestvec.kernels import layout, load, load_exact, ranking, reference, searching, simd
 from nestvec.kernels.layout import (
+    COSINE,
+    EUCLIDEAN,
     GROUP,
+    IP,
     LANES,
     NARROW,
     PARTS,
@@ -20,7 +23,6 @@ from nestvec.kernels.layout import (
     Cells,
     centroid_bytes,
 )
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
 from nestvec.plan import Plan, Stage
 
 law = settings(deadline=None, max_examples=40)
@@ -220,8 +222,8 @@ def compiled_table_sums(planes, shuffle):
     sums_of = simd.make_table_sums(planes, shuffle)
 
     @nb.njit
-    def run(head, block, tables, slots, sums, count, stride):
-        sums_of(head, block, tables, slots, sums, count, stride)
+    def run(head, block, tables, slots, sums, count):
+        sums_of(head, block, tables, slots, sums, count)
 
     return run
 
@@ -242,7 +244,7 @@ def test_table_sums_by_every_shuffle(shuffle, planes, rng):
             entries = whole.transpose(0, 1, 3, 2, 4).reshape(read, 16, 16)
             for block in range(3):
                 sums = np.full(LANES, -9, np.int32)
-                run(head, block * head[0].size, tables, slots, sums, read, tables[0].size)
+                run(head, block * head[0].size, tables, slots, sums, read)
                 rows = head[block].reshape(words, 8, LANES)[slots].reshape(8 * read, LANES).T
                 assert (sums == reference.table_sums(np.ascontiguousarray(rows), entries)).all()
 

@@ -54,13 +54,13 @@ class Hits:
     """Row numbers, in the order in which the vectors were given to `build`."""
     certified: Bool[np.ndarray, " q"]
     """True where the answer is proven to be the exact top k; only asked for proofs are made."""
-    measure: Callable[[], SearchStats] = field(repr=False)
-    """Makes `stats`, which costs as much as half a search and is mostly not looked at."""
+    _measure: Callable[[], SearchStats] = field(repr=False)
+    """Makes `stats`, which takes as long as half a search and is mostly not looked at."""
 
     @cached_property
     def stats(self) -> SearchStats:
         """What the search read."""
-        return self.measure()
+        return self._measure()
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -12,8 +12,7 @@ import numpy as np
 from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index.segment import Segment
 from nestvec.kernels import load, load_exact
-from nestvec.kernels.layout import part_bounds
-from nestvec.kernels.reference import COSINE, EUCLIDEAN, IP
+from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP, part_bounds
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
 

@@ -7,7 +7,7 @@ from nestvec.kernels.layout import GROUP, SOAR_WEIGHT
 from nestvec.kernels.ranking import probe_cells
 
 
-@kernel()
+@kernel
 def pack_words(codes, groups, shifts):
     """`reference.pack_words`."""
     n, dim = codes.shape
@@ -23,7 +23,7 @@ def pack_words(codes, groups, shifts):
     return words
 
 
-@kernel()
+@kernel
 def quantize_residuals(residuals, norms, sigma, steps, levels):
     """`reference.quantize_residuals`."""
     n, dim = residuals.shape
@@ -41,7 +41,7 @@ def quantize_residuals(residuals, norms, sigma, steps, levels):
     return codes
 
 
-@kernel()
+@kernel
 def lengths_along(residuals, codes, values, sigma):
     """`reference.lengths_along`."""
     n, dim = residuals.shape
@@ -55,7 +55,7 @@ def lengths_along(residuals, codes, values, sigma):
     return along
 
 
-@kernel()
+@kernel
 def rests(residuals, codes, values, sigma, scale, bounds):
     """`reference.rests`, parts beginning and ending at `bounds`."""
     n = len(residuals)
@@ -71,7 +71,7 @@ def rests(residuals, codes, values, sigma, scale, bounds):
     return lengths
 
 
-@kernel()
+@kernel
 def assign_twice(scores, vectors, centroids, nearest, first, second):
     """`reference.assign_twice` into `first` and `second`."""
     cells, dims = centroids.shape

@@ -13,8 +13,7 @@ from nestvec.kernels.coding import (
     rests,
 )
 from nestvec.kernels.exact import exact_batch, scan_batch
-from nestvec.kernels.layout import GROUP, LANES, PARTS, Cells, Funnel, pack_records, part_bounds
-from nestvec.kernels.reference import IP
+from nestvec.kernels.layout import GROUP, IP, LANES, PARTS, Cells, Funnel, pack_records, part_bounds
 from nestvec.kernels.searching import search_batch
 
 __all__ = [

@@ -38,9 +38,19 @@ away, tests see bounds fail.
 import numpy as np
 
 from nestvec.kernels.jit import kernel
-from nestvec.kernels.layout import BIAS, ERRORS, GROUP, LANES, PARTS, ROW, SCALE, WIDE
+from nestvec.kernels.layout import (
+    BIAS,
+    COSINE,
+    ERRORS,
+    EUCLIDEAN,
+    GROUP,
+    LANES,
+    PARTS,
+    ROW,
+    SCALE,
+    WIDE,
+)
 from nestvec.kernels.ranking import select
-from nestvec.kernels.reference import COSINE, EUCLIDEAN
 from nestvec.kernels.searching import (
     answer,
     dot,
@@ -72,14 +82,14 @@ _CHUNK = 1024
 """Rows that passed the bound by their heads, looked at closer together."""
 
 
-@kernel()
+@kernel
 def _up(value):
     """The value as a float32 that is not below it."""
     narrow = np.float32(value)
     return narrow if np.float64(narrow) >= value else np.nextafter(narrow, np.float32(np.inf))
 
 
-@kernel()
+@kernel
 def _rotation_rest(query, rotation, rotated, lanes):
     """|δ|, rounded up."""
     total = 0.0
@@ -90,7 +100,7 @@ def _rotation_rest(query, rotation, rotated, lanes):
     return np.sqrt(total) + len(query) ** 1.5 * _REST * length
 
 
-@kernel()
+@kernel
 def _bound_cells(rotated, centroids, steps, whole, room, bounds):
     """Upper bounds on ⟨q̃, c⟩ for all cells (allowances 1, 4 and 5)."""
     blocks, fours = centroids.shape[:2]
@@ -124,7 +134,7 @@ def _bound_cells(rotated, centroids, steps, whole, room, bounds):
         bounds[cell] += _LAST * abs(bounds[cell]) + _TINY
 
 
-@kernel()
+@kernel
 def _absolute(values):
     total = 0.0
     for w in range(len(values)):
@@ -133,7 +143,7 @@ def _absolute(values):
     return total
 
 
-@kernel()
+@kernel
 def _weights(rotated, bounds, weights):
     """|q̃_p| for each part, rounded up for float32 and allowances 4 and 5."""
     for part in range(PARTS):
@@ -143,7 +153,7 @@ def _weights(rotated, bounds, weights):
         weights[part] = _up((1 + _LAST) * np.sqrt(total) + _TINY)
 
 
-@kernel()
+@kernel
 def _cut(score, query_length, longest, dim, metric):
     """What ⟨q, y⟩ + bias must reach, in float32, for a score to reach `score` (allowance 7)."""
     roundings = (dim + 8) * _SCORE
@@ -159,7 +169,7 @@ def _cut(score, query_length, longest, dim, metric):
     return np.nextafter(narrow, np.float32(-np.inf))
 
 
-@kernel()
+@kernel
 def _closer(
     waiting, homes, bases, weights, records, record_floats, record_ints, rows, allowed,
     slots, table, shift, cut, survivors,
@@ -190,7 +200,7 @@ def _closer(
     return found
 
 
-@kernel()
+@kernel
 def _settle(
     query, length, waiting, homes, bases, weights, cells, vectors, allowed, slots, table, shift,
     longest, metric, k, floor, filled, survivors, values, keys, counts,
@@ -222,7 +232,7 @@ def _settle(
     return filled, floor
 
 
-@kernel()
+@kernel
 def _prepare(rotated, cells, funnel, stage, table):
     """The values of a stage's words into `table`; returns the shift and Σ|value|."""
     part = slice(funnel.starts[stage], funnel.starts[stage + 1])
@@ -232,7 +242,35 @@ def _prepare(rotated, cells, funnel, stage, table):
     return shift, _absolute(table)
 
 
-@kernel()
+@kernel
+def _ask(
+    query, cells, funnel, part_bounds, longest, metric, rotated, lanes, whole, products, bounds,
+    weights, head_table, table, room, wide,
+):  # fmt: skip
+    """What bounds are made of, for one query, into the given arrays.
+
+    Returns the query's length, the bound on |δ| · longest (and on what the bias is off by), the
+    constant part of bounds by heads, their step, and the constant part of bounds by all words.
+    """
+    words = funnel.starts[1]
+    rotate(query, cells.rotation, rotated)
+    length = np.sqrt(dot(query, query, lanes))
+    extra = (1 + _LAST) * longest * _rotation_rest(query, cells.rotation, rotated, lanes)
+    if metric == EUCLIDEAN:
+        extra += _LAST * longest * longest
+    _bound_cells(rotated, cells.centroids, cells.steps, whole, products, bounds)
+    _weights(rotated, part_bounds, weights)
+    shift, total = _prepare(rotated, cells, funnel, 0, head_table)
+    step, low = fill_tables(head_table, WIDE, room, wide)
+    table_error = 16 * words * step * (_ENTRY + _LAST * WIDE)
+    head_shift = _up(shift + low + table_error + _LAST * (total + abs(shift + low)) + _TINY)
+    shift, total = _prepare(rotated, cells, funnel, 1, table)
+    word_error = (4 * (funnel.starts[2] - words) + 8) * _ADDITION * total
+    word_shift = _up(shift + word_error + _LAST * (total + abs(shift)) + _TINY)
+    return length, extra, head_shift, np.float32(step), word_shift
+
+
+@kernel
 def exact_batch(
     queries, cells, funnel, vectors, part_bounds, longest, allowed, metric, k, floors, patience,
     rows, scores, counts,
@@ -247,10 +285,8 @@ def exact_batch(
     """
     dim, words = queries.shape[1], funnel.starts[1]
     heads, slots = funnel.head_slots[:words], funnel.slots[words:]
-    head_table, table = (
-        np.empty((words, GROUP), np.float32),
-        np.empty((len(slots), GROUP), np.float32),
-    )
+    head_table = np.empty((words, GROUP), np.float32)
+    table = np.empty((len(slots), GROUP), np.float32)
     room, wide = np.empty((16 * words, 16)), np.empty((2, words, 2, 2, 4, 16), np.uint8)
     rotated, lanes = np.empty(dim, np.float32), np.empty(8)
     whole, products = np.empty((2, dim + 3), np.int8), np.empty((2, LANES), np.int32)
@@ -265,27 +301,16 @@ def exact_batch(
     counts[:] = 0
     for q in range(len(queries)):
         query = queries[q]
-        rotate(query, cells.rotation, rotated)
-        length = np.sqrt(dot(query, query, lanes))
-        extra = (1 + _LAST) * longest * _rotation_rest(query, cells.rotation, rotated, lanes)
-        if metric == EUCLIDEAN:
-            extra += _LAST * longest * longest
-        _bound_cells(rotated, cells.centroids, cells.steps, whole, products, bounds)
-        _weights(rotated, part_bounds, weights)
-        shift, total = _prepare(rotated, cells, funnel, 0, head_table)
-        step, low = fill_tables(head_table, WIDE, room, wide)
-        table_error = 16 * words * step * (_ENTRY + _LAST * WIDE)
-        head_shift = _up(shift + low + table_error + _LAST * (total + abs(shift + low)) + _TINY)
-        head_step = np.float32(step)
-        shift, total = _prepare(rotated, cells, funnel, 1, table)
-        word_error = (4 * len(slots) + 8) * _ADDITION * total
-        word_shift = _up(shift + word_error + _LAST * (total + abs(shift)) + _TINY)
+        length, extra, head_shift, head_step, word_shift = _ask(
+            query, cells, funnel, part_bounds, longest, metric, rotated, lanes, whole, products,
+            bounds, weights, head_table, table, room, wide,
+        )  # fmt: skip
         filled, floor, waiting = 0, floors[q], 0
         cut = _cut(floor, length, longest, dim, metric)
         for cell in range(cell_count):
             base = _up(bounds[cell] + extra)
             for block in range(starts[cell], starts[cell + 1]):
-                wide_table_sums(head, block * size, wide, heads, sums, words, 256 * words)
+                wide_table_sums(head, block * size, wide, heads, sums, words)
                 bound_lanes(
                     sums, scale, block * LANES, base, head_shift, head_step, estimates,
                     head_errors, block * PARTS * LANES, weights,
@@ -324,7 +349,7 @@ def exact_batch(
         answer(filled, k, values, keys, rows[q], scores[q])
 
 
-@kernel()
+@kernel
 def _above(values, filled, floor):
     above = 0
     for i in range(filled):
@@ -332,7 +357,7 @@ def _above(values, filled, floor):
     return above
 
 
-@kernel()
+@kernel
 def scan_batch(queries, vectors, candidates, metric, k, rows, scores):
     """`reference.exact_one` by scoring every one of the candidate rows."""
     lanes, width = np.empty(8), vectors.shape[1]

@@ -19,22 +19,18 @@ def _fingerprint() -> str:
     return sha256(b"".join(texts)).hexdigest()
 
 
-def kernel(**options: Any) -> Callable[[F], F]:
+def kernel(function: F) -> F:
     """`numba.njit` that releases the interpreter lock, cached on disk where that can be written.
 
     Kernels hold no parallel region: threads share out queries.
     """
-
-    def decorate(function: F) -> F:
-        # Tests wrap every function to check its shapes; what numba compiles is the one inside.
-        inside = unwrap(function)
-        try:
-            compiled = nb.njit(nogil=True, cache=True, **options)(inside)
-            # numba looks at the kernel's own file alone, but what it calls is compiled into it.
-            file = compiled._cache._cache_file
-            file._source_stamp = (file._source_stamp, _fingerprint())
-        except RuntimeError:  # numba found no directory that it may write to
-            compiled = nb.njit(nogil=True, **options)(inside)
-        return compiled  # type: ignore[no-any-return]
-
-    return decorate
+    # Tests wrap every function to check its shapes; what numba compiles is the one inside.
+    inside = unwrap(function)
+    try:
+        compiled: F = nb.njit(nogil=True, cache=True)(inside)
+        # numba looks at the kernel's own file alone, but what it calls is compiled into it.
+        file = compiled._cache._cache_file  # type: ignore[attr-defined]
+        file._source_stamp = (file._source_stamp, _fingerprint())
+    except RuntimeError:  # numba found no directory that it may write to
+        compiled = nb.njit(nogil=True)(inside)
+    return compiled

@@ -44,6 +44,9 @@ SPREAD_WEIGHT = 6.0
 Measured: the cells that hold .99 of the true neighbours hold a quarter fewer rows than at 0.
 """
 
+IP, COSINE, EUCLIDEAN = range(3)
+"""Metrics, as kernels know them."""
+
 
 class Cells(NamedTuple):
     """The coded rows of one segment, cell after cell, in the layout told above."""

@@ -8,19 +8,19 @@ from nestvec.kernels.simd import at_least, lowest_bit
 _IN_ORDER = 16
 
 
-@kernel()
+@kernel
 def before(value, key, other_value, other_key):
     """Whether a value ranks higher; equal values go to the smaller key."""
     return value > other_value or (value == other_value and key < other_key)
 
 
-@kernel()
+@kernel
 def _swap(values, keys, i, j):
     values[i], values[j] = values[j], values[i]
     keys[i], keys[j] = keys[j], keys[i]
 
 
-@kernel()
+@kernel
 def select(values, keys, count, keep):
     """Move the best `keep` of the first `count` to the front, in no order (quickselect)."""
     low, high = 0, count - 1
@@ -52,7 +52,7 @@ def select(values, keys, count, keep):
             break
 
 
-@kernel()
+@kernel
 def sort(values, keys, count):
     """Best first, in place (Shell sort with Ciura's gaps: some hundred entries at most)."""
     for gap in (1750, 701, 301, 132, 57, 23, 10, 4, 1):
@@ -65,7 +65,7 @@ def sort(values, keys, count):
             values[j], keys[j] = value, key
 
 
-@kernel()
+@kernel
 def distinct(values, keys, count, table):
     """Move the best value of each key to the front; returns how many keys there are.
 
@@ -95,7 +95,7 @@ def distinct(values, keys, count, table):
     return kept
 
 
-@kernel()
+@kernel
 def probe_cells(ranks, counts, probe, k, values, keys):
     """`reference.probe_cells` into the front of `keys`, the best first; returns how many."""
     cells = len(ranks)
@@ -115,7 +115,7 @@ def probe_cells(ranks, counts, probe, k, values, keys):
     return probe
 
 
-@kernel()
+@kernel
 def _best_cells(ranks, probe, values, keys):
     """At least the `probe` best cells, and few others, to the front; returns how many.
 

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.kernels.layout import (
+    EUCLIDEAN,
     GROUP,
+    IP,
     LANES,
     NARROW,
     SOAR_WEIGHT,
@@ -288,10 +290,6 @@ def _lane_sum(terms: Float64[np.ndarray, " dim"]) -> float:
     for lane in lanes.tolist():
         total += lane
     return total
-
-
-IP, COSINE, EUCLIDEAN = range(3)
-"""Metrics, as kernels know them."""
 
 
 def full_score(

@@ -5,6 +5,8 @@ import numpy as np
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import (
     BIAS,
+    COSINE,
+    EUCLIDEAN,
     GROUP,
     LANES,
     NARROW,
@@ -15,7 +17,6 @@ from nestvec.kernels.layout import (
     WIDE,
 )
 from nestvec.kernels.ranking import distinct, probe_cells, select, sort
-from nestvec.kernels.reference import COSINE, EUCLIDEAN
 from nestvec.kernels.simd import (
     at_least,
     byte_products,
@@ -30,7 +31,7 @@ _AHEAD = 8
 """How many rows ahead memory is asked for what they need."""
 
 
-@kernel()
+@kernel
 def rotate(query, rotation, rotated):
     """`reference.rotate` into `rotated`, which may be narrower than the rotation."""
     dim, width = len(query), len(rotated)
@@ -49,7 +50,7 @@ def rotate(query, rotation, rotated):
             rotated[j] += query[i] * rotation[i, j]
 
 
-@kernel()
+@kernel
 def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores, ranks):
     """`reference.score_cells` into `scores` and `ranks`, which are as long as `steps`.
 
@@ -84,7 +85,7 @@ def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores
             ranks[first + lane] = (score + priors[first + lane]) + weight * spreads[first + lane]
 
 
-@kernel()
+@kernel
 def word_values(rotated, sigma, dims, groups, coefficients, values):
     """`reference.word_values` into `values` [words, 64]; returns `reference.shift_of` them."""
     total, last = 0.0, min(dims, len(rotated))
@@ -99,7 +100,7 @@ def word_values(rotated, sigma, dims, groups, coefficients, values):
     return -0.5 * total
 
 
-@kernel()
+@kernel
 def fill_tables(values, largest, sums, out):
     """`reference.tables` into uint8 `out` [planes, words, half, nibble, byte, entry].
 
@@ -133,7 +134,7 @@ def fill_tables(values, largest, sums, out):
     return step, low if step > 0 else 0.0
 
 
-@kernel()
+@kernel
 def dot(left, right, lanes):
     """`reference.dot`; `lanes` is room for 8 float64 sums."""
     lanes[:] = 0.0
@@ -149,7 +150,7 @@ def dot(left, right, lanes):
     return total
 
 
-@kernel()
+@kernel
 def squared_distance(left, right, lanes):
     """`reference.squared_distance`; `lanes` is room for 8 float64 sums."""
     lanes[:] = 0.0
@@ -167,7 +168,7 @@ def squared_distance(left, right, lanes):
     return total
 
 
-@kernel()
+@kernel
 def full_score(query, length, row, metric, lanes):
     """`reference.full_score`; `length` is √dot(query, query)."""
     if metric == EUCLIDEAN:
@@ -179,7 +180,7 @@ def full_score(query, length, row, metric, lanes):
     return product
 
 
-@kernel()
+@kernel
 def score_rows(query, vectors, metric, filled, keys, values):
     """The full scores of the first `filled` row numbers in `keys`, into `values`."""
     lanes = np.empty(8, np.float64)
@@ -192,7 +193,15 @@ def score_rows(query, vectors, metric, filled, keys, values):
         values[i] = full_score(query, length, vectors[keys[i]], metric, lanes)
 
 
-@kernel()
+@kernel
+def _may(allowed, row):
+    """Whether the row that a record names is allowed."""
+    if not 0 <= row < len(allowed):
+        raise IndexError("a record names a row that there is not")
+    return allowed[row] == 1
+
+
+@kernel
 def _scan(
     probed, scores, starts, rests, head, scale, bias, counts, firsts, spill_firsts, spill_homes,
     record_ints, allowed, tables, slots, shift, step, keep, values, keys,
@@ -221,7 +230,7 @@ def _scan(
                     prefetch(head, block * size + byte)
         for i in range(own + others):
             block = starts[cell] + i if i < own else rests[cell] + i - own
-            table_sums(head, block * size, tables, slots, sums, words, 0)
+            table_sums(head, block * size, tables, slots, sums, words)
             estimate_lanes(sums, scale, block * LANES, base, shift, step, estimates)
             if len(bias):
                 for lane in range(LANES):
@@ -235,7 +244,7 @@ def _scan(
                     home += firsts[cell]
                 else:
                     home = np.int64(spill_homes[spill_firsts[cell] + home - counts[cell]])
-                if len(allowed) and allowed[record_ints[home, row]] == 0:
+                if len(allowed) and not _may(allowed, record_ints[home, row]):
                     continue
                 values[filled], keys[filled] = estimates[lane], home
                 filled += 1
@@ -247,18 +256,18 @@ def _scan(
     return min(filled, keep)
 
 
-@kernel()
+@kernel
 def _gather(probed, firsts, record_ints, allowed, keys):
     """The homes of all rows at home in the probed cells."""
     filled, row = 0, record_ints.shape[1] + ROW
     for cell in probed:
         for home in range(firsts[cell], firsts[cell + 1]):
             keys[filled] = home
-            filled += len(allowed) == 0 or allowed[record_ints[home, row]] == 1
+            filled += len(allowed) == 0 or _may(allowed, record_ints[home, row])
     return filled
 
 
-@kernel()
+@kernel
 def estimate_homes(
     filled, scores, records, record_floats, record_ints, slots, table, shift, values, keys
 ):
@@ -278,7 +287,7 @@ def estimate_homes(
         values[i] = estimate + record_floats[home, last + BIAS]
 
 
-@kernel()
+@kernel
 def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, counts):
     """All coded stages; returns how many homes are left, and counts the rows of each stage."""
     values, keys, table_values, table_room, narrow, hashed = scratch
@@ -322,7 +331,7 @@ def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, 
     return filled
 
 
-@kernel()
+@kernel
 def search_batch(
     queries, cells, funnel, vectors, allowed, metric, probe, full, k, rows, scores, counts
 ):
@@ -371,7 +380,7 @@ def search_batch(
         answer(filled, k, values, keys, rows[q], scores[q])
 
 
-@kernel()
+@kernel
 def _hash_room(count):
     room = 64
     while room < 2 * count:
@@ -379,7 +388,7 @@ def _hash_room(count):
     return room
 
 
-@kernel()
+@kernel
 def answer(filled, k, values, keys, rows, scores):
     """The best `k` of the first `filled` rows, best first, filled up with row −1, score −inf."""
     select(values, keys, filled, k)

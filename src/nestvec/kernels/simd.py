@@ -92,7 +92,8 @@ def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
         head, tables, slots, sums = (
             _data(context, builder, signature, arguments, i) for i in (0, 2, 3, 4)
         )
-        block, count, stride = arguments[1], arguments[5], arguments[6]
+        block, count = arguments[1], arguments[5]
+        plane_bytes = builder.mul(count, _I64(256))
         blank = _splat(_HALVES, 0)
         totals = [
             [cgutils.alloca_once_value(builder, blank) for _ in range(2)] for _ in range(planes)
@@ -107,7 +108,7 @@ def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
                 high = builder.and_(builder.bitcast(shifted, _BYTES), _splat(_BYTES, 15))
                 first = builder.add(builder.mul(loop.index, _I64(256)), _I64(128 * half))
                 for plane, (all_, odd) in enumerate(totals):
-                    at = builder.add(first, builder.mul(stride, _I64(plane)))
+                    at = builder.add(first, builder.mul(plane_bytes, _I64(plane)))
                     lows = _load(builder, _BYTES, tables, at)
                     highs = _load(builder, _BYTES, tables, builder.add(at, _I64(64)))
                     # Entries are at most 127: two of them fit into a byte.
@@ -129,10 +130,8 @@ def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
         out.align = 4
         return context.get_dummy_value()
 
-    def table_sums(typing_context, head, block, tables, slots, sums, count, stride):
-        return types.void(
-            head, types.int64, tables, slots, sums, types.int64, types.int64
-        ), generate
+    def table_sums(typing_context, head, block, tables, slots, sums, count):
+        return types.void(head, types.int64, tables, slots, sums, types.int64), generate
 
     return intrinsic(table_sums)
 
@@ -210,7 +209,7 @@ table_sums = make_table_sums(1, _BEST)
 
 `head` is the flat bytes of all blocks and `block` where the block begins; `slots` are the words'
 places in it, `tables` uint8 [planes, words, half, nibble, byte, entry] with entries of at most
-127, `count` the number of words and `stride` the bytes of one plane. 16-bit sums: `count` ≤ 128.
+127, `count` the number of words: 16-bit sums hold 128 at most.
 """
 
 wide_table_sums = make_table_sums(2, _BEST)
