@@ -410,7 +410,8 @@ def test_probing(seed, cells, probe, k, levels, most):
     rng = np.random.default_rng(seed)
     ranks = rng.integers(0, levels, cells).astype(np.float32)
     counts = rng.integers(0, most, cells)
-    values, keys = np.empty(cells + 1), np.empty(cells + 1, np.int64)
+    room = cells + -cells % LANES
+    values, keys = np.empty(room, np.float32), np.empty(room, np.int32)
     probed = keys[: ranking.probe_cells(ranks, counts, probe, k, values, keys)]
     expected = reference.probe_cells(ranks, counts, probe, k)
     assert sorted(probed) == sorted(expected)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nestvec.kernels.jit import kernel
-from nestvec.kernels.layout import GROUP, SOAR_WEIGHT
+from nestvec.kernels.layout import GROUP, LANES, SOAR_WEIGHT
 from nestvec.kernels.ranking import probe_cells
 
 
@@ -76,7 +76,8 @@ def assign_twice(scores, vectors, centroids, nearest, first, second):
     """`reference.assign_twice` into `first` and `second`."""
     cells, dims = centroids.shape
     counts = np.ones(cells, np.int64)
-    values, keys = np.empty(cells + 1), np.empty(cells + 1, np.int64)
+    room = cells + -cells % LANES
+    values, keys = np.empty(room, np.float32), np.empty(room, np.int32)
     residual = np.empty(dims, np.float32)
     for row in range(len(vectors)):
         found = probe_cells(scores[row], counts, nearest, 1, values, keys)

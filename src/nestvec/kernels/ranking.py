@@ -3,9 +3,12 @@
 import numpy as np
 
 from nestvec.kernels.jit import kernel
-from nestvec.kernels.simd import at_least, lowest_bit
+from nestvec.kernels.layout import LANES
+from nestvec.kernels.sieve import count_at_least, float_at, keep_at_least
 
 _IN_ORDER = 16
+_LOWEST, _HIGHEST = -2139095041, 2139095041
+"""Places of −∞, and of what is beyond +∞, in the order of all float32."""
 
 
 @kernel
@@ -53,6 +56,37 @@ def select(values, keys, count, keep):
 
 
 @kernel
+def keep_best(values, keys, first, count, keep):
+    """`select` for float32 values and int32 keys from flat `first` on, by bisection.
+
+    Halving the range of all float32 until `keep` of them reach its middle asks some twenty times
+    how many do, which no branch depends on. There is room up to a multiple of `LANES`. Returns how
+    many are left, and what the last of them reaches (−∞ if there never were more than `keep`).
+    """
+    if count <= keep:
+        return count, np.float32(-np.inf)
+    blocks = -(-count // LANES)
+    for i in range(first + count, first + LANES * blocks):
+        values[i] = -np.inf
+    low, high = _LOWEST, _HIGHEST
+    while high - low > 1:
+        middle = (low + high) // 2
+        reached = count_at_least(values, first, blocks, float_at(middle))
+        if reached >= keep:
+            low = middle
+        else:
+            high = middle
+        if reached == keep:
+            break
+    floor = float_at(low)
+    kept = keep_at_least(values, keys, first, blocks, floor)
+    if kept > keep:  # equal values: the smaller keys
+        last = first + kept
+        select(values[first:last], keys[first:last], kept, keep)
+    return keep, floor
+
+
+@kernel
 def sort(values, keys, count):
     """Best first, in place (Shell sort with Ciura's gaps: some hundred entries at most)."""
     for gap in (1750, 701, 301, 132, 57, 23, 10, 4, 1):
@@ -97,12 +131,15 @@ def distinct(values, keys, count, table):
 
 @kernel
 def probe_cells(ranks, counts, probe, k, values, keys):
-    """`reference.probe_cells` into the front of `keys`, the best first; returns how many."""
+    """`reference.probe_cells` into the front of `keys`, the first few in order; returns how many.
+
+    There is room for a multiple of `LANES` in float32 `values` and int32 `keys`.
+    """
     cells = len(ranks)
     while True:
         probe = min(probe, cells)
         filled = _best_cells(ranks, probe, values, keys)
-        select(values, keys, filled, probe)
+        keep_best(values, keys, 0, filled, probe)
         held = 0
         for i in range(probe):
             held += counts[keys[i]]
@@ -122,29 +159,27 @@ def _best_cells(ranks, probe, values, keys):
     Those that reach what every n-th cell suggests as a threshold; all cells should that be too few.
     """
     cells = len(ranks)
+    blocks = -(-cells // LANES)
     stride = cells // 128
     if stride >= 2:
         sampled = 0
         for c in range(0, cells, stride):
-            values[sampled], keys[sampled] = ranks[c], c
+            values[sampled] = ranks[c]
             sampled += 1
         wanted = min(sampled - 1, 2 + sampled * probe * 3 // (2 * cells))
-        select(values, keys, sampled, wanted + 1)
-        threshold = np.float32(values[: wanted + 1].min())
-        filled = 0
-        whole = cells // 16 * 16
-        for first in range(0, whole, 16):
-            reached = at_least(ranks, first, threshold)
-            while reached:
-                c = first + lowest_bit(reached)
-                reached &= reached - 1
-                values[filled], keys[filled] = ranks[c], c
-                filled += 1
-        for c in range(whole, cells):
-            values[filled], keys[filled] = ranks[c], c
-            filled += ranks[c] >= threshold
+        _, floor = keep_best(values, keys, 0, sampled, wanted + 1)
+        _number(ranks, values, keys)
+        filled = keep_at_least(values, keys, 0, blocks, floor)
         if filled >= probe:
             return filled
+    _number(ranks, values, keys)
+    return cells
+
+
+@kernel
+def _number(ranks, values, keys):
+    """All cells and their ranks, filled up with −∞."""
+    cells = len(ranks)
     for c in range(cells):
         values[c], keys[c] = ranks[c], c
-    return cells
+    values[cells : cells + -cells % LANES] = -np.inf

@@ -16,19 +16,14 @@ from nestvec.kernels.layout import (
     SPREAD_WEIGHT,
     WIDE,
 )
-from nestvec.kernels.ranking import distinct, probe_cells, select, sort
-from nestvec.kernels.simd import (
-    at_least,
-    byte_products,
-    estimate_lanes,
-    lowest_bit,
-    prefetch,
-    selected_sum,
-    table_sums,
-)
+from nestvec.kernels.ranking import distinct, keep_best, probe_cells, select, sort
+from nestvec.kernels.scanning import may, scan
+from nestvec.kernels.simd import byte_products, prefetch, selected_sum
 
-_AHEAD = 8
-"""How many rows ahead memory is asked for what they need."""
+_AHEAD, _FULL_AHEAD = 8, 3
+"""How many rows ahead memory is asked for records, and for vectors."""
+_TILE, _TILE_CELLS = 256, 2**21
+"""Most queries that are searched together, and most scores of cells that they have."""
 
 
 @kernel
@@ -181,79 +176,22 @@ def full_score(query, length, row, metric, lanes):
 
 
 @kernel
+def _ask_full(vectors, row):
+    for d in range(0, vectors.shape[1], 16):
+        prefetch(vectors, row * vectors.shape[1] + d)
+
+
+@kernel
 def score_rows(query, vectors, metric, filled, keys, values):
     """The full scores of the first `filled` row numbers in `keys`, into `values`."""
     lanes = np.empty(8, np.float64)
     length = np.sqrt(dot(query, query, lanes))
-    width = vectors.shape[1]
+    for i in range(min(_FULL_AHEAD, filled)):
+        _ask_full(vectors, keys[i])
     for i in range(filled):
-        if i + _AHEAD < filled:
-            for d in range(0, width, 16):
-                prefetch(vectors, keys[i + _AHEAD] * width + d)
+        if i + _FULL_AHEAD < filled:
+            _ask_full(vectors, keys[i + _FULL_AHEAD])
         values[i] = full_score(query, length, vectors[keys[i]], metric, lanes)
-
-
-@kernel
-def _may(allowed, row):
-    """Whether the row that a record names is allowed."""
-    if not 0 <= row < len(allowed):
-        raise IndexError("a record names a row that there is not")
-    return allowed[row] == 1
-
-
-@kernel
-def _scan(
-    probed, scores, starts, rests, head, scale, bias, counts, firsts, spill_firsts, spill_homes,
-    record_ints, allowed, tables, slots, shift, step, keep, values, keys,
-):  # fmt: skip
-    """All slots of the probed cells by their heads; the best `keep` come to the front.
-
-    Candidates gather behind the best; when the buffers are full, the best `keep` of them stay and
-    the worst of these becomes the threshold. Nothing that could belong to the best is lost.
-    """
-    sums, estimates = np.empty(LANES, np.int32), np.empty(LANES, np.float32)
-    size, words, room = head.shape[1] * LANES, len(slots), len(values)
-    row = record_ints.shape[1] + ROW
-    threshold, filled = np.float32(-np.inf), 0
-    for p in range(len(probed)):
-        cell = probed[p]
-        base = scores[cell]
-        own, others = starts[cell + 1] - starts[cell], rests[cell + 1] - rests[cell]
-        if p + 1 < len(probed):
-            after = probed[p + 1]
-            ahead = starts[after + 1] - starts[after]
-            blocks = ahead + rests[after + 1] - rests[after]
-            for i in range(min(6, blocks)):
-                block = starts[after] + i if i < ahead else rests[after] + i - ahead
-                prefetch(scale, block * LANES)
-                for byte in range(0, size, 64):
-                    prefetch(head, block * size + byte)
-        for i in range(own + others):
-            block = starts[cell] + i if i < own else rests[cell] + i - own
-            table_sums(head, block * size, tables, slots, sums, words)
-            estimate_lanes(sums, scale, block * LANES, base, shift, step, estimates)
-            if len(bias):
-                for lane in range(LANES):
-                    estimates[lane] += bias[block * LANES + lane]
-            passed = at_least(estimates, 0, threshold)  # NaN, an empty slot, never passes
-            while passed:
-                lane = lowest_bit(passed)
-                passed &= passed - 1
-                home = LANES * i + lane
-                if home < counts[cell]:
-                    home += firsts[cell]
-                else:
-                    home = np.int64(spill_homes[spill_firsts[cell] + home - counts[cell]])
-                if len(allowed) and not _may(allowed, record_ints[home, row]):
-                    continue
-                values[filled], keys[filled] = estimates[lane], home
-                filled += 1
-            if filled + LANES > room:
-                select(values, keys, filled, keep)
-                filled = keep
-                threshold = np.float32(values[:keep].min())
-    select(values, keys, filled, keep)
-    return min(filled, keep)
 
 
 @kernel
@@ -263,8 +201,16 @@ def _gather(probed, firsts, record_ints, allowed, keys):
     for cell in probed:
         for home in range(firsts[cell], firsts[cell + 1]):
             keys[filled] = home
-            filled += len(allowed) == 0 or _may(allowed, record_ints[home, row])
+            filled += len(allowed) == 0 or may(allowed, record_ints[home, row])
     return filled
+
+
+@kernel
+def _ask_record(records, home):
+    width = records.shape[1]
+    for w in range(0, width, 8):
+        prefetch(records, home * width + w)
+    prefetch(records, home * width + width - 1)
 
 
 @kernel
@@ -273,12 +219,12 @@ def estimate_homes(
 ):
     """Estimates from the given words for the first `filled` homes in `keys`."""
     width, last = records.shape[1], record_ints.shape[1]
+    for i in range(min(_AHEAD, filled)):
+        _ask_record(records, keys[i])
     for i in range(filled):
         if i + _AHEAD < filled:
-            for w in range(0, width, 8):
-                prefetch(records, keys[i + _AHEAD] * width + w)
-            prefetch(records, keys[i + _AHEAD] * width + width - 1)
-        home = keys[i]
+            _ask_record(records, keys[i + _AHEAD])
+        home = np.int64(keys[i])
         inner = shift + selected_sum(records, home * width, slots, table, len(slots))
         owner = record_ints[home, last + OWNER]
         if not 0 <= owner < len(scores):
@@ -288,47 +234,154 @@ def estimate_homes(
 
 
 @kernel
-def _run_stages(rotated, scores, probed, cells, funnel, allowed, room, scratch, counts):
-    """All coded stages; returns how many homes are left, and counts the rows of each stage."""
-    values, keys, table_values, table_room, narrow, hashed = scratch
-    filled = 0
-    for stage in range(len(funnel.keeps)):
+def _probe(queries, cells, probe, k, rotated, scores, probed, probes):
+    """Rotated queries, their scores of all cells, and the cells that each of them probes."""
+    count, dim = len(cells.counts), queries.shape[1]
+    whole, ranks = np.empty(dim + 3, np.int8), np.empty(len(cells.steps), np.float32)
+    values = np.empty(probed.shape[1], np.float32)
+    for q in range(len(queries)):
+        rotate(queries[q], cells.rotation, rotated[q])
+        score_cells(
+            rotated[q], cells.sigma, cells.centroids, cells.steps, cells.priors, cells.spreads,
+            whole, scores[q], ranks,
+        )  # fmt: skip
+        probes[q] = probe_cells(ranks[:count], cells.counts, probe, k, values, probed[q])
+
+
+@kernel
+def _visits(probed, probes, count):
+    """The cells that any query probes, and for each of them (from where to where) by which.
+
+    One query visits its cells best first; several share out the reading of each cell.
+    """
+    if len(probes) == 1:
+        only = probes[0]
+        return probed[0, :only], np.arange(only + 1), np.zeros(only, np.int32)
+    ends = np.zeros(count + 1, np.int64)
+    for q in range(len(probes)):
+        for i in range(probes[q]):
+            ends[probed[q, i] + 1] += 1
+    visited = 0
+    visits, starts = np.empty(count, np.int32), np.empty(count + 1, np.int64)
+    for cell in range(count):
+        visits[visited], starts[visited] = cell, ends[cell]
+        visited += ends[cell + 1] > 0
+        ends[cell + 1] += ends[cell]
+    starts[visited] = ends[count]
+    by = np.empty(ends[count], np.int32)
+    for q in range(len(probes)):
+        for i in range(probes[q]):
+            cell = probed[q, i]
+            by[ends[cell]] = q
+            ends[cell] += 1
+    return visits[:visited], starts[: visited + 1], by
+
+
+@kernel
+def _scan_heads(
+    rotated, scores, probed, probes, cells, funnel, allowed, values, keys, filled, counts
+):
+    """The first stage of all queries of a tile, by heads: the best candidates come to the front."""
+    words, keep, count = funnel.starts[1], funnel.keeps[0], len(cells.counts)
+    groups, slots = funnel.groups[:words], funnel.head_slots[:words]
+    table, room = np.empty((words, GROUP), np.float32), np.empty((16 * words, 16))
+    tables = np.empty((len(rotated), words, 2, 2, 4, 16), np.uint8)
+    shifts, steps = np.empty(len(rotated), np.float32), np.empty(len(rotated), np.float32)
+    spilled = 0
+    for q in range(len(rotated)):
+        shift = word_values(
+            rotated[q], cells.sigma, funnel.dims[0], groups, funnel.coefficients[:words], table
+        )
+        step, low = fill_tables(table, NARROW, room, tables[q : q + 1])
+        shifts[q], steps[q] = shift + low, step
+        for cell in probed[q, : probes[q]]:
+            counts[q, 1] += cells.counts[cell] + cells.spills[cell]
+            spilled += cells.spills[cell]
+    # A row may stand twice: the best of twice as many are enough.
+    held = 2 * keep if spilled else keep
+    visits, starts, by = _visits(probed, probes, count)
+    scan(
+        visits, starts, by, scores, cells, allowed, tables, slots, shifts, steps, held, values,
+        keys, filled,
+    )  # fmt: skip
+    hashed = np.full(_hash_room(held if spilled else 0), -1, np.int64)
+    for q in range(len(rotated)):
+        if spilled:
+            filled[q] = distinct(values[q], keys[q], filled[q], hashed)
+        filled[q], _ = keep_best(values[q], keys[q], 0, filled[q], keep)
+
+
+@kernel
+def _refine(rotated, scores, cells, funnel, first, values, keys, filled, counts):
+    """The stages from `first` on, for one query; returns how many homes are left."""
+    table_values = np.empty((max(1, len(funnel.slots)), GROUP), np.float32)
+    for stage in range(first, len(funnel.keeps)):
         part = slice(funnel.starts[stage], funnel.starts[stage + 1])
-        groups, slots, heads = funnel.groups[part], funnel.slots[part], funnel.head_slots[part]
-        keep, dims = funnel.keeps[stage], funnel.dims[stage]
-        table = table_values[: len(slots)]
-        shift = word_values(rotated, cells.sigma, dims, groups, funnel.coefficients[part], table)
-        if stage == 0 and heads.min() >= 0:
-            held, spilled = keep, 0
-            for cell in probed:
-                counts[1] += cells.counts[cell] + cells.spills[cell]
-                spilled += cells.spills[cell]
-            if spilled:  # a row may stand twice: the best of twice as many are enough
-                held = 2 * keep
-            tables = narrow[:, : len(slots)]
-            step, low = fill_tables(table, NARROW, table_room, tables)
-            filled = _scan(
-                probed, scores, cells.starts, cells.rests, cells.head, cells.scale, cells.bias,
-                cells.counts, cells.firsts, cells.spill_firsts, cells.spill_homes,
-                cells.record_ints, allowed, tables, heads, np.float32(shift + low),
-                np.float32(step), held, values[:room], keys[:room],
-            )  # fmt: skip
-            if spilled:
-                filled = distinct(values, keys, filled, hashed)
-        else:
-            if stage == 0:
-                filled = _gather(probed, cells.firsts, cells.record_ints, allowed, keys)
-                for cell in probed:
-                    counts[1] += cells.counts[cell]
-            else:
-                counts[1 + stage] = filled
-            estimate_homes(
-                filled, scores, cells.records, cells.record_floats, cells.record_ints, slots,
-                table, np.float32(shift), values, keys,
-            )  # fmt: skip
-        select(values, keys, filled, keep)
-        filled = min(filled, keep)
+        slots, table = funnel.slots[part], table_values[: funnel.starts[stage + 1] - part.start]
+        shift = word_values(
+            rotated, cells.sigma, funnel.dims[stage], funnel.groups[part],
+            funnel.coefficients[part], table,
+        )  # fmt: skip
+        if stage:
+            counts[1 + stage] = filled
+        estimate_homes(
+            filled, scores, cells.records, cells.record_floats, cells.record_ints, slots, table,
+            np.float32(shift), values, keys,
+        )  # fmt: skip
+        filled, _ = keep_best(values, keys, 0, filled, funnel.keeps[stage])
     return filled
+
+
+@kernel
+def _rows_of(homes, record_ints, n, rows):
+    """The rows that the records at `homes` name."""
+    place = record_ints.shape[1] + ROW
+    for i in range(len(homes)):
+        rows[i] = record_ints[homes[i], place]
+        if not 0 <= rows[i] < n:
+            raise IndexError("a record names a row that there is not")
+
+
+@kernel
+def _search_tile(
+    queries, cells, funnel, vectors, allowed, metric, probe, full, k, width, rows, scores, counts
+):
+    """`search_batch` for queries that share the reading of cells."""
+    size, stages, n = len(queries), len(funnel.keeps), len(cells.records)
+    tabled = stages > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
+    rotated = np.empty((size, len(cells.sigma)), np.float32)
+    cell_scores = np.empty((size, len(cells.steps)), np.float32)
+    probed, probes = np.empty((size, len(cells.steps)), np.int32), np.empty(size, np.int64)
+    _probe(queries, cells, probe, k, rotated, cell_scores, probed, probes)
+    counts[:, 0] = probes
+    values, keys = np.empty((size, width), np.float32), np.empty((size, width), np.int32)
+    filled = np.zeros(size, np.int64)
+    if tabled:
+        _scan_heads(
+            rotated, cell_scores, probed, probes, cells, funnel, allowed, values, keys, filled,
+            counts,
+        )  # fmt: skip
+    best, names = np.empty(width), np.empty(width, np.int64)
+    for q in range(size):
+        left = filled[q]
+        if not tabled:
+            cells_of = probed[q, : probes[q]]
+            left = _gather(cells_of, cells.firsts, cells.record_ints, allowed, keys[q])
+            if stages:
+                counts[q, 1] = cells.counts[cells_of].sum()
+        left = _refine(
+            rotated[q], cell_scores[q], cells, funnel, 1 if tabled else 0, values[q], keys[q],
+            left, counts[q],
+        )  # fmt: skip
+        _rows_of(keys[q, :left], cells.record_ints, n, names)
+        if full:
+            counts[q, 1 + stages] = left
+            score_rows(queries[q], vectors, metric, left, names, best)
+        elif stages:
+            best[:left] = values[q, :left]
+        else:
+            best[:left] = 0.0
+        answer(left, k, best, names, rows[q], scores[q])
 
 
 @kernel
@@ -336,48 +389,21 @@ def search_batch(
     queries, cells, funnel, vectors, allowed, metric, probe, full, k, rows, scores, counts
 ):
     """`reference.search_one` for each query, into `rows` and `scores` [q, k] and `counts`."""
-    dim, count, n = queries.shape[1], len(cells.counts), len(cells.records)
-    stages, words = len(funnel.keeps), max(1, len(funnel.slots))
-    tabled = stages > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
+    stages, n = len(funnel.keeps), len(cells.records)
+    tile = max(1, min(_TILE, _TILE_CELLS // max(1, len(cells.steps))))
     # Room for as many again as are kept, so that the threshold is renewed by whole buffers.
-    room = 4 * funnel.keeps[0] + 16 * LANES if tabled else max(k, n)
-    values, keys = np.empty(room), np.empty(room, np.int64)
-    hashed = np.full(_hash_room(2 * funnel.keeps[0] if tabled else 0), -1, np.int64)
-    table_values, table_room = np.empty((words, GROUP), np.float32), np.empty((16 * words, 16))
-    narrow = np.empty((1, words, 2, 2, 4, 16), np.uint8)
-    scratch = values, keys, table_values, table_room, narrow, hashed
-    rotated, whole = np.empty(len(cells.sigma), np.float32), np.empty(dim + 3, np.int8)
-    cell_scores = np.empty(len(cells.steps), np.float32)
-    ranks = np.empty(len(cells.steps), np.float32)
-    cell_values, cell_keys = np.empty(count + 1), np.empty(count + 1, np.int64)
-    row = cells.record_ints.shape[1] + ROW
+    if stages and funnel.head_slots[: funnel.starts[1]].min() >= 0:
+        room = 4 * funnel.keeps[0] + 16 * LANES
+    else:
+        room, tile = max(k, n), 1
+    width = room + -room % LANES + LANES
     counts[:] = 0
-    for q in range(len(queries)):
-        rotate(queries[q], cells.rotation, rotated)
-        score_cells(
-            rotated, cells.sigma, cells.centroids, cells.steps, cells.priors, cells.spreads,
-            whole, cell_scores, ranks,
+    for first in range(0, len(queries), tile):
+        part = slice(first, first + tile)
+        _search_tile(
+            queries[part], cells, funnel, vectors, allowed, metric, probe, full, k, width,
+            rows[part], scores[part], counts[part],
         )  # fmt: skip
-        probes = probe_cells(ranks[:count], cells.counts, probe, k, cell_values, cell_keys)
-        probed = cell_keys[:probes]
-        counts[q, 0] = probes
-        if stages:
-            filled = _run_stages(
-                rotated, cell_scores, probed, cells, funnel, allowed, room, scratch,
-                counts[q],
-            )  # fmt: skip
-        else:
-            filled = _gather(probed, cells.firsts, cells.record_ints, allowed, keys)
-            values[:filled] = 0.0
-        record_ints = cells.record_ints
-        for i in range(filled):
-            keys[i] = record_ints[keys[i], row]
-            if not 0 <= keys[i] < n:
-                raise IndexError("a record names a row that there is not")
-        if full:
-            counts[q, 1 + stages] = filled
-            score_rows(queries[q], vectors, metric, filled, keys, values)
-        answer(filled, k, values, keys, rows[q], scores[q])
 
 
 @kernel

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_I1, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 _BYTES = ir.VectorType(_I8, 64)
 _HALVES = ir.VectorType(_I16, 32)
 _INTS = ir.VectorType(_I32, 16)
@@ -85,6 +85,49 @@ def _look_up(builder: Any, tables: Any, places: Any, shuffle: tuple[str, int] | 
     return _join(builder, parts)
 
 
+def _table_totals(
+    builder: Any, planes: int, shuffle: tuple[str, int] | None, head: Any, block: Any, tables: Any,
+    slots: Any, count: Any,
+) -> Any:  # fmt: skip
+    """What 16 code words of a block look up in the tables, added up: 16 int32."""
+    plane_bytes = builder.mul(count, _I64(256))
+    blank = _splat(_HALVES, 0)
+    totals = [[cgutils.alloca_once_value(builder, blank) for _ in range(2)] for _ in range(planes)]
+    for total in totals:
+        for part in total:
+            # The room is made once a call, and a call may be inlined into a loop.
+            builder.store(blank, part)
+    with cgutils.for_range(builder, count) as loop:
+        slot = builder.load(builder.gep(slots, [loop.index]))
+        for half in range(2):
+            place = builder.add(builder.mul(slot, _I64(128)), _I64(64 * half))
+            codes = _load(builder, _BYTES, head, builder.add(block, place))
+            low = builder.and_(codes, _splat(_BYTES, 15))
+            shifted = builder.lshr(builder.bitcast(codes, _HALVES), _splat(_HALVES, 4))
+            high = builder.and_(builder.bitcast(shifted, _BYTES), _splat(_BYTES, 15))
+            first = builder.add(builder.mul(loop.index, _I64(256)), _I64(128 * half))
+            for plane, (all_, odd) in enumerate(totals):
+                at = builder.add(first, builder.mul(plane_bytes, _I64(plane)))
+                lows = _load(builder, _BYTES, tables, at)
+                highs = _load(builder, _BYTES, tables, builder.add(at, _I64(64)))
+                # Entries are at most 127: two of them fit into a byte.
+                both = builder.add(
+                    _look_up(builder, lows, low, shuffle),
+                    _look_up(builder, highs, high, shuffle),
+                )
+                pairs = builder.bitcast(both, _HALVES)
+                builder.store(builder.add(builder.load(all_), pairs), all_)
+                tops = builder.lshr(pairs, _splat(_HALVES, 8))
+                builder.store(builder.add(builder.load(odd), tops), odd)
+    total = _splat(_INTS, 0)
+    for plane, (all_, odd) in enumerate(totals):
+        odds = builder.load(odd)
+        evens = builder.sub(builder.load(all_), builder.shl(odds, _splat(_HALVES, 8)))
+        lanes = _interleave(builder, _fold(builder, evens), _fold(builder, odds))
+        total = builder.add(total, builder.shl(lanes, _splat(_INTS, 7 * plane)))
+    return total
+
+
 def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
     """`table_sums` for tables of 7 bits (1 plane) or 14 bits (2 planes), by the given shuffle."""
 
@@ -93,39 +136,7 @@ def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
             _data(context, builder, signature, arguments, i) for i in (0, 2, 3, 4)
         )
         block, count = arguments[1], arguments[5]
-        plane_bytes = builder.mul(count, _I64(256))
-        blank = _splat(_HALVES, 0)
-        totals = [
-            [cgutils.alloca_once_value(builder, blank) for _ in range(2)] for _ in range(planes)
-        ]
-        with cgutils.for_range(builder, count) as loop:
-            slot = builder.load(builder.gep(slots, [loop.index]))
-            for half in range(2):
-                place = builder.add(builder.mul(slot, _I64(128)), _I64(64 * half))
-                codes = _load(builder, _BYTES, head, builder.add(block, place))
-                low = builder.and_(codes, _splat(_BYTES, 15))
-                shifted = builder.lshr(builder.bitcast(codes, _HALVES), _splat(_HALVES, 4))
-                high = builder.and_(builder.bitcast(shifted, _BYTES), _splat(_BYTES, 15))
-                first = builder.add(builder.mul(loop.index, _I64(256)), _I64(128 * half))
-                for plane, (all_, odd) in enumerate(totals):
-                    at = builder.add(first, builder.mul(plane_bytes, _I64(plane)))
-                    lows = _load(builder, _BYTES, tables, at)
-                    highs = _load(builder, _BYTES, tables, builder.add(at, _I64(64)))
-                    # Entries are at most 127: two of them fit into a byte.
-                    both = builder.add(
-                        _look_up(builder, lows, low, shuffle),
-                        _look_up(builder, highs, high, shuffle),
-                    )
-                    pairs = builder.bitcast(both, _HALVES)
-                    builder.store(builder.add(builder.load(all_), pairs), all_)
-                    tops = builder.lshr(pairs, _splat(_HALVES, 8))
-                    builder.store(builder.add(builder.load(odd), tops), odd)
-        total = _splat(_INTS, 0)
-        for plane, (all_, odd) in enumerate(totals):
-            odds = builder.load(odd)
-            evens = builder.sub(builder.load(all_), builder.shl(odds, _splat(_HALVES, 8)))
-            lanes = _interleave(builder, _fold(builder, evens), _fold(builder, odds))
-            total = builder.add(total, builder.shl(lanes, _splat(_INTS, 7 * plane)))
+        total = _table_totals(builder, planes, shuffle, head, block, tables, slots, count)
         out = builder.store(total, builder.bitcast(sums, _INTS.as_pointer()))
         out.align = 4
         return context.get_dummy_value()
