@@ -415,7 +415,6 @@ def test_probing(seed, cells, probe, k, levels, most):
     probed = keys[: ranking.probe_cells(ranks, counts, probe, k, values, keys)]
     expected = reference.probe_cells(ranks, counts, probe, k)
     assert sorted(probed) == sorted(expected)
-    assert (probed[:16] == expected[:16]).all()
 
 
 # --- searching -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import GROUP, LANES, SOAR_WEIGHT
-from nestvec.kernels.ranking import probe_cells
+from nestvec.kernels.ranking import before, probe_cells
 
 
 @kernel
@@ -81,15 +81,21 @@ def assign_twice(scores, vectors, centroids, nearest, first, second):
     residual = np.empty(dims, np.float32)
     for row in range(len(vectors)):
         found = probe_cells(scores[row], counts, nearest, 1, values, keys)
-        own = keys[0]
+        best = 0
+        for place in range(1, found):
+            if before(values[place], keys[place], values[best], keys[best]):
+                best = place
+        own = keys[best]
         first[row], second[row] = own, -1
         square = np.float32(0)
         for i in range(dims):
             residual[i] = vectors[row, i] - centroids[own, i]
             square += residual[i] * residual[i]
         least = np.float32(np.inf)
-        for place in range(1, found):
+        for place in range(found):
             other = keys[place]
+            if other == own:
+                continue
             length, along = np.float32(0), np.float32(0)
             for i in range(dims):
                 left = vectors[row, i] - centroids[other, i]

@@ -6,7 +6,6 @@ from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import LANES
 from nestvec.kernels.sieve import count_at_least, float_at, keep_at_least
 
-_IN_ORDER = 16
 _LOWEST, _HIGHEST = -2139095041, 2139095041
 """Places of −∞, and of what is beyond +∞, in the order of all float32."""
 
@@ -131,7 +130,7 @@ def distinct(values, keys, count, table):
 
 @kernel
 def probe_cells(ranks, counts, probe, k, values, keys):
-    """`reference.probe_cells` into the front of `keys`, the first few in order; returns how many.
+    """`reference.probe_cells` into the front of `keys`, in no order; returns how many.
 
     There is room for a multiple of `LANES` in float32 `values` and int32 `keys`.
     """
@@ -146,9 +145,6 @@ def probe_cells(ranks, counts, probe, k, values, keys):
         if held >= k or probe == cells:
             break
         probe *= 2
-    # The first few in order make the threshold; the order of the others hardly matters.
-    select(values, keys, probe, _IN_ORDER)
-    sort(values, keys, min(probe, _IN_ORDER))
     return probe
 
 

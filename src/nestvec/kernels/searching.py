@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nestvec.kernels.dense import product_sums, score_block, square_sums, weighted_rows, weighted_wide_rows
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import (
     BIAS,
@@ -18,30 +19,27 @@ from nestvec.kernels.layout import (
 )
 from nestvec.kernels.ranking import distinct, keep_best, probe_cells, select, sort
 from nestvec.kernels.scanning import may, scan
-from nestvec.kernels.simd import byte_products, prefetch, selected_sum
+from nestvec.kernels.simd import prefetch, selected_sum
 
 _AHEAD, _FULL_AHEAD = 8, 3
 """How many rows ahead memory is asked for records, and for vectors."""
-_TILE, _TILE_CELLS = 256, 2**21
+import os
+_TILE, _TILE_CELLS = int(os.environ.get('TILE','256')), 2**21
 """Most queries that are searched together, and most scores of cells that they have."""
 
 
 @kernel
 def rotate(query, rotation, rotated):
     """`reference.rotate` into `rotated`, which may be narrower than the rotation."""
-    dim, width = len(query), len(rotated)
-    rotated[:] = 0
-    whole = dim // 4 * 4
-    for i in range(0, whole, 4):
-        # Four rows at a time, in the same order of additions: a fourth of the reads and writes.
-        a, b, c, d = query[i], query[i + 1], query[i + 2], query[i + 3]
-        for j in range(width):
-            total = rotated[j] + a * rotation[i, j]
-            total = total + b * rotation[i + 1, j]
-            total = total + c * rotation[i + 2, j]
-            rotated[j] = total + d * rotation[i + 3, j]
-    for i in range(whole, dim):
-        for j in range(width):
+    wide = len(rotated) // 256 * 256
+    whole = len(rotated) // GROUP * GROUP
+    for first in range(0, wide, 256):
+        weighted_wide_rows(query, rotation, rotation.shape[1], rotated, first, len(query))
+    for first in range(wide, whole, GROUP):
+        weighted_rows(query, rotation, rotation.shape[1], rotated, first, len(query))
+    rotated[whole:] = 0
+    for i in range(len(query)):
+        for j in range(whole, len(rotated)):
             rotated[j] += query[i] * rotation[i, j]
 
 
@@ -68,16 +66,11 @@ def score_cells(rotated, sigma, centroids, steps, priors, spreads, whole, scores
         scaled = np.float64(rotated[i]) * np.float64(sigma[i])
         spread += scaled * scaled
     weight = np.float32(SPREAD_WEIGHT * np.sqrt(spread))
-    products = np.empty(LANES, np.int32)
-    size = 64 * fours
     for block in range(blocks):
-        byte_products(centroids, block * size, whole, products, fours)
-        first = LANES * block
-        for lane in range(LANES):
-            product = np.float32(products[lane] - 128 * total)
-            score = steps[first + lane] * (step * product)
-            scores[first + lane] = score
-            ranks[first + lane] = (score + priors[first + lane]) + weight * spreads[first + lane]
+        score_block(
+            centroids, whole, fours, block, 128 * np.int64(total), step, weight, steps, priors,
+            spreads, scores, ranks,
+        )  # fmt: skip
 
 
 @kernel
@@ -132,11 +125,8 @@ def fill_tables(values, largest, sums, out):
 @kernel
 def dot(left, right, lanes):
     """`reference.dot`; `lanes` is room for 8 float64 sums."""
-    lanes[:] = 0.0
     whole = len(left) // 8 * 8
-    for i in range(0, whole, 8):
-        for lane in range(8):
-            lanes[lane] += np.float64(left[i + lane]) * np.float64(right[i + lane])
+    product_sums(left, right, whole // 8, lanes)
     for i in range(whole, len(left)):
         lanes[i - whole] += np.float64(left[i]) * np.float64(right[i])
     total = 0.0
@@ -148,12 +138,8 @@ def dot(left, right, lanes):
 @kernel
 def squared_distance(left, right, lanes):
     """`reference.squared_distance`; `lanes` is room for 8 float64 sums."""
-    lanes[:] = 0.0
     whole = len(left) // 8 * 8
-    for i in range(0, whole, 8):
-        for lane in range(8):
-            difference = np.float64(left[i + lane]) - np.float64(right[i + lane])
-            lanes[lane] += difference * difference
+    square_sums(left, right, whole // 8, lanes)
     for i in range(whole, len(left)):
         difference = np.float64(left[i]) - np.float64(right[i])
         lanes[i - whole] += difference * difference
@@ -343,32 +329,27 @@ def _rows_of(homes, record_ints, n, rows):
 
 
 @kernel
-def _search_tile(
-    queries, cells, funnel, vectors, allowed, metric, probe, full, k, width, rows, scores, counts
-):
+def _search_tile(queries, cells, funnel, vectors, allowed, metric, probe, full, k, room, found):
     """`search_batch` for queries that share the reading of cells."""
     size, stages, n = len(queries), len(funnel.keeps), len(cells.records)
-    tabled = stages > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
-    rotated = np.empty((size, len(cells.sigma)), np.float32)
-    cell_scores = np.empty((size, len(cells.steps)), np.float32)
-    probed, probes = np.empty((size, len(cells.steps)), np.int32), np.empty(size, np.int64)
+    rows, scores, counts = found
+    rotated, cell_scores, probed, probes, values, keys, filled, best, names = room
+    tabled = _tabled(funnel)
     _probe(queries, cells, probe, k, rotated, cell_scores, probed, probes)
-    counts[:, 0] = probes
-    values, keys = np.empty((size, width), np.float32), np.empty((size, width), np.int32)
-    filled = np.zeros(size, np.int64)
+    counts[:, 0] = probes[:size]
+    filled[:] = 0
     if tabled:
         _scan_heads(
-            rotated, cell_scores, probed, probes, cells, funnel, allowed, values, keys, filled,
-            counts,
+            rotated[:size], cell_scores, probed, probes[:size], cells, funnel, allowed, values,
+            keys, filled, counts,
         )  # fmt: skip
-    best, names = np.empty(width), np.empty(width, np.int64)
     for q in range(size):
         left = filled[q]
         if not tabled:
-            cells_of = probed[q, : probes[q]]
-            left = _gather(cells_of, cells.firsts, cells.record_ints, allowed, keys[q])
+            own = probed[q, : probes[q]]
+            left = _gather(own, cells.firsts, cells.record_ints, allowed, keys[q])
             if stages:
-                counts[q, 1] = cells.counts[cells_of].sum()
+                counts[q, 1] = cells.counts[own].sum()
         left = _refine(
             rotated[q], cell_scores[q], cells, funnel, 1 if tabled else 0, values[q], keys[q],
             left, counts[q],
@@ -385,25 +366,35 @@ def _search_tile(
 
 
 @kernel
+def _tabled(funnel):
+    """Whether the first stage reads head words only, and so by tables."""
+    return len(funnel.keeps) > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
+
+
+@kernel
 def search_batch(
     queries, cells, funnel, vectors, allowed, metric, probe, full, k, rows, scores, counts
 ):
     """`reference.search_one` for each query, into `rows` and `scores` [q, k] and `counts`."""
-    stages, n = len(funnel.keeps), len(cells.records)
-    tile = max(1, min(_TILE, _TILE_CELLS // max(1, len(cells.steps))))
+    n, padded = len(cells.records), len(cells.steps)
     # Room for as many again as are kept, so that the threshold is renewed by whole buffers.
-    if stages and funnel.head_slots[: funnel.starts[1]].min() >= 0:
-        room = 4 * funnel.keeps[0] + 16 * LANES
-    else:
-        room, tile = max(k, n), 1
-    width = room + -room % LANES + LANES
+    width, tile = 4 * funnel.keeps[0] + 16 * LANES if _tabled(funnel) else max(k, n), 1
+    if _tabled(funnel):
+        tile = max(1, min(len(queries), _TILE, _TILE_CELLS // max(1, padded)))
+    width += -width % LANES + LANES
+    room = (
+        np.empty((tile, len(cells.sigma)), np.float32), np.empty((tile, padded), np.float32),
+        np.empty((tile, padded), np.int32), np.empty(tile, np.int64),
+        np.empty((tile, width), np.float32), np.empty((tile, width), np.int32),
+        np.empty(tile, np.int64), np.empty(width), np.empty(width, np.int64),
+    )  # fmt: skip
     counts[:] = 0
     for first in range(0, len(queries), tile):
-        part = slice(first, first + tile)
+        part = slice(first, min(first + tile, len(queries)))
+        found = rows[part], scores[part], counts[part]
         _search_tile(
-            queries[part], cells, funnel, vectors, allowed, metric, probe, full, k, width,
-            rows[part], scores[part], counts[part],
-        )  # fmt: skip
+            queries[part], cells, funnel, vectors, allowed, metric, probe, full, k, room, found
+        )
 
 
 @kernel

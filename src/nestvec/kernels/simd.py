@@ -159,6 +159,34 @@ def _interleave(builder: Any, evens: Any, odds: Any) -> Any:
     return builder.shuffle_vector(evens, odds, ir.Constant(_INTS, order))
 
 
+_NATIVE = bool(llvm.get_host_cpu_features().get("avx512vnni"))
+
+
+def _add_four(
+    builder: Any, codes: Any, query: Any, first: Any, turn: Any, total: Any, native: bool = _NATIVE
+) -> None:
+    """Adds to `total` the products of 16 rows' next four dimensions, the `turn`-th such."""
+    place = builder.add(first, builder.mul(turn, _I64(64)))
+    four = _load(builder, _I32, query, builder.mul(turn, _I64(4)))
+    one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), four, _I32(0))
+    every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
+    bytes_ = _load(builder, _BYTES, codes, place)
+    after = builder.load(total)
+    if native:
+        kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        after = builder.call(function, [after, builder.bitcast(bytes_, _INTS), every])
+    else:
+        wide = ir.VectorType(_I32, 64)
+        signed = builder.sext(builder.bitcast(every, _BYTES), wide)
+        products = builder.mul(builder.zext(bytes_, wide), signed)
+        for i in range(4):
+            places = ir.Constant(_INTS, list(range(i, 64, 4)))
+            after = builder.add(after, builder.shuffle_vector(products, products, places))
+    builder.store(after, total)
+
+
 def make_byte_products(native: bool) -> Any:
     """`byte_products` by this processor's own instruction, or in portable steps."""
 
@@ -170,35 +198,14 @@ def make_byte_products(native: bool) -> Any:
         with cgutils.for_range(builder, pairs) as loop:
             for which, total in enumerate(totals):
                 turn = builder.add(builder.mul(loop.index, _I64(2)), _I64(which))
-                add_four(builder, codes, query, arguments[1], turn, total)
+                _add_four(builder, codes, query, arguments[1], turn, total, native)
         last = builder.shl(pairs, _I64(1))
         with builder.if_then(builder.icmp_signed("<", last, arguments[4])):
-            add_four(builder, codes, query, arguments[1], last, totals[0])
+            _add_four(builder, codes, query, arguments[1], last, totals[0], native)
         total = builder.add(*(builder.load(part) for part in totals))
         out = builder.store(total, builder.bitcast(sums, _INTS.as_pointer()))
         out.align = 4
         return context.get_dummy_value()
-
-    def add_four(builder: Any, codes: Any, query: Any, first: Any, turn: Any, total: Any) -> None:
-        place = builder.add(first, builder.mul(turn, _I64(64)))
-        four = _load(builder, _I32, query, builder.mul(turn, _I64(4)))
-        one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), four, _I32(0))
-        every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
-        bytes_ = _load(builder, _BYTES, codes, place)
-        after = builder.load(total)
-        if native:
-            kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
-            name = "llvm.x86.avx512.vpdpbusd.512"
-            function = cgutils.get_or_insert_function(builder.module, kind, name)
-            after = builder.call(function, [after, builder.bitcast(bytes_, _INTS), every])
-        else:
-            wide = ir.VectorType(_I32, 64)
-            signed = builder.sext(builder.bitcast(every, _BYTES), wide)
-            products = builder.mul(builder.zext(bytes_, wide), signed)
-            for i in range(4):
-                places = ir.Constant(_INTS, list(range(i, 64, 4)))
-                after = builder.add(after, builder.shuffle_vector(products, products, places))
-        builder.store(after, total)
 
     def byte_products(typing_context, codes, place, query, sums, count):
         return types.void(codes, types.int64, query, sums, types.int64), generate
@@ -206,7 +213,7 @@ def make_byte_products(native: bool) -> Any:
     return intrinsic(byte_products)
 
 
-byte_products = make_byte_products(bool(llvm.get_host_cpu_features().get("avx512vnni")))
+byte_products = make_byte_products(_NATIVE)
 """For 16 rows, Σ code · query over `count` fours of dimensions, into int32 `sums` [16].
 
 `codes` are unsigned bytes [four, row, dimension] from flat `place` on, `query` signed ones.
