@@ -14,7 +14,7 @@ _EIGHT = ir.VectorType(ir.FloatType(), 8)
 
 def _store(builder: Any, lanes: Any, data: Any, place: Any) -> None:
     to = builder.bitcast(builder.gep(data, [place]), lanes.type.as_pointer())
-    builder.store(lanes, to).align = 4
+    builder.store(lanes, to).align = 1
 
 
 def _sums(builder: Any, kind: Any, count: int) -> list[Any]:
@@ -127,3 +127,73 @@ def score_block(
     return types.void(
         codes, query, big, big, big, one, one, steps, priors, spreads, scores, ranks
     ), generate  # fmt: skip
+
+
+_SUMS = ir.VectorType(ir.DoubleType(), 16)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def four_sums(typing_context: Any, values: Any, four: Any, sums: Any) -> Any:
+    """All 16 sums of the `four`-th four float32 values, as float64 above the least of them.
+
+    They go to `sums[four]`; returns the least and the largest sum.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, sums = (_data(context, builder, signature, arguments, i) for i in (0, 2))
+        zero, double = ir.Constant(ir.DoubleType(), 0.0), ir.DoubleType()
+        blank = ir.Constant(_SUMS, [0.0] * 16)
+        total, least, most = blank, zero, zero
+        for i in range(4):
+            place = builder.add(builder.mul(arguments[1], _I64(4)), _I64(i))
+            value = builder.fpext(builder.load(builder.gep(values, [place])), double)
+            negative = builder.fcmp_ordered("<", value, zero)
+            least = builder.fadd(least, builder.select(negative, value, zero))
+            most = builder.fadd(most, builder.select(negative, zero, value))
+            one = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), value, _I32(0))
+            every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
+            named = ir.Constant(ir.VectorType(ir.IntType(1), 16), [m >> i & 1 for m in range(16)])
+            total = builder.fadd(total, builder.select(named, every, blank))
+        one = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), least, _I32(0))
+        above = builder.fsub(total, builder.shuffle_vector(one, one, _splat(_INTS, 0)))
+        _store(builder, above, sums, builder.mul(arguments[1], _I64(16)))
+        return context.make_tuple(builder, signature.return_type, (least, most))
+
+    return types.UniTuple(types.float64, 2)(values, types.int64, sums), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_entries(
+    typing_context: Any, sums: Any, four: Any, step: Any, largest: Any, out: Any, lower: Any,
+    upper: Any,
+) -> Any:  # fmt: skip
+    """`sums[four]` in whole steps: their lower 7 bits from flat `lower` of the uint8 `out` on.
+
+    The next 7 bits go where `upper` says, unless that is 0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, out = (_data(context, builder, signature, arguments, i) for i in (0, 4))
+
+        def every(number: Any) -> Any:
+            one = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), number, _I32(0))
+            return builder.shuffle_vector(one, one, _splat(_INTS, 0))
+
+        total = _load(builder, _SUMS, sums, builder.mul(arguments[1], _I64(16)))
+        rint = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_SUMS, [_SUMS]), "llvm.rint.v16f64"
+        )
+        steps = builder.call(rint, [builder.fdiv(total, every(arguments[2]))])
+        most = every(builder.sitofp(arguments[3], ir.DoubleType()))
+        steps = builder.select(builder.fcmp_ordered("<", steps, most), steps, most)
+        entries = builder.fptosi(steps, _INTS)
+        kind = ir.VectorType(ir.IntType(8), 16)
+        seven = _splat(_INTS, 127)
+        _store(builder, builder.trunc(builder.and_(entries, seven), kind), out, arguments[5])
+        with builder.if_then(builder.icmp_signed(">", arguments[6], _I64(0))):
+            tops = builder.lshr(entries, _splat(_INTS, 7))
+            _store(builder, builder.trunc(tops, kind), out, arguments[6])
+        return context.get_dummy_value()
+
+    big = types.int64
+    return types.void(sums, big, types.float64, big, out, big, big), generate

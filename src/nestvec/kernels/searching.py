@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nestvec.kernels.dense import product_sums, score_block, square_sums, weighted_rows, weighted_wide_rows
+from nestvec.kernels.dense import four_sums, product_sums, score_block, square_sums, store_entries, weighted_rows, weighted_wide_rows
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import (
     BIAS,
@@ -96,30 +96,20 @@ def fill_tables(values, largest, sums, out):
     """
     words = len(values)
     low, step = 0.0, 0.0
-    for f in range(16 * words):
-        least, most = 0.0, 0.0
-        sums[f, 0] = 0.0
-        for i in range(4):
-            value = np.float64(values[f // 16, 4 * (f % 16) + i])
-            for m in range(1 << i):
-                sums[f, (1 << i) + m] = sums[f, m] + value
-            least += min(value, 0.0)
-            most += max(value, 0.0)
+    for four in range(16 * words):
+        least, most = four_sums(values, four, sums)
         low += least
         step = max(step, most - least)
-        for m in range(16):
-            sums[f, m] -= least
     step /= largest
-    for f in range(16 * words):
-        w, byte, nibble = f // 16, f % 16 // 2, f % 2
-        for m in range(16):
-            entry = 0
-            if step > 0:
-                entry = min(np.int64(np.rint(sums[f, m] / step)), largest)
-            out[0, w, byte // 4, nibble, byte % 4, m] = np.uint8(entry & 127)
-            if largest == WIDE:
-                out[1, w, byte // 4, nibble, byte % 4, m] = np.uint8(entry >> 7)
-    return step, low if step > 0 else 0.0
+    if not step > 0:
+        out[:] = 0
+        return step, 0.0
+    for four in range(16 * words):
+        half, byte, nibble = four // 8, four // 2 % 4, four % 2
+        place = 128 * half + 64 * nibble + 16 * byte
+        upper = 256 * words + place if largest == WIDE else 0
+        store_entries(sums, four, step, largest, out, place, upper)
+    return step, low
 
 
 @kernel
@@ -189,6 +179,14 @@ def _gather(probed, firsts, record_ints, allowed, keys):
             keys[filled] = home
             filled += len(allowed) == 0 or may(allowed, record_ints[home, row])
     return filled
+
+
+@kernel
+def _rows_in(probed, counts):
+    total = 0
+    for cell in probed:
+        total += counts[cell]
+    return total
 
 
 @kernel
@@ -280,9 +278,10 @@ def _scan_heads(
         )
         step, low = fill_tables(table, NARROW, room, tables[q : q + 1])
         shifts[q], steps[q] = shift + low, step
-        for cell in probed[q, : probes[q]]:
-            counts[q, 1] += cells.counts[cell] + cells.spills[cell]
-            spilled += cells.spills[cell]
+        own = probed[q, : probes[q]]
+        others = _rows_in(own, cells.spills)
+        counts[q, 1] = _rows_in(own, cells.counts) + others
+        spilled += others
     # A row may stand twice: the best of twice as many are enough.
     held = 2 * keep if spilled else keep
     visits, starts, by = _visits(probed, probes, count)
@@ -336,8 +335,8 @@ def _search_tile(queries, cells, funnel, vectors, allowed, metric, probe, full, 
     rotated, cell_scores, probed, probes, values, keys, filled, best, names = room
     tabled = _tabled(funnel)
     _probe(queries, cells, probe, k, rotated, cell_scores, probed, probes)
-    counts[:, 0] = probes[:size]
-    filled[:] = 0
+    for q in range(size):
+        counts[q, 0], filled[q] = probes[q], 0
     if tabled:
         _scan_heads(
             rotated[:size], cell_scores, probed, probes[:size], cells, funnel, allowed, values,
@@ -349,7 +348,7 @@ def _search_tile(queries, cells, funnel, vectors, allowed, metric, probe, full, 
             own = probed[q, : probes[q]]
             left = _gather(own, cells.firsts, cells.record_ints, allowed, keys[q])
             if stages:
-                counts[q, 1] = cells.counts[own].sum()
+                counts[q, 1] = _rows_in(own, cells.counts)
         left = _refine(
             rotated[q], cell_scores[q], cells, funnel, 1 if tabled else 0, values[q], keys[q],
             left, counts[q],
@@ -358,17 +357,21 @@ def _search_tile(queries, cells, funnel, vectors, allowed, metric, probe, full, 
         if full:
             counts[q, 1 + stages] = left
             score_rows(queries[q], vectors, metric, left, names, best)
-        elif stages:
-            best[:left] = values[q, :left]
         else:
-            best[:left] = 0.0
+            for i in range(left):
+                best[i] = values[q, i] if stages else 0.0
         answer(left, k, best, names, rows[q], scores[q])
 
 
 @kernel
 def _tabled(funnel):
     """Whether the first stage reads head words only, and so by tables."""
-    return len(funnel.keeps) > 0 and funnel.head_slots[: funnel.starts[1]].min() >= 0
+    if len(funnel.keeps) == 0:
+        return False
+    for word in range(funnel.starts[1]):
+        if funnel.head_slots[word] < 0:
+            return False
+    return True
 
 
 @kernel
@@ -411,7 +414,7 @@ def answer(filled, k, values, keys, rows, scores):
     select(values, keys, filled, k)
     found = min(filled, k)
     sort(values, keys, found)
-    rows[:found] = keys[:found]
-    scores[:found] = values[:found]
-    rows[found:] = -1
-    scores[found:] = -np.inf
+    for i in range(k):
+        rows[i], scores[i] = -1, -np.inf
+    for i in range(found):
+        rows[i], scores[i] = keys[i], values[i]
