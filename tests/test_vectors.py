@@ -15,6 +15,7 @@ from nestvec.errors import DimsError, VectorsError
 from nestvec.vectors import (
     LARGEST,
     as_float32,
+    as_queries,
     check_dims,
     check_finite,
     check_magnitude,
@@ -199,6 +200,40 @@ def test_entries_too_large_to_search_are_refused_and_their_row_is_named(sign):
     allowed[2, 1] *= 2
     with pytest.raises(VectorsError, match=r"vectors\[12\] has an entry beyond"):
         check_magnitude(allowed, "vectors", first_row=10)
+
+
+def test_queries_that_are_right_are_taken_as_they_are():
+    queries = np.full((2, 3), LARGEST, np.float32)
+    assert as_queries(queries, 3) is queries
+
+
+@pytest.mark.parametrize("queries", [np.ones((3, 2)).T, np.ones((2, 3), ">f4"), np.ones((0, 3))])
+def test_queries_become_what_kernels_read(queries):
+    got = as_queries(queries, 3)
+    assert got.dtype == np.float32
+    assert got.flags.carray
+    np.testing.assert_array_equal(got, queries)
+
+
+def test_read_only_queries_are_copied():
+    queries = np.ones((2, 3), np.float32)
+    queries.flags.writeable = False
+    assert as_queries(queries, 3).flags.writeable
+
+
+@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1.1 * LARGEST, -3e38])
+def test_one_wrong_entry_of_the_queries_is_refused_by_its_row(place, wrong):
+    queries = np.ones((2, 3), np.float32)
+    queries.flat[place] = wrong
+    with pytest.raises(VectorsError, match=rf"queries\[{place // 3}\]"):
+        as_queries(queries, 3)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2), (1, 1, 3), (2, 0)])
+def test_queries_of_another_shape_are_refused(shape):
+    with pytest.raises(VectorsError):
+        as_queries(np.ones(shape, np.float32), 3)
 
 
 def test_products_of_allowed_entries_stay_within_float32():

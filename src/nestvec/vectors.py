@@ -71,6 +71,28 @@ def check_magnitude(block: Float[np.ndarray, "n dim"], name: str, first_row: int
         )
 
 
+def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
+    """Checked as by `as_float32` and `check_magnitude`, and in memory as kernels need them."""
+    # Most are right as they are; to see no more than that takes a tenth as long.
+    if type(queries) is np.ndarray and _are_plain(queries, dim) and _are_moderate(queries):
+        return queries
+    # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
+    array = np.require(as_float32(queries, "queries", dim), requirements=["C", "W", "E"])
+    check_magnitude(array, "queries")
+    return array
+
+
+def _are_plain(array: np.ndarray, dim: int) -> bool:
+    plain = array.ndim == 2 and array.flags.carray and array.dtype == np.float32
+    return plain and array.shape[1] == dim and len(array) > 0
+
+
+def _are_moderate(array: Float32[np.ndarray, "n dim"]) -> bool:
+    # NaN is both the least and the greatest for argmin and argmax, and within no bounds.
+    least, greatest = array.item(array.argmin()), array.item(array.argmax())
+    return bool(least >= -LARGEST and greatest <= LARGEST)
+
+
 def as_float32(
     vectors: ArrayLike, name: str = "vectors", dim: int | None = None
 ) -> Float32[np.ndarray, "n dim"]:

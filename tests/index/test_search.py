@@ -1,6 +1,8 @@
 """What a search answers, and that nothing but the question decides it."""
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -134,6 +136,28 @@ def test_a_plan_and_its_text_are_the_same_question(index, corpus):
         parsed = index.search(queries, 5, plan=Plan.parse(plan))
         assert same(parsed, index.search(queries, 5, plan=plan))
     assert same(index.search(queries, 5, plan=index.default_plan(5)), index.search(queries, 5))
+
+
+def test_a_plan_that_is_known_does_not_excuse_a_wrong_question(index, corpus):
+    plan, queries = "probe=1; 64x1:10 > full", corpus[1][:2]
+    index.search(queries, 1, plan=plan)
+    for k, error in ((True, InputError), (0, InputError), (11, PlanError)):
+        for _ in range(2):
+            with pytest.raises(error):
+                index.search(queries, k, plan=plan)
+
+
+def test_an_index_that_is_dropped_is_let_go_at_once(corpus, tmp_path):
+    vectors, queries = corpus
+    index = Index.build(vectors[:200], tmp_path / "i.nv")
+    index.search(queries[:1])
+    held = ref(index.snapshot), ref(index.snapshot.parts[0].coded)
+    gc.disable()
+    try:
+        del index
+        assert [each() for each in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])

@@ -25,7 +25,7 @@ from nestvec.index.snapshot import Snapshot
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32, Int64
-from nestvec.vectors import as_float32, check_magnitude, check_vectors
+from nestvec.vectors import as_queries, check_vectors
 
 if TYPE_CHECKING:
     from nestvec.index.build import BuildOptions
@@ -143,7 +143,7 @@ class Index:
     @property
     def metric(self) -> str:
         """What scores are: "ip", "cosine" or "euclidean"."""
-        return str(self.meta["metric"])
+        return self._snapshot.metric
 
     @property
     def hot_bytes(self) -> int:
@@ -173,7 +173,7 @@ class Index:
 
     def default_plan(self, k: int = 10) -> Plan:
         """The plan that `search` uses when none is given."""
-        return _default_plan(self._snapshot, k)
+        return default_plan(self._snapshot.largest, k)
 
     def search(
         self,
@@ -201,12 +201,9 @@ class Index:
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
         snapshot = self._snapshot
-        # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
-        array = np.require(
-            as_float32(queries, "queries", snapshot.dim), requirements=["C", "W", "E"]
-        )
-        check_magnitude(array, "queries")
-        chosen = _check_plan(snapshot, plan, k)
+        array = as_queries(queries, snapshot.dim)
+        _check_k(k, snapshot.count)
+        chosen = snapshot.chosen_plan(plan, int(k))
         if (exact or certify) and not chosen.full:
             raise PlanError(
                 f"plan '{chosen}' ends in estimates, which prove nothing; end it with '> full'"
@@ -214,7 +211,7 @@ class Index:
         check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
-        question = Question(array, int(k), chosen, threads, self.metric)
+        question = Question(array, int(k), chosen, threads, snapshot.metric)
         if exact:
             return search_exactly(snapshot, question)
         return search_certified(snapshot, question) if certify else search_parts(snapshot, question)
@@ -296,24 +293,9 @@ class Index:
                 self._snapshot = snapshot
 
 
-def _default_plan(snapshot: Snapshot, k: int) -> Plan:
-    """That of the largest coded segment; a full scan where there is none."""
-    coded = [part for part in snapshot.parts if part.coded is not None]
-    largest = max(coded, key=lambda part: part.count, default=None)
-    if largest is None or largest.coded is None:
-        return Plan(None)
-    return default_plan(largest.coded, k)
-
-
-def _check_plan(snapshot: Snapshot, plan: str | Plan | None, k: int) -> Plan:
-    rows = len(snapshot)
+def _check_k(k: int, rows: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= rows:
         raise InputError(f"k={k!r} is not a whole number from 1 to the index's {rows} rows")
-    if plan is None:
-        return _default_plan(snapshot, int(k))
-    chosen = Plan.parse(plan) if isinstance(plan, str) else plan
-    chosen.check(snapshot.dim, int(k))
-    return chosen
 
 
 def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "BuildOptions":

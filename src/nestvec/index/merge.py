@@ -26,7 +26,7 @@ class Question(NamedTuple):
 
 def search_parts(snapshot: Snapshot, question: Question) -> Hits:
     """The `k` best live rows of all parts as the plan finds them; equal scores go by row number."""
-    parts = _parts(snapshot)
+    parts = snapshot.searched
     answers = [_run(part, question) for part in parts]
     best = _Best.of(parts, answers, question.k)
     proven = np.zeros(len(question.queries), bool)
@@ -38,7 +38,7 @@ def search_exactly(snapshot: Snapshot, question: Question) -> Hits:
 
     Its k-th best score is what the bounds of all other rows are held against.
     """
-    parts = _parts(snapshot)
+    parts = snapshot.searched
     first = [_run(part, question) for part in parts]
     best = _Best.of(parts, first, question.k)
     proofs = [_prove(part, question, best.floors, None) for part in parts]
@@ -55,7 +55,7 @@ def search_certified(snapshot: Snapshot, question: Question) -> Hits:
 
     A wrong answer is given up at the k-th row that is better than its last.
     """
-    parts = _parts(snapshot)
+    parts = snapshot.searched
     first = [_run(part, question) for part in parts]
     best = _Best.of(parts, first, question.k)
     proofs = [_prove(part, question, best.floors, question.k - 1) for part in parts]
@@ -65,11 +65,6 @@ def search_certified(snapshot: Snapshot, question: Question) -> Hits:
     return best.hits(
         proven, lambda: _stats(parts, first, question.plan) + _exact_stats(parts, answers)
     )
-
-
-def _parts(snapshot: Snapshot) -> list[Part]:
-    # One part even if none has a row: it knows what ids are.
-    return [part for part in snapshot.parts if part.count] or list(snapshot.parts[:1])
 
 
 def _run(part: Part, question: Question) -> Answers:
@@ -121,7 +116,7 @@ class _Best(NamedTuple):
 
     @classmethod
     def of(cls, parts: Sequence[Part], answers: Sequence[Answers], k: int) -> "_Best":
-        if len(answers) == 1 and answers[0].rows.shape[1] == k and (answers[0].rows >= 0).all():
+        if len(answers) == 1 and answers[0].fill(k):
             rows, held = answers[0].rows, parts[0].rows
             return cls(held.numbers[rows], answers[0].scores, held.ids[rows])
         scores = np.concatenate([answer.scores for answer in answers], axis=1)

@@ -1,9 +1,8 @@
 """Running a plan on one segment, its queries shared out over threads."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +16,8 @@ from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
 
 METRICS = {"ip": IP, "cosine": COSINE, "euclidean": EUCLIDEAN}
+_ALL = np.empty(0, np.uint8)
+"""What kernels take for a mask that allows all rows."""
 
 
 class Answers(NamedTuple):
@@ -26,6 +27,20 @@ class Answers(NamedTuple):
     scores: Float64[np.ndarray, "q k"]
     counts: Int64[np.ndarray, "q counts"]
     """[cells probed, rows per stage…, rows scored in full] of each query."""
+
+    @classmethod
+    def blank(cls, queries: int, k: int, counts: int) -> "Answers":
+        """To be filled in by a kernel."""
+        return cls(
+            np.empty((queries, k), np.int64),
+            np.empty((queries, k), np.float64),
+            np.zeros((queries, counts), np.int64),
+        )
+
+    def fill(self, k: int) -> bool:
+        """Whether every query has `k` answers: the last would be missing first."""
+        # As a list: NumPy takes five times as long over the few numbers of a small batch.
+        return self.rows.shape[1] == k and -1 not in self.rows[:, -1].tolist()
 
 
 def run_plan(
@@ -43,27 +58,17 @@ def run_plan(
     −1 and score −inf. `threads` (None: all cores) share out the queries; the answer does not depend
     on them.
     """
-    answers = Answers(
-        np.empty((len(queries), k), np.int64),
-        np.empty((len(queries), k), np.float64),
-        np.zeros((len(queries), len(plan.stages) + 2), np.int64),
-    )
-    cells, n = segment.cells, len(segment.vectors)
-    funnel = segment.codec.funnel(plan)
-    # More than all rows need no room.
-    funnel = funnel._replace(keeps=np.minimum(funnel.keeps, n))
-    probe = len(cells.counts) if plan.probe is None else min(plan.probe, len(cells.counts))
-    mask = _mask(allowed)
-    kernel, kind = load().search_batch, METRICS[metric]
+    answers = Answers.blank(len(queries), k, len(plan.stages) + 2)
+    kernel, kind, mask = load().search_batch, METRICS[metric], _ALL if allowed is None else allowed
+    funnel, probe, full = segment.route(plan)
 
-    def run(part: slice) -> None:
-        found = (array[part] for array in answers)
-        kernel(
-            queries[part], cells, funnel, segment.vectors, mask, kind, probe, plan.full, k, *found
-        )
+    def run(queries: np.ndarray, *found: np.ndarray) -> None:
+        kernel(queries, segment.cells, funnel, segment.vectors, mask, kind, probe, full, k, *found)
 
-    with _damage(segment):
-        share_out(run, len(queries), threads)
+    try:
+        share_out(run, (queries, *answers), threads)
+    except IndexError as e:
+        raise _damaged(segment, e) from None
     return answers
 
 
@@ -84,27 +89,24 @@ def run_bounds(
     query is given up once more than so many rows score above its floor; which, comes second.
     """
     codec = segment.codec
-    answers = Answers(
-        np.empty((len(queries), k), np.int64),
-        np.empty((len(queries), k), np.float64),
-        np.zeros((len(queries), 4), np.int64),
-    )
-    parts, mask = part_bounds(codec.dim), _mask(allowed)
+    answers = Answers.blank(len(queries), k, 4)
+    parts, mask = part_bounds(codec.dim), _ALL if allowed is None else allowed
     kernel, kind, limit = (
         load_exact().exact_batch,
         METRICS[metric],
         k if patience is None else patience,
     )
 
-    def run(part: slice) -> None:
+    def run(queries: np.ndarray, floors: np.ndarray, *found: np.ndarray) -> None:
         kernel(
-            queries[part], segment.cells, codec.whole_funnel, segment.vectors, parts,
-            segment.longest, mask, kind, k, floors[part], limit,
-            *(array[part] for array in answers),
+            queries, segment.cells, codec.whole_funnel, segment.vectors, parts, segment.longest,
+            mask, kind, k, floors, limit, *found,
         )  # fmt: skip
 
-    with _damage(segment):
-        share_out(run, len(queries), threads)
+    try:
+        share_out(run, (queries, floors, *answers), threads)
+    except IndexError as e:
+        raise _damaged(segment, e) from None
     cells = np.full(len(queries), len(segment.cells.counts))
     counts = np.column_stack([cells, answers.counts[:, :3]])
     return answers._replace(counts=counts), answers.counts[:, 3] > 0
@@ -126,48 +128,37 @@ def run_scan(
     )
     kernel, kind = load_exact().scan_batch, METRICS[metric]
 
-    def run(part: slice) -> None:
-        kernel(
-            queries[part], vectors, candidates, kind, k, answers.rows[part], answers.scores[part]
-        )
+    def run(queries: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> None:
+        kernel(queries, vectors, candidates, kind, k, rows, scores)
 
-    share_out(run, len(queries), threads)
+    share_out(run, (queries, answers.rows, answers.scores), threads)
     return answers
 
 
-def _mask(allowed: UInt8[np.ndarray, " n"] | None) -> UInt8[np.ndarray, " n_or_0"]:
-    return np.empty(0, np.uint8) if allowed is None else allowed
-
-
-@contextmanager
-def _damage(segment: Segment) -> Iterator[None]:
+def _damaged(segment: Segment, error: IndexError) -> DamagedIndexError:
     """Kernels follow a record only where it leads to something: else it is damaged."""
-    try:
-        yield
-    except IndexError as e:
-        raise DamagedIndexError(
-            f"{segment.path} is damaged ({e}); restore it, or make it again with compact()"
-        ) from None
+    return DamagedIndexError(
+        f"{segment.path} is damaged ({error}); restore it, or make it again with compact()"
+    )
 
 
-def share_out(run: Callable[[slice], None], queries: int, threads: int | None) -> None:
-    """`run` on slices of the queries, one per thread."""
-    parts = _shares(queries, threads)
-    if len(parts) == 1:
-        run(parts[0])
+def share_out(
+    run: Callable[..., None], arrays: tuple[np.ndarray, ...], threads: int | None
+) -> None:
+    """`run` on slices of the arrays, which have a row per query: one slice of each per thread."""
+    queries = len(arrays[0])
+    # One query, the commonest batch, is not worth counting the cores for.
+    workers = 1 if queries < 2 else min(threads or os.cpu_count() or 1, queries)
+    if workers == 1:
+        run(*arrays)
         return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(run, parts))
+    bounds = [queries * i // workers for i in range(workers + 1)]
+    slices = [[array[a:b] for a, b in pairwise(bounds)] for array in arrays]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(run, *slices))
 
 
 def check_threads(threads: int | None) -> None:
     """`InputError` unless it is at least 1, or None for all cores."""
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
-
-
-def _shares(queries: int, threads: int | None) -> list[slice]:
-    """Slices of the batch: one per thread, none empty but for an empty batch."""
-    workers = max(1, min(threads or os.cpu_count() or 1, queries))
-    bounds = [queries * i // workers for i in range(workers + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds)]

@@ -1,15 +1,18 @@
 """The coded cells of one immutable part of an index, memory-mapped beside its full vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
-from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells
+from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, Funnel
+from nestvec.plan import Plan
 from nestvec.shapes import Float32, Int64
 
 
@@ -20,6 +23,21 @@ def codes_name(segment: int) -> str:
 
 BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
 """Arrays that nothing is found through but by kernels which check that it is there."""
+
+
+class Route(NamedTuple):
+    """A plan as kernels follow it through one segment, which may have less than it asks for."""
+
+    funnel: Funnel
+    probe: int
+    full: bool
+
+    @classmethod
+    def of(cls, codec: Codec, cells: int, rows: int, plan: Plan) -> "Route":
+        """More than all rows need no room."""
+        funnel = codec.funnel(plan)
+        probe = cells if plan.probe is None else min(plan.probe, cells)
+        return cls(funnel._replace(keeps=np.minimum(funnel.keeps, rows)), probe, plan.full)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +83,13 @@ class Segment:
         }
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
+
+    @cached_property
+    def route(self) -> Callable[[Plan], Route]:
+        """The way that a plan takes through this segment; the latest are kept."""
+        # A method whose answers are cached would keep each segment, and so its files, alive.
+        counts = len(self.cells.counts), len(self.vectors)
+        return lru_cache(maxsize=64)(partial(Route.of, self.codec, *counts))
 
     @property
     def hot_bytes(self) -> int:

@@ -2,8 +2,9 @@
 
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index import catalog, format_1
 from nestvec.index.contents import Contents, Entry
+from nestvec.index.defaults import default_plan
 from nestvec.index.files import check_file
 from nestvec.index.rows import Rows, vectors_name
 from nestvec.index.segment import Segment, codes_name
+from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64, UInt8
 
 CODED, FLAT = "coded", "flat"
@@ -94,6 +97,16 @@ class Snapshot:
         return snapshot
 
     def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def searched(self) -> Sequence[Part]:
+        """The parts that have live rows; one part even if none has: it knows what ids are."""
+        return [part for part in self.parts if part.count] or self.parts[:1]
+
+    @cached_property
+    def count(self) -> int:
+        """Live rows."""
         return sum(part.count for part in self.parts)
 
     @property
@@ -101,10 +114,31 @@ class Snapshot:
         """What the catalog says of the whole index."""
         return self.contents.meta
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Width of the vectors."""
         return int(self.meta["dim"])
+
+    @cached_property
+    def metric(self) -> str:
+        """What scores are: "ip", "cosine" or "euclidean"."""
+        return str(self.meta["metric"])
+
+    @cached_property
+    def largest(self) -> Segment | None:
+        """The coded segment with most live rows."""
+        coded = [part for part in self.parts if part.coded is not None]
+        largest = max(coded, key=lambda part: part.count, default=None)
+        return None if largest is None else largest.coded
+
+    @cached_property
+    def chosen_plan(self) -> Callable[[str | Plan | None, int], Plan]:
+        """The plan to find `k` rows with, given one, its text or nothing; the latest are kept.
+
+        `PlanError` unless it can be read, and answer so many.
+        """
+        # A method whose answers are cached would keep each snapshot, and so its files, alive.
+        return lru_cache(maxsize=64)(partial(_chosen_plan, self.largest, self.dim))
 
     @property
     def generation(self) -> int:
@@ -207,6 +241,14 @@ def _verify_catalog(snapshot: Snapshot) -> None:
             f"{snapshot.folder / catalog.NAME} lists other ids than its segments hold; "
             "restore it or build the index again"
         )
+
+
+def _chosen_plan(largest: Segment | None, dim: int, plan: str | Plan | None, k: int) -> Plan:
+    if plan is None:
+        return default_plan(largest, k)
+    chosen = Plan.parse(plan) if isinstance(plan, str) else plan
+    chosen.check(dim, k)
+    return chosen
 
 
 def _live(part: Part, values: np.ndarray) -> np.ndarray:
