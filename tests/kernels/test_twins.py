@@ -362,6 +362,29 @@ def test_selecting_and_sorting(kind, n, rng):
             assert (v[:keep] == values[best]).all()
 
 
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("n", [1, 2, 3, 15, 16, 17, 200, 4000])
+def test_keeping_the_best_by_bisection(kind, n, rng):
+    given_values = INPUTS[kind](rng, n).astype(np.float32)
+    for keys in (np.arange(n, dtype=np.int32), rng.permutation(n).astype(np.int32)):
+        for keep in sorted({1, 2, n // 3, n - 1, n, n + 1} - {0}):
+            for first in (0, 5):
+                room = first + n + 2 * LANES
+                values, names = np.full(room, 7, np.float32), np.full(room, -7, np.int32)
+                values[first : first + n], names[first : first + n] = given_values, keys
+                left, floor = ranking.keep_best(values, names, first, n, keep)
+                best = reference.select_top(
+                    given_values.astype(np.float64), keys.astype(np.int64), keep
+                )
+                assert left == len(best)
+                assert sorted(names[first : first + left]) == sorted(keys[best])
+                pairs = dict(zip(keys.tolist(), given_values.tolist(), strict=True))
+                for value, name in zip(values[first:], names[first : first + left], strict=False):
+                    assert pairs[int(name)] == value
+                assert floor == (given_values[best].min() if keep < n else -np.inf)
+                assert (values[:first] == 7).all()
+
+
 def test_selecting_leaves_what_lies_beyond_the_count():
     values, keys = np.array([1.0, 2.0, 3.0, 9.0]), np.arange(4)
     ranking.select(values, keys, 3, 1)
@@ -582,6 +605,31 @@ def test_a_scan_longer_than_its_buffers(values, rng):
             )
             for a, b in zip(ours, theirs, strict=True):
                 assert (a == b).all()
+
+
+def test_a_batch_longer_than_a_tile_answers_as_its_queries_do_alone(rng):
+    # Queries of one tile share the reading of cells; alone, each reads its own.
+    n, dim = 900, 130
+    vectors = rng.standard_normal((n, dim)).astype(np.float32)
+    codec = Codec.fit(vectors, np.ones(dim), 2.0)
+    cells = lay_out(rng, vectors, 30, codec, np.eye(dim, dtype=np.float32), np.zeros(n, np.float32))
+    count = searching.TILE + 37
+    queries = rng.standard_normal((count, dim)).astype(np.float32)
+    plan = Plan.parse("probe=7; 130x1:25 > 130x2:12 > full")
+    funnel, found = codec.funnel(plan), []
+    for size in (1, 2, count):
+        rows, scores = np.empty((count, 10), np.int64), np.empty((count, 10))
+        counts = np.empty((count, 4), np.int64)
+        for first in range(0, count, size):
+            part = slice(first, first + size)
+            load().search_batch(
+                queries[part], cells, funnel, vectors, EVERY, IP, 7, True, 10, rows[part],
+                scores[part], counts[part],
+            )  # fmt: skip
+        found.append((rows, scores, counts))
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert (a == b).all()
 
 
 def test_first_stages_read_heads_and_beyond_them(rng):

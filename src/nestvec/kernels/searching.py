@@ -23,8 +23,7 @@ from nestvec.kernels.simd import prefetch, selected_sum
 
 _AHEAD, _FULL_AHEAD = 8, 3
 """How many rows ahead memory is asked for records, and for vectors."""
-import os
-_TILE, _TILE_CELLS = int(os.environ.get('TILE','256')), 2**21
+TILE, _TILE_CELLS = 256, 2**21
 """Most queries that are searched together, and most scores of cells that they have."""
 
 
@@ -383,7 +382,7 @@ def search_batch(
     # Room for as many again as are kept, so that the threshold is renewed by whole buffers.
     width, tile = 4 * funnel.keeps[0] + 16 * LANES if _tabled(funnel) else max(k, n), 1
     if _tabled(funnel):
-        tile = max(1, min(len(queries), _TILE, _TILE_CELLS // max(1, padded)))
+        tile = max(1, min(len(queries), TILE, _TILE_CELLS // max(1, padded)))
     width += -width % LANES + LANES
     room = (
         np.empty((tile, len(cells.sigma)), np.float32), np.empty((tile, padded), np.float32),
