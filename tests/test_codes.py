@@ -397,8 +397,3 @@ def test_row_norms_are_summed_in_float64():
     rows = np.full((1, 1000), 1e15, np.float32)
     exact = np.sqrt(1000 * np.float64(np.float32(1e15)) ** 2)
     assert row_norms(rows)[0] == np.float32(exact)
-
-
-def test_one_plan_is_laid_out_once(rng):
-    codec = fitted(bell_shaped(rng, 40, 64), 2.0)
-    assert codec.funnel(Plan.parse("probe=1; full")) is codec.funnel(Plan.parse("probe=1; full"))

@@ -18,7 +18,7 @@ with coefficients fitted by least squares for that r: the best that r planes can
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -209,7 +209,6 @@ class Codec:
         words, scale, _ = self._encode(residuals)
         return self._head_bytes(words), scale
 
-    @lru_cache(maxsize=64)  # noqa: B019  one plan serves many searches, and codecs are few
     def funnel(self, plan: Plan) -> Funnel:
         """The plan's coded stages as the flat arrays that the kernels read."""
         reads = [self._stage_words(stage) for stage in plan.stages]

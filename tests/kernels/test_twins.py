@@ -381,7 +381,12 @@ def test_keeping_the_best_by_bisection(kind, n, rng):
                 pairs = dict(zip(keys.tolist(), given_values.tolist(), strict=True))
                 for value, name in zip(values[first:], names[first : first + left], strict=False):
                     assert pairs[int(name)] == value
-                assert floor == (given_values[best].min() if keep < n else -np.inf)
+                if keep < n:
+                    assert given_values[best].min() >= floor
+                    others = np.delete(given_values, best)
+                    assert others.max() <= max(floor, given_values[best].min())
+                else:
+                    assert floor == -np.inf
                 assert (values[:first] == 7).all()
 
 

@@ -60,13 +60,13 @@ def keep_best(values, keys, first, count, keep):
 
     Halving the range of all float32 until `keep` of them reach its middle asks some twenty times
     how many do, which no branch depends on. There is room up to a multiple of `LANES`. Returns how
-    many are left, and what the last of them reaches (−∞ if there never were more than `keep`).
+    many are left, and a value that they all reach and no better one does not (−∞ where all stay).
     """
     if count <= keep:
         return count, np.float32(-np.inf)
     blocks = -(-count // LANES)
     for i in range(first + count, first + LANES * blocks):
-        values[i] = -np.inf
+        values[i] = np.nan  # reaches nothing
     low, high = _LOWEST, _HIGHEST
     while high - low > 1:
         middle = (low + high) // 2
@@ -174,8 +174,9 @@ def _best_cells(ranks, probe, values, keys):
 
 @kernel
 def _number(ranks, values, keys):
-    """All cells and their ranks, filled up with −∞."""
+    """All cells and their ranks, filled up with NaN, which reaches nothing."""
     cells = len(ranks)
     for c in range(cells):
         values[c], keys[c] = ranks[c], c
-    values[cells : cells + -cells % LANES] = -np.inf
+    for c in range(cells, cells + -cells % LANES):
+        values[c] = np.nan
