@@ -274,7 +274,15 @@ def result_of(rows, ours, peers):
             "elsewhere": {"failed": "not on this processor"},
         },
         "summary": {"10": {"0.95": at, "0.99": at}},
-        "batches": {"10": {"nestvec": {"setting": "?", "queries_per_s": {"1": 100, "2": 190}}}},
+        "batches": {
+            "10": {
+                "0.95": {
+                    "nestvec": {"setting": "?", "queries_per_s": {"1": 100, "2": 190}},
+                    "a": {"setting": "?", "queries_per_s": {"1": 40, "2": 90}},
+                    "b": {"setting": "?", "queries_per_s": {"1": 50, "2": 60}},
+                }
+            }
+        },
     }
 
 
@@ -292,6 +300,7 @@ def test_the_report_compares_with_the_best_peer_and_reads_off_the_growth():
     assert large["times_build_of_best_graph"] == 10
     assert large["hot_share_of_float32"] == 0.25
     assert large["two_threads"]["10"]["nestvec"] == 1.9
+    assert large["batches"]["10"]["0.95"] == {"nestvec": 100, "best_peer": "b", "b": 50, "times": 2}
     assert said["growth"]["10"]["0.99"]["nestvec"]["exponent"] == 0.5
     assert said["growth"]["10"]["0.99"]["b"]["exponent"] == 0
 

@@ -56,7 +56,13 @@ def of_one(result: dict[str, Any]) -> dict[str, Any]:
             for k, recalls in result["summary"].items()
         },
         **build_and_bytes(result),
-        "two_threads": {k: two_threads(found) for k, found in result.get("batches", {}).items()},
+        "batches": {
+            k: {recall: batched(at) for recall, at in found.items()}
+            for k, found in result.get("batches", {}).items()
+        },
+        "two_threads": {
+            k: two_threads(found["0.95"]) for k, found in result.get("batches", {}).items()
+        },
     }
 
 
@@ -66,6 +72,17 @@ def best(at: dict[str, Any]) -> dict[str, Any]:
         return {}
     name = at["best_peer"]
     return {"best_peer": name, name: at["queries_per_s"][name], "times": at["times_best_peer"]}
+
+
+def batched(at: dict[str, Any]) -> dict[str, Any]:
+    """Queries/s of one batch on one thread: nestvec, the best peer, and how many times as fast."""
+    speeds = {name: one["queries_per_s"]["1"] for name, one in at.items()}
+    ours = speeds.pop("nestvec", None)
+    if not speeds:
+        return {"nestvec": ours}
+    name = max(speeds, key=lambda peer: speeds[peer])
+    times = ours and round(ours / speeds[name], 2)
+    return {"nestvec": ours, "best_peer": name, name: speeds[name], "times": times}
 
 
 def build_and_bytes(result: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from benchmarks.search.dataset import Dataset
 from benchmarks.search.engines.base import Engine, Opened, Setting, do_nothing
 
 _PROBE_FACTORS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 4)
-_KEEP_FACTORS = (1, 1 / 2, 2)
+_KEEP_FACTORS = (1, 1 / 4, 1 / 2, 2)
+_FEWER_WORDS = 2 / 3
+"""Of the head's words: less to read of each row, more rows to look at closer."""
 
 
 class Nestvec(Engine):
@@ -46,17 +48,22 @@ def nestvec_settings(index: nv.Index, k: int) -> list[Setting]:
 def plan_grid(default: nv.Plan, k: int) -> list[nv.Plan]:
     """The default with its cells and the rows that its stages keep multiplied by the factors.
 
-    A stage never keeps fewer than `k`; where the default probes all cells only the rows kept vary.
+    Each also with fewer words in the first stage. A stage never keeps fewer than `k`; where the
+    default probes all cells only the rows kept vary.
     """
     plans = [default]
     for keep in _KEEP_FACTORS:
         stages = tuple(
-            type(stage)(stage.dims, stage.bits, max(k, round(stage.keep * keep)))
+            nv.Stage(stage.dims, stage.bits, max(k, round(stage.keep * keep)))
             for stage in default.stages
         )
         for factor in _PROBE_FACTORS:
             probe = None if default.probe is None else max(1, round(default.probe * factor))
             plans.append(nv.Plan(probe, stages, default.full))
+            if stages:
+                dims = max(1, round(stages[0].dims * _FEWER_WORDS))
+                narrow = nv.Stage(dims, stages[0].bits, stages[0].keep)
+                plans.append(nv.Plan(probe, (narrow, *stages[1:]), default.full))
     return list(dict.fromkeys(plans))
 
 
