@@ -52,9 +52,12 @@ def not_below(values, first, threshold):
     return simd.not_below(values, first, threshold)
 
 
+ordered = simd.make_comparison(ordered=True)
+
+
 @nb.njit
 def at_least(values, first, threshold):
-    return simd.at_least(values, first, threshold)
+    return ordered(values, first, threshold)
 
 
 INSTRUCTIONS = {

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nestvec.codes import Codec
 from nestvec.index.cells import Centroids, Filling
-from nestvec.kernels import layout, load, load_exact, ranking, reference, searching, simd
+from nestvec.kernels import dense, layout, load, load_exact, ranking, reference, searching, simd
+from nestvec.kernels import tables as look_ups
 from nestvec.kernels.layout import (
     COSINE,
     EUCLIDEAN,
@@ -219,7 +220,7 @@ def test_filling_tables(seed, count, kind, largest):
 
 def compiled_table_sums(planes, shuffle):
     """A kernel that does nothing else."""
-    sums_of = simd.make_table_sums(planes, shuffle)
+    sums_of = look_ups.make_table_sums(planes, shuffle)
 
     @nb.njit
     def run(head, block, tables, slots, sums, count):
@@ -229,7 +230,7 @@ def compiled_table_sums(planes, shuffle):
 
 
 @pytest.mark.parametrize("planes", [1, 2])
-@pytest.mark.parametrize("shuffle", [*simd.shuffles(), None], ids=str)
+@pytest.mark.parametrize("shuffle", [*look_ups.shuffles(), None], ids=str)
 def test_table_sums_by_every_shuffle(shuffle, planes, rng):
     run, largest = compiled_table_sums(planes, shuffle), [NARROW, WIDE][planes - 1]
     for words, read in ((1, 1), (2, 1), (5, 5), (9, 4), (128, 128)):
@@ -251,7 +252,7 @@ def test_table_sums_by_every_shuffle(shuffle, planes, rng):
 
 def compiled_byte_products(native):
     """A kernel that does nothing else."""
-    products_of = simd.make_byte_products(native)
+    products_of = dense.make_byte_products(native)
 
     @nb.njit
     def run(codes, place, query, sums, count):
@@ -297,9 +298,12 @@ def test_selected_sums(seed, words, kind):
     assert (np.array(sums, np.float32) == expected).all()
 
 
+at_least = simd.make_comparison(ordered=True)
+
+
 @nb.njit
 def run_comparisons(values, first, threshold):
-    return simd.at_least(values, first, threshold), simd.not_below(values, first, threshold)
+    return at_least(values, first, threshold), simd.not_below(values, first, threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -np.inf, np.inf, np.nan])

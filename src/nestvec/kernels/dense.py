@@ -1,4 +1,4 @@
-"""Inner products of float32 rows, and of centroids with a query, kept in registers all along."""
+"""Inner products with rows of floats or of bytes, kept in registers all along."""
 
 from typing import Any
 
@@ -6,39 +6,102 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from nestvec.kernels.simd import _FLOATS, _I32, _I64, _INTS, _data, _load, _spread, _splat, _add_four
+from nestvec.kernels.emit import (
+    BYTES,
+    FLOATS,
+    HAS_VNNI,
+    I32,
+    I64,
+    INTS,
+    data_of,
+    function,
+    load,
+    registers,
+    spread,
+    store,
+)  # fmt: skip
 
 _DOUBLES = ir.VectorType(ir.DoubleType(), 8)
 _EIGHT = ir.VectorType(ir.FloatType(), 8)
 
 
-def _store(builder: Any, lanes: Any, data: Any, place: Any) -> None:
-    to = builder.bitcast(builder.gep(data, [place]), lanes.type.as_pointer())
-    builder.store(lanes, to).align = 1
+def add_four(
+    builder: Any, codes: Any, query: Any, first: Any, turn: Any, total: Any, native: bool = HAS_VNNI
+) -> None:
+    """Adds to `total` the products of 16 rows' next four dimensions, the `turn`-th such."""
+    place = builder.add(first, builder.mul(turn, I64(64)))
+    four = load(builder, I32, query, builder.mul(turn, I64(4)))
+    every = spread(builder, four)
+    bytes_ = load(builder, BYTES, codes, place)
+    after = builder.load(total)
+    if native:
+        multiply = function(builder, "llvm.x86.avx512.vpdpbusd.512", INTS, INTS, INTS, INTS)
+        after = builder.call(multiply, [after, builder.bitcast(bytes_, INTS), every])
+    else:
+        wide = ir.VectorType(I32, 64)
+        signed = builder.sext(builder.bitcast(every, BYTES), wide)
+        products = builder.mul(builder.zext(bytes_, wide), signed)
+        for i in range(4):
+            places = ir.Constant(INTS, list(range(i, 64, 4)))
+            after = builder.add(after, builder.shuffle_vector(products, products, places))
+    builder.store(after, total)
 
 
-def _sums(builder: Any, kind: Any, count: int) -> list[Any]:
-    """Registers that are 0 whenever control comes here."""
-    sums = [cgutils.alloca_once(builder, kind) for _ in range(count)]
-    for each in sums:
-        builder.store(ir.Constant(kind, [0.0] * kind.count), each)
-    return sums
+def make_byte_products(native: bool) -> Any:
+    """`byte_products` by this processor's own instruction, or in portable steps."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        codes, query, sums = (data_of(context, builder, signature, arguments, i) for i in (0, 2, 3))
+        # Two sums in turn: an addition need not wait for the one before.
+        totals = registers(builder, INTS, 2)
+        pairs = builder.lshr(arguments[4], I64(1))
+        with cgutils.for_range(builder, pairs) as loop:
+            for which, total in enumerate(totals):
+                turn = builder.add(builder.mul(loop.index, I64(2)), I64(which))
+                add_four(builder, codes, query, arguments[1], turn, total, native)
+        last = builder.shl(pairs, I64(1))
+        with builder.if_then(builder.icmp_signed("<", last, arguments[4])):
+            add_four(builder, codes, query, arguments[1], last, totals[0], native)
+        total = builder.add(*(builder.load(part) for part in totals))
+        store(builder, total, sums, I64(0))
+        return context.get_dummy_value()
+
+    def byte_products(typing_context, codes, place, query, sums, count):
+        return types.void(codes, types.int64, query, sums, types.int64), generate
+
+    return intrinsic(byte_products)
+
+
+byte_products = make_byte_products(HAS_VNNI)
+"""For 16 rows, Σ code · query over `count` fours of dimensions, into int32 `sums` [16].
+
+`codes` are unsigned bytes [four, row, dimension] from flat `place` on, `query` signed ones.
+"""
+
+
+byte_products = make_byte_products(HAS_VNNI)
+"""For 16 rows, Σ code · query over `count` fours of dimensions, into int32 `sums` [16].
+
+`codes` are unsigned bytes [four, row, dimension] from flat `place` on, `query` signed ones.
+"""
 
 
 def _make_weighted_rows(columns: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        weights, matrix, out = (_data(context, builder, signature, arguments, i) for i in (0, 1, 3))
+        weights, matrix, out = (
+            data_of(context, builder, signature, arguments, i) for i in (0, 1, 3)
+        )
         stride, first, count = arguments[2], arguments[4], arguments[5]
-        sums = _sums(builder, _FLOATS, columns // 16)
+        sums = registers(builder, FLOATS, columns // 16)
         with cgutils.for_range(builder, count) as loop:
-            weight = _spread(builder, builder.load(builder.gep(weights, [loop.index])))
+            weight = spread(builder, builder.load(builder.gep(weights, [loop.index])))
             row = builder.add(builder.mul(loop.index, stride), first)
             for part, total in enumerate(sums):
-                lanes = _load(builder, _FLOATS, matrix, builder.add(row, _I64(16 * part)))
+                lanes = load(builder, FLOATS, matrix, builder.add(row, I64(16 * part)))
                 product = builder.fmul(weight, lanes)
                 builder.store(builder.fadd(builder.load(total), product), total)
         for part, total in enumerate(sums):
-            _store(builder, builder.load(total), out, builder.add(first, _I64(16 * part)))
+            store(builder, builder.load(total), out, builder.add(first, I64(16 * part)))
         return context.get_dummy_value()
 
     def weighted_rows(typing_context, weights, matrix, stride, out, first, count):
@@ -57,18 +120,18 @@ weighted_wide_rows = _make_weighted_rows(256)
 
 def _make_lane_sums(squares: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, right, lanes = (_data(context, builder, signature, arguments, i) for i in (0, 1, 3))
-        (total,) = _sums(builder, _DOUBLES, 1)
+        left, right, lanes = (data_of(context, builder, signature, arguments, i) for i in (0, 1, 3))
+        (total,) = registers(builder, _DOUBLES, 1)
         with cgutils.for_range(builder, arguments[2]) as loop:
-            place = builder.mul(loop.index, _I64(8))
+            place = builder.mul(loop.index, I64(8))
             a, b = (
-                builder.fpext(_load(builder, _EIGHT, data, place), _DOUBLES)
+                builder.fpext(load(builder, _EIGHT, data, place), _DOUBLES)
                 for data in (left, right)
             )
             if squares:
                 a = b = builder.fsub(a, b)
             builder.store(builder.fadd(builder.load(total), builder.fmul(a, b)), total)
-        _store(builder, builder.load(total), lanes, _I64(0))
+        store(builder, builder.load(total), lanes, I64(0))
         return context.get_dummy_value()
 
     def lane_sums(typing_context, left, right, eights, lanes):
@@ -78,7 +141,10 @@ def _make_lane_sums(squares: bool) -> Any:
 
 
 product_sums = _make_lane_sums(squares=False)
+"""Σ left · right over `eights` · 8 float32, in float64 by lane, into `lanes` [8]."""
+
 square_sums = _make_lane_sums(squares=True)
+"""The same of (left − right)²."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -89,111 +155,36 @@ def score_block(
     """Scores and ranks of the 16 cells of a block (`reference.score_cells`)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes, query = (_data(context, builder, signature, arguments, i) for i in (0, 1))
+        codes, query = (data_of(context, builder, signature, arguments, i) for i in (0, 1))
         fours, block, offset = arguments[2:5]
-        step, weight = (_spread(builder, arguments[i]) for i in (5, 6))
+        step, weight = (spread(builder, arguments[i]) for i in (5, 6))
         steps, priors, spreads, scores, ranks = (
-            _data(context, builder, signature, arguments, i) for i in range(7, 12)
+            data_of(context, builder, signature, arguments, i) for i in range(7, 12)
         )
-        place = builder.mul(block, builder.mul(fours, _I64(64)))
-        totals = [cgutils.alloca_once(builder, _INTS) for _ in range(4)]
-        for total in totals:
-            builder.store(_splat(_INTS, 0), total)
-        whole = builder.lshr(fours, _I64(2))
+        place = builder.mul(block, builder.mul(fours, I64(64)))
+        totals = registers(builder, INTS, 4)
+        whole = builder.lshr(fours, I64(2))
         with cgutils.for_range(builder, whole) as loop:
             for which, total in enumerate(totals):
-                turn = builder.add(builder.mul(loop.index, _I64(4)), _I64(which))
-                _add_four(builder, codes, query, place, turn, total)
-        done = builder.shl(whole, _I64(2))
+                turn = builder.add(builder.mul(loop.index, I64(4)), I64(which))
+                add_four(builder, codes, query, place, turn, total)
+        done = builder.shl(whole, I64(2))
         with cgutils.for_range(builder, builder.sub(fours, done)) as loop:
             turn = builder.add(done, loop.index)
-            _add_four(builder, codes, query, place, turn, totals[0])
+            add_four(builder, codes, query, place, turn, totals[0])
         a, b, c, d = (builder.load(total) for total in totals)
         total = builder.add(builder.add(a, b), builder.add(c, d))
-        one = builder.insert_element(
-            ir.Constant(_INTS, ir.Undefined), builder.trunc(offset, _I32), _I32(0)
-        )
-        shift = builder.shuffle_vector(one, one, _splat(_INTS, 0))
-        product = builder.sitofp(builder.sub(total, shift), _FLOATS)
-        first = builder.mul(block, _I64(16))
-        score = builder.fmul(_load(builder, _FLOATS, steps, first), builder.fmul(step, product))
-        _store(builder, score, scores, first)
-        above = builder.fadd(score, _load(builder, _FLOATS, priors, first))
-        spread = builder.fmul(weight, _load(builder, _FLOATS, spreads, first))
-        _store(builder, builder.fadd(above, spread), ranks, first)
+        shift = spread(builder, builder.trunc(offset, I32))
+        product = builder.sitofp(builder.sub(total, shift), FLOATS)
+        first = builder.mul(block, I64(16))
+        score = builder.fmul(load(builder, FLOATS, steps, first), builder.fmul(step, product))
+        store(builder, score, scores, first)
+        above = builder.fadd(score, load(builder, FLOATS, priors, first))
+        wide = builder.fmul(weight, load(builder, FLOATS, spreads, first))
+        store(builder, builder.fadd(above, wide), ranks, first)
         return context.get_dummy_value()
 
     big, one = types.int64, types.float32
     return types.void(
         codes, query, big, big, big, one, one, steps, priors, spreads, scores, ranks
     ), generate  # fmt: skip
-
-
-_SUMS = ir.VectorType(ir.DoubleType(), 16)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def four_sums(typing_context: Any, values: Any, four: Any, sums: Any) -> Any:
-    """All 16 sums of the `four`-th four float32 values, as float64 above the least of them.
-
-    They go to `sums[four]`; returns the least and the largest sum.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, sums = (_data(context, builder, signature, arguments, i) for i in (0, 2))
-        zero, double = ir.Constant(ir.DoubleType(), 0.0), ir.DoubleType()
-        blank = ir.Constant(_SUMS, [0.0] * 16)
-        total, least, most = blank, zero, zero
-        for i in range(4):
-            place = builder.add(builder.mul(arguments[1], _I64(4)), _I64(i))
-            value = builder.fpext(builder.load(builder.gep(values, [place])), double)
-            negative = builder.fcmp_ordered("<", value, zero)
-            least = builder.fadd(least, builder.select(negative, value, zero))
-            most = builder.fadd(most, builder.select(negative, zero, value))
-            one = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), value, _I32(0))
-            every = builder.shuffle_vector(one, one, _splat(_INTS, 0))
-            named = ir.Constant(ir.VectorType(ir.IntType(1), 16), [m >> i & 1 for m in range(16)])
-            total = builder.fadd(total, builder.select(named, every, blank))
-        one = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), least, _I32(0))
-        above = builder.fsub(total, builder.shuffle_vector(one, one, _splat(_INTS, 0)))
-        _store(builder, above, sums, builder.mul(arguments[1], _I64(16)))
-        return context.make_tuple(builder, signature.return_type, (least, most))
-
-    return types.UniTuple(types.float64, 2)(values, types.int64, sums), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def store_entries(
-    typing_context: Any, sums: Any, four: Any, step: Any, largest: Any, out: Any, lower: Any,
-    upper: Any,
-) -> Any:  # fmt: skip
-    """`sums[four]` in whole steps: their lower 7 bits from flat `lower` of the uint8 `out` on.
-
-    The next 7 bits go where `upper` says, unless that is 0.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, out = (_data(context, builder, signature, arguments, i) for i in (0, 4))
-
-        def every(number: Any) -> Any:
-            one = builder.insert_element(ir.Constant(_SUMS, ir.Undefined), number, _I32(0))
-            return builder.shuffle_vector(one, one, _splat(_INTS, 0))
-
-        total = _load(builder, _SUMS, sums, builder.mul(arguments[1], _I64(16)))
-        rint = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_SUMS, [_SUMS]), "llvm.rint.v16f64"
-        )
-        steps = builder.call(rint, [builder.fdiv(total, every(arguments[2]))])
-        most = every(builder.sitofp(arguments[3], ir.DoubleType()))
-        steps = builder.select(builder.fcmp_ordered("<", steps, most), steps, most)
-        entries = builder.fptosi(steps, _INTS)
-        kind = ir.VectorType(ir.IntType(8), 16)
-        seven = _splat(_INTS, 127)
-        _store(builder, builder.trunc(builder.and_(entries, seven), kind), out, arguments[5])
-        with builder.if_then(builder.icmp_signed(">", arguments[6], _I64(0))):
-            tops = builder.lshr(entries, _splat(_INTS, 7))
-            _store(builder, builder.trunc(tops, kind), out, arguments[6])
-        return context.get_dummy_value()
-
-    big = types.int64
-    return types.void(sums, big, types.float64, big, out, big, big), generate

@@ -37,6 +37,7 @@ away, tests see bounds fail.
 
 import numpy as np
 
+from nestvec.kernels.dense import byte_products
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import (
     BIAS,
@@ -61,13 +62,12 @@ from nestvec.kernels.searching import (
 )
 from nestvec.kernels.simd import (
     bound_lanes,
-    byte_products,
     lowest_bit,
     not_below,
     prefetch,
     selected_sum,
-    wide_table_sums,
 )
+from nestvec.kernels.tables import wide_table_sums
 
 _U = 2.0**-24
 _LARGEST_WHOLE = 127.0  # 1

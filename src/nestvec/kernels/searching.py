@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from nestvec.kernels.dense import four_sums, product_sums, score_block, square_sums, store_entries, weighted_rows, weighted_wide_rows
+from nestvec.kernels.dense import (
+    product_sums,
+    score_block,
+    square_sums,
+    weighted_rows,
+    weighted_wide_rows,
+)
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import (
     BIAS,
@@ -20,6 +26,7 @@ from nestvec.kernels.layout import (
 from nestvec.kernels.ranking import distinct, keep_best, probe_cells, select, sort
 from nestvec.kernels.scanning import may, scan
 from nestvec.kernels.simd import prefetch, selected_sum
+from nestvec.kernels.tables import four_sums, store_entries
 
 _AHEAD, _FULL_AHEAD = 8, 3
 """How many rows ahead memory is asked for records, and for vectors."""
@@ -365,12 +372,10 @@ def _search_tile(queries, cells, funnel, vectors, allowed, metric, probe, full, 
 @kernel
 def _tabled(funnel):
     """Whether the first stage reads head words only, and so by tables."""
-    if len(funnel.keeps) == 0:
-        return False
-    for word in range(funnel.starts[1]):
-        if funnel.head_slots[word] < 0:
-            return False
-    return True
+    beyond = 0
+    for word in range(funnel.starts[1] if len(funnel.keeps) else 0):
+        beyond += funnel.head_slots[word] < 0
+    return len(funnel.keeps) > 0 and beyond == 0
 
 
 @kernel

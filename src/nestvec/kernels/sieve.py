@@ -11,92 +11,72 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from nestvec.kernels.simd import (
-    _BEST,
-    _FLOATS,
-    _I1,
-    _I16,
-    _I32,
-    _I64,
-    _INTS,
-    _data,
-    _load,
-    _splat,
-    _spread,
-    _table_totals,
-)
+from nestvec.kernels.emit import (
+    FLOATS,
+    I16,
+    I32,
+    I64,
+    INTS,
+    MASK,
+    data_of,
+    function,
+    load,
+    registers,
+    splat,
+    spread,
+    store,
+)  # fmt: skip
+from nestvec.kernels.tables import BEST_SHUFFLE, table_totals
 
-_MASK = ir.VectorType(_I1, 16)
-_LANE = ir.Constant(_INTS, list(range(16)))
-
-
-def _function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    return cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(result, list(arguments)), name
-    )
+_LANE = ir.Constant(INTS, list(range(16)))
 
 
-def _store(builder: Any, lanes: Any, data: Any, place: Any) -> None:
-    to = builder.bitcast(builder.gep(data, [place]), lanes.type.as_pointer())
-    builder.store(lanes, to).align = 4
-
-
-def _keep(
-    builder: Any, passed: Any, kept: tuple[tuple[Any, Any], ...], place: Any
-) -> Any:
+def _keep(builder: Any, passed: Any, kept: tuple[tuple[Any, Any], ...], place: Any) -> Any:
     """Of each vector the lanes that passed, stored from `place` on; the place behind them."""
     for lanes, data in kept:
         kind = lanes.type
-        suffix = "f32" if kind == _FLOATS else "i32"
+        suffix = "f32" if kind == FLOATS else "i32"
         name = f"llvm.experimental.vector.compress.v16{suffix}"
-        compress = _function(builder, name, kind, kind, _MASK, kind)
+        compress = function(builder, name, kind, kind, MASK, kind)
         together = builder.call(compress, [lanes, passed, ir.Constant(kind, ir.Undefined)])
-        _store(builder, together, data, place)
-    bits = builder.bitcast(passed, _I16)
-    count = builder.call(_function(builder, "llvm.ctpop.i16", _I16, _I16), [bits])
-    return builder.add(place, builder.zext(count, _I64))
-
-
-def _ints(builder: Any, number: Any) -> Any:
-    """An int64 in all 16 lanes of int32."""
-    one = builder.insert_element(ir.Constant(_INTS, ir.Undefined), builder.trunc(number, _I32), _I32(0))
-    return builder.shuffle_vector(one, one, _splat(_INTS, 0))
+        store(builder, together, data, place)
+    bits = builder.bitcast(passed, I16)
+    count = builder.call(function(builder, "llvm.ctpop.i16", I16, I16), [bits])
+    return builder.add(place, builder.zext(count, I64))
 
 
 def _make_pass_block(biased: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def data(which: int) -> Any:
-            return _data(context, builder, signature, arguments, which)
+            return data_of(context, builder, signature, arguments, which)
 
-        head, block, tables, table, slots, count = (
-            data(0), arguments[1], data(2), arguments[3], data(4), arguments[5]
-        )  # fmt: skip
-        scale, bias, place = data(6), data(7), arguments[8]
-        base, shift, step, floor = (_spread(builder, arguments[i]) for i in range(9, 13))
-        others = data(13)
-        first, own, held, other = arguments[14:18]
-        values, keys, at = data(18), data(19), arguments[20]
-        tables = builder.gep(tables, [table])
-        sums = _table_totals(builder, 1, _BEST, head, block, tables, slots, count)
-        inner = builder.fadd(shift, builder.fmul(step, builder.sitofp(sums, _FLOATS)))
-        scaled = builder.fmul(_load(builder, _FLOATS, scale, place), inner)
+        def every(which: int) -> Any:
+            number = arguments[which]
+            return spread(builder, number if which in floats else builder.trunc(number, I32))
+
+        floats = range(9, 13)
+        base, shift, step, floor = (every(which) for which in floats)
+        tables = builder.gep(data(2), [arguments[3]])
+        sums = table_totals(
+            builder, 1, BEST_SHUFFLE, data(0), arguments[1], tables, data(4), arguments[5]
+        )
+        inner = builder.fadd(shift, builder.fmul(step, builder.sitofp(sums, FLOATS)))
+        scaled = builder.fmul(load(builder, FLOATS, data(6), arguments[8]), inner)
         lanes = builder.fadd(base, scaled)
         if biased:
-            lanes = builder.fadd(lanes, _load(builder, _FLOATS, bias, place))
+            lanes = builder.fadd(lanes, load(builder, FLOATS, data(7), arguments[8]))
         # NaN, an empty slot, never passes.
         passed = builder.fcmp_ordered(">=", lanes, floor)
-        passed = builder.and_(passed, builder.icmp_signed("<", _LANE, _ints(builder, held)))
-        home = builder.icmp_signed("<", _LANE, _ints(builder, own))
+        passed = builder.and_(passed, builder.icmp_signed("<", _LANE, every(16)))
+        home = builder.icmp_signed("<", _LANE, every(15))
         guests = builder.and_(passed, builder.not_(home))
-        pointer = _INTS.as_pointer()
-        load = _function(
-            builder, "llvm.masked.load.v16i32.p0", _INTS, pointer, _I32, _MASK, _INTS
+        others = builder.bitcast(builder.gep(data(13), [arguments[17]]), INTS.as_pointer())
+        fetch = function(
+            builder, "llvm.masked.load.v16i32.p0", INTS, INTS.as_pointer(), I32, MASK, INTS
         )
-        from_ = builder.bitcast(builder.gep(others, [other]), pointer)
-        elsewhere = builder.call(load, [from_, _I32(4), guests, _splat(_INTS, 0)])
-        here = builder.add(_LANE, _ints(builder, first))
-        homes = builder.select(home, here, elsewhere)
-        return _keep(builder, passed, ((lanes, values), (homes, keys)), at)
+        elsewhere = builder.call(fetch, [others, I32(4), guests, splat(INTS, 0)])
+        homes = builder.select(home, builder.add(_LANE, every(14)), elsewhere)
+        return _keep(builder, passed, ((lanes, data(18)), (homes, data(19))), arguments[20])
 
     def pass_block(
         typing_context, head, block, tables, table, slots, count, scale, bias, place, base, shift,
@@ -111,8 +91,18 @@ def _make_pass_block(biased: bool) -> Any:
     return intrinsic(pass_block)
 
 
-pass_block = _make_pass_block(False)
-biased_pass_block = _make_pass_block(True)
+pass_block = _make_pass_block(biased=False)
+"""Estimates of a block's 16 rows; those that reach `floor`, and their homes, are kept.
+
+The estimate is base + scale · (shift + step · what `count` words at `slots` name in the tables from
+flat `table` on); `block` is where the head begins, `place` where the scales do. Lanes below `own`
+are at home in the cell, from home `first` on; further ones below `held` have their homes in
+`others` from flat `other` on (there lane 0's would be). What passes goes to `values` and `keys`
+from flat `at` on, where there is room for 16; returns where it ends.
+"""
+
+biased_pass_block = _make_pass_block(biased=True)
+"""The same with the biases added to the estimates."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -122,18 +112,17 @@ def count_at_least(
     """How many of 16 · `blocks` float32 `values` from flat `first` on reach the threshold."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = _data(context, builder, signature, arguments, 0)
-        every = _spread(builder, arguments[3])
-        total = cgutils.alloca_once(builder, _INTS)
-        builder.store(_splat(_INTS, 0), total)
+        data = data_of(context, builder, signature, arguments, 0)
+        every = spread(builder, arguments[3])
+        (total,) = registers(builder, INTS, 1)
         with cgutils.for_range(builder, arguments[2]) as loop:
-            place = builder.add(arguments[1], builder.mul(loop.index, _I64(16)))
-            reached = builder.fcmp_ordered(">=", _load(builder, _FLOATS, data, place), every)
+            place = builder.add(arguments[1], builder.mul(loop.index, I64(16)))
+            reached = builder.fcmp_ordered(">=", load(builder, FLOATS, data, place), every)
             # A true lane is −1.
-            counted = builder.sub(builder.load(total), builder.sext(reached, _INTS))
+            counted = builder.sub(builder.load(total), builder.sext(reached, INTS))
             builder.store(counted, total)
-        add = _function(builder, "llvm.vector.reduce.add.v16i32", _I32, _INTS)
-        return builder.zext(builder.call(add, [builder.load(total)]), _I64)
+        add = function(builder, "llvm.vector.reduce.add.v16i32", I32, INTS)
+        return builder.zext(builder.call(add, [builder.load(total)]), I64)
 
     return types.int64(values, types.int64, types.int64, types.float32), generate
 
@@ -145,13 +134,14 @@ def keep_at_least(
     """Move what reaches the threshold, and its keys, to the front, in order; returns how many."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, keys = (_data(context, builder, signature, arguments, i) for i in (0, 1))
-        every = _spread(builder, arguments[4])
-        kept = cgutils.alloca_once(builder, _I64)
+        values, keys = (data_of(context, builder, signature, arguments, i) for i in (0, 1))
+        every = spread(builder, arguments[4])
+        kept = cgutils.alloca_once(builder, I64)
         builder.store(arguments[2], kept)
         with cgutils.for_range(builder, arguments[3]) as loop:
-            place = builder.add(arguments[2], builder.mul(loop.index, _I64(16)))
-            lanes, names = _load(builder, _FLOATS, values, place), _load(builder, _INTS, keys, place)
+            place = builder.add(arguments[2], builder.mul(loop.index, I64(16)))
+            lanes = load(builder, FLOATS, values, place)
+            names = load(builder, INTS, keys, place)
             reached = builder.fcmp_ordered(">=", lanes, every)
             pairs = ((lanes, values), (names, keys))
             builder.store(_keep(builder, reached, pairs, builder.load(kept)), kept)
@@ -166,9 +156,9 @@ def float_at(typing_context: Any, order: Any) -> Any:
     """The float32 at a place in the order of all: 0 is +0, −1 is −0, 1 the least above 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits = builder.trunc(arguments[0], _I32)
-        sign = builder.ashr(bits, _I32(31))
-        flipped = builder.xor(bits, builder.and_(sign, _I32(0x7FFFFFFF)))
+        bits = builder.trunc(arguments[0], I32)
+        sign = builder.ashr(bits, I32(31))
+        flipped = builder.xor(bits, builder.and_(sign, I32(0x7FFFFFFF)))
         return builder.bitcast(flipped, ir.FloatType())
 
     return types.float32(types.int64), generate
