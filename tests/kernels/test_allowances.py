@@ -15,7 +15,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from nestvec.kernels import exact, layout, reference, simd
+from nestvec.kernels import dense, exact, layout, reference, simd, tables
 from nestvec.kernels.layout import COSINE, EUCLIDEAN, GROUP, IP, LANES, PARTS
 
 TRIES = 120
@@ -27,7 +27,7 @@ EVERY = np.empty(0, np.uint8)
 
 @nb.njit
 def wide_table_sums(head, block, tables, slots, sums, count):
-    simd.wide_table_sums(head, block, tables, slots, sums, count)
+    tables.wide_table_sums(head, block, tables, slots, sums, count)
 
 
 @nb.njit
@@ -39,7 +39,7 @@ def bound_lanes(  # noqa: PLR0913
 
 @nb.njit
 def byte_products(codes, place, query, sums, count):
-    simd.byte_products(codes, place, query, sums, count)
+    dense.byte_products(codes, place, query, sums, count)
 
 
 @nb.njit
