@@ -21,7 +21,7 @@ HAS_VNNI = bool(llvm.get_host_cpu_features().get("avx512vnni"))
 """Whether one instruction multiplies and adds up bytes."""
 
 
-def splat(kind: ir.VectorType, value: float) -> ir.Constant:
+def splat(kind: ir.VectorType, value: int | float) -> ir.Constant:
     """One constant in all lanes."""
     return ir.Constant(kind, [value] * kind.count)
 
