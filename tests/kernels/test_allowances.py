@@ -15,7 +15,8 @@ import numba as nb
 import numpy as np
 import pytest
 
-from nestvec.kernels import dense, exact, layout, reference, simd, tables
+from nestvec.kernels import dense, exact, layout, reference, simd
+from nestvec.kernels import tables as look_ups
 from nestvec.kernels.layout import COSINE, EUCLIDEAN, GROUP, IP, LANES, PARTS
 
 TRIES = 120
@@ -27,7 +28,7 @@ EVERY = np.empty(0, np.uint8)
 
 @nb.njit
 def wide_table_sums(head, block, tables, slots, sums, count):
-    tables.wide_table_sums(head, block, tables, slots, sums, count)
+    look_ups.wide_table_sums(head, block, tables, slots, sums, count)
 
 
 @nb.njit
