@@ -201,7 +201,7 @@ class Index:
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
         snapshot = self._snapshot
-        # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
+        # Kernels are compiled for writable queries: read-only ones would compile them anew.
         array = np.require(
             as_float32(queries, "queries", snapshot.dim), requirements=["C", "W", "E"]
         )

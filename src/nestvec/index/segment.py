@@ -63,6 +63,8 @@ class Segment:
             "record_floats": records.view(np.float32),
             "record_ints": records.view(np.int32),
         }
+        for array in derived.values():
+            array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
 
