@@ -11,12 +11,12 @@ def test_no_operation_compiles_a_second_kernel(corpus, tmp_path):
     load_exact()
     vectors, queries = corpus
     metadata = [{"row": row} for row in range(len(vectors))]
-    index = Index.build(vectors[:2000], tmp_path / "i.nv", metadata=metadata[:2000])
-    index.add(vectors[2000:2500], metadata=metadata[2000:2500])  # flat, beside the coded ones
-    index.add(vectors[2500:], metadata=metadata[2500:])
-    index.delete([3, 2100])
-    index.update(vectors[:2], ids=[7, 2600])
-    for where in (None, "row < 5", "row < 2900", "row < 0"):
+    index = Index.build(vectors[:2700], tmp_path / "i.nv", metadata=metadata[:2700])
+    index.add(vectors[2700:2800], metadata=metadata[2700:2800])  # flat, beside the coded ones
+    index.add(vectors[2800:], metadata=metadata[2800:])
+    index.delete([3, 2750])
+    index.update(vectors[:2], ids=[7, 2900])
+    for where in (None, "row < 5", "row < 2600", "row < 0"):  # scored in full, and by the plan
         ask_in_every_way(index, queries, where)
     index.compact()
     ask_in_every_way(Index.open(index.path, verify=True), queries, None)

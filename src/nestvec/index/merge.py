@@ -78,8 +78,8 @@ def _run(part: Part, question: Question) -> Answers:
     if part.coded is None:
         return _scan(part, question)
     if part.live is not None:
-        cells = len(part.coded.cells.counts)
-        wider = widened(plan, part.count, len(part.rows), cells)
+        held, cells = part.coded.held_cells, len(part.coded.cells.counts)
+        wider = widened(plan, part.count, len(part.rows), held, cells)
         if wider is None:
             return _scan(part, question)
         plan = wider
@@ -99,7 +99,7 @@ def _prove(
     floors: Float64[np.ndarray, " q"],
     patience: int | None,
 ) -> tuple[Answers, Bool[np.ndarray, " q"]]:
-    if part.coded is None:
+    if part.coded is None or not part.count:
         return _scan(part, question), np.zeros(len(floors), bool)
     k = min(question.k, part.count)
     return run_bounds(
@@ -199,7 +199,7 @@ def _exact_stats(parts: Sequence[Part], answers: Sequence[Answers]) -> tuple[Sta
     """What bounding the rows read; rows of parts without codes are counted by the plan."""
     totals, head, words = np.zeros(4, np.int64), 0, 0
     for part, answer in zip(parts, answers, strict=True):
-        if part.coded is not None:
+        if part.coded is not None and part.count:
             counts = answer.counts.sum(axis=0)
             totals += counts
             # Words, scale and the errors of a head; a record.

@@ -1,7 +1,7 @@
 """The coded cells of one immutable part of an index, memory-mapped beside its full vectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
 from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells
-from nestvec.shapes import Float32, Int64
+from nestvec.shapes import Float32, Int64, UInt8
 
 
 def codes_name(segment: int) -> str:
@@ -67,6 +67,29 @@ class Segment:
             array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
+
+    @property
+    def held_cells(self) -> int:
+        """How many cells may be probed: all but those that `priors_for` ranks last."""
+        return int(np.isfinite(self.cells.priors[: len(self.cells.counts)]).sum())
+
+    def priors_for(self, allowed: UInt8[np.ndarray, " n"]) -> Float32[np.ndarray, " lanes"]:
+        """`priors`, −∞ for cells in which no row is `allowed` (1, by row): they are ranked last."""
+        cells, count = self.cells, len(self.cells.counts)
+        # A damaged record may name any row; kernels find that out where they follow it.
+        by_home = allowed.take(cells.rows, mode="clip") == 1
+        own = np.repeat(np.arange(count), cells.counts)
+        others = np.repeat(np.arange(count), cells.spills)
+        held = np.zeros(len(cells.priors), bool)
+        held[own[by_home]] = True
+        held[others[by_home[cells.spill_homes]]] = True
+        priors = np.where(held, cells.priors, np.float32(-np.inf))
+        priors.flags.writeable = False
+        return priors
+
+    def with_priors(self, priors: Float32[np.ndarray, " lanes"]) -> "Segment":
+        """With cells ranked by other priors."""
+        return replace(self, cells=self.cells._replace(priors=priors))
 
     @property
     def hot_bytes(self) -> int:

@@ -10,15 +10,19 @@ _SCANNED_PER_SCORED = 40
 """Rows that are scanned by their codes in the time that fetching and scoring one vector takes."""
 
 
-def widened(plan: Plan, allowed: int, rows: int, cells: int) -> Plan | None:
+def widened(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan | None:
     """`plan` so that it meets as many allowed rows as it would if all `rows` were allowed.
 
     That is enough even where the allowed rows have a subject of their own, far from the query's.
-    None where it costs less to score all allowed rows in full, which is exact besides.
+    They lie in `held` of the cells, and no other is probed. None where it costs less to score all
+    allowed rows in full, which is exact besides.
     """
     if allowed <= _FEW_ROWS:
         return None
-    probe = cells if plan.probe is None else min(cells, ceil(plan.probe * rows / allowed))
+    probe = cells
+    if plan.probe is not None:
+        as_many = ceil(plan.probe * rows * held / (allowed * cells))
+        probe = min(held, max(plan.probe, as_many))
     scanned = rows * probe // cells
     if _SCANNED_PER_SCORED * allowed <= scanned:
         return None
