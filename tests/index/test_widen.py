@@ -3,7 +3,7 @@
 import pytest
 
 from nestvec import Plan
-from nestvec.index.widen import widened
+from nestvec.index.widen import few, widened
 
 PLAN = Plan.parse("probe=400; 256x1:300 > full")
 
@@ -27,6 +27,10 @@ def test_where_fewer_cells_hold_allowed_rows_fewer_are_probed():
 @pytest.mark.parametrize("allowed", [0, 1, 2_000, 5_000])
 def test_few_allowed_rows_are_all_scored(allowed):
     assert widened(PLAN, allowed, 200_000, 4_000, 4_000) is None
+
+
+def test_few_of_the_rows_are_scored_and_not_bounded():
+    assert few(0, 200_000) and few(10_000, 200_000) and not few(20_000, 200_000)
 
 
 def test_a_plan_for_all_cells_stays_as_it_is():

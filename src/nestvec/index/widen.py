@@ -6,8 +6,10 @@ from math import ceil
 from nestvec.plan import Plan
 
 _FEW_ROWS = 2_000
-_SCANNED_PER_SCORED = 40
+_SCANNED_PER_SCORED = 12
 """Rows that are scanned by their codes in the time that fetching and scoring one vector takes."""
+_BOUNDED_PER_SCORED = 16
+"""The same for rows that are bounded."""
 
 
 def widened(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan | None:
@@ -27,3 +29,8 @@ def widened(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan 
     if _SCANNED_PER_SCORED * allowed <= scanned:
         return None
     return plan if plan.probe is None else replace(plan, probe=probe)
+
+
+def few(allowed: int, rows: int) -> bool:
+    """Whether it costs less to score all allowed rows in full than to bound all `rows`."""
+    return _BOUNDED_PER_SCORED * allowed <= rows
