@@ -87,7 +87,7 @@ def _run(part: Part, question: Question) -> Answers:
 
 
 def _scan(part: Part, question: Question) -> Answers:
-    """A part without codes, whatever the plan."""
+    """The live rows of a part, all scored in full, whatever the plan."""
     live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live.view(bool))
     k, vectors = min(question.k, part.count), part.rows.vectors
     return run_scan(vectors, live, question.queries, k, question.threads, question.metric)

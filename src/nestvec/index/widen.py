@@ -24,7 +24,7 @@ def widened(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan 
     probe = cells
     if plan.probe is not None:
         as_many = ceil(plan.probe * rows * held / (allowed * cells))
-        probe = min(held, max(plan.probe, as_many))
+        probe = max(1, min(held, max(plan.probe, as_many)))
     scanned = rows * probe // cells
     if _SCANNED_PER_SCORED * allowed <= scanned:
         return None
