@@ -52,6 +52,7 @@ SETS ?= $(foreach rows,50000 100000 200000 500000,arxiv-sentences-$(rows)) arxiv
 bench: bench-search
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python benchmarks/readme.py
 
 bench-search: $(VENV)/.bench

@@ -1,15 +1,15 @@
 """Build and search under a memory limit that is smaller than the vectors; peaks of both.
 
-    python benchmarks/memory.py [--rows 250000 1000000] [--dim 256] [--limit-mb 0]
+    python -m benchmarks.memory [--rows 250000 1000000] [--dim 256] [--limit-mb 512]
 
 Each runs in a process of its own. Anonymous memory is what counts: pages of mapped files can be
 dropped by the system at any time, and before the search it has dropped them all.
 
-With `--limit-mb`, RLIMIT_DATA is set where it is less than the vectors: the kernel then refuses any
-private writable memory beyond, libraries, heap and stacks included. It counts addresses, those of
-copy-on-write maps too, whether or not they are written to. (RLIMIT_AS, `ulimit -v`, counts those
-of all maps, so that nothing larger can be mapped at all. A memory cgroup counts pages, cached ones
-too, and drops these under pressure: `systemd-run --scope -p MemoryMax=768M python …/memory.py`.)
+Where the limit is less than the vectors, it is set as RLIMIT_DATA once the kernels are loaded (0:
+never): the system then refuses any private writable memory beyond, libraries, heap and stacks
+included. (RLIMIT_AS, `ulimit -v`, counts the addresses of all maps, so that nothing larger can be
+mapped at all. A memory cgroup counts pages, cached ones too, and drops these under pressure:
+`systemd-run --scope -p MemoryMax=768M python -m benchmarks.memory`.)
 
 The vectors are synthetic (a power-law spectrum); memory does not depend on their values. Writes
 `results/memory.json`; `peak_mb` is anonymous memory beyond what Python, NumPy and the kernels take.
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--limit-mb", type=int, default=0)
+    parser.add_argument("--limit-mb", type=int, default=512)
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:

@@ -17,6 +17,7 @@ QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
 EXACT = "arxiv-sentences-500000"
 RECALLS = ("0.95", "0.99")
 KINDS = ("graph", "cells", "flat")
+SHARES = (0.001, 0.1, 1.0)
 
 
 def main() -> None:
@@ -66,7 +67,6 @@ def notes(search: dict[str, Any], start: dict[str, Any], memory: dict[str, Any])
     """What was measured, on what, and the figures that no table holds."""
     data, machine = search["data"], search["machine"]
     (default,) = [row for row in search["searches"]["10"] if row["is_default"]]
-    largest = memory["builds"][-1]
     return [
         f"{data['rows']:,} {WHAT} × {data['dim']} dims (MiniLM, not trained",
         f"nested), {data['queries']:,} held-out queries, one by one, 1 thread ({machine['cpu']}),",
@@ -76,8 +76,30 @@ def notes(search: dict[str, Any], start: dict[str, Any], memory: dict[str, Any])
         *exact_notes(read(f"exact/{EXACT}.json")),
         f"A new process answers its first query after {start['first_answer_warm_s']:.2f} s, or",
         f"{start['first_answer_cold_s']:.1f} s when the kernels must be compiled.",
+        *memory_notes(memory["builds"][-1]),
+        *filter_notes(read("filters.json")),
+    ]
+
+
+def memory_notes(largest: dict[str, Any]) -> list[str]:
+    """What a build and a search need, where they may not have more."""
+    searched = largest["search"]
+    return [
         f"Building {largest['vector_mb'] / 1e3:.1f} GB of vectors from a memory map took",
-        f"{largest['peak_mb']:.0f} MB of memory.",
+        f"{largest['peak_mb']:.0f} MB of memory and searching them {searched['peak_mb']:.0f} MB,",
+        f"in processes allowed {largest['limit_mb']} MB in all.",
+    ]
+
+
+def filter_notes(filters: dict[str, Any]) -> list[str]:
+    """Filtered searches at three selectivities, rows drawn at random."""
+    found = {row["share"]: row for row in filters["search"] if row["where"].startswith("random")}
+    return [
+        f"With filters that allow {' / '.join(f'{100 * s:g}' for s in SHARES)} % of",
+        f"{filters['rows']:,} sentences, drawn at random, a search is",
+        " / ".join(f"{found[share]['times_unfiltered']:.2f}" for share in SHARES),
+        "times as fast as without, at recall",
+        " / ".join(f"{found[share]['recall_at_10']['default']:.3f}" for share in SHARES) + ".",
     ]
 
 

@@ -1,6 +1,6 @@
 """Seconds from the start of a process to its first answer: kernels cached, and compiled anew.
 
-    python -m benchmarks.start [--dataset arxiv-sentences-200000]
+    python -m benchmarks.start [--dataset arxiv-titles]
 
 Writes `results/start.json`.
 """
@@ -28,7 +28,7 @@ _CODE = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", default="arxiv-sentences-200000")
+    parser.add_argument("--dataset", default="arxiv-titles")
     data = catalog.load(parser.parse_args().dataset)
     built(data, "nestvec", os.cpu_count() or 1, rebuild=False)
     path = place(data, "nestvec") / "index.nv"

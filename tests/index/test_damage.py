@@ -250,9 +250,9 @@ def test_files_that_the_catalog_does_not_list_are_ignored(copy, corpus):
 def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
     copy, where, wrong, masked, index, corpus
 ):
-    records = map_tensors(copy / CODES)["records"]
-    start = start_of(copy / CODES, records)
-    records.view(np.int32)[:, where] = wrong  # of the map, which is private
+    mapped = map_tensors(copy / CODES)["records"]
+    start, records = start_of(copy / CODES, mapped), mapped.copy()
+    records.view(np.int32)[:, where] = wrong
     with (copy / CODES).open("r+b") as file:
         file.seek(start)
         file.write(records.tobytes())

@@ -10,6 +10,7 @@ from nestvec import Index
 from nestvec.errors import DamagedIndexError, FilterError, InputError, StorageError
 from nestvec.index.where import matches
 from nestvec.index.where_parser import parse_where
+from nestvec.kernels.layout import homes_of
 
 from .conftest import clustered
 
@@ -59,6 +60,22 @@ def allowed_rows(index, where):
     ]
 
 
+def test_cells_without_an_allowed_row_are_ranked_last(index):
+    (part,) = index.snapshot.parts
+    segment, allowed = part.coded, np.zeros(len(index), np.uint8)
+    allowed[:40] = 1
+    priors = segment.priors_for(allowed)
+    cells = segment.cells
+    held = {
+        cell for cell in range(len(cells.counts)) if (cells.rows[homes_of(cells, cell)] < 40).any()
+    }
+    assert 0 < len(held) < len(cells.counts)
+    assert set(np.flatnonzero(priors > -np.inf)) == held
+    assert (priors[sorted(held)] == cells.priors[sorted(held)]).all()
+    assert segment.with_priors(priors).held_cells == len(held)
+    assert segment.held_cells == len(cells.counts)
+
+
 FILTERS = [
     "row < 4",  # 0.1 %
     "share < 0.01",
@@ -79,6 +96,16 @@ def test_an_exact_search_is_exact_among_the_allowed_rows(filtered, corpus, where
     rows = allowed_rows(filtered, where)
     hits = filtered.search(queries, K, plan=EXACT, where=where)
     assert (hits.rows == brute_force(queries, vectors, rows, K)).all()
+
+
+@pytest.mark.parametrize("where", FILTERS)
+def test_a_proven_answer_is_exact_among_the_allowed_rows(filtered, corpus, where):
+    vectors, queries = corpus
+    rows = allowed_rows(filtered, where)
+    hits = filtered.search(queries, K, exact=True, where=where)
+    assert (hits.rows == brute_force(queries, vectors, rows, K)).all()
+    assert hits.certified.all()
+    assert hits.stats.queries == len(queries)
 
 
 @pytest.mark.parametrize("where", FILTERS)

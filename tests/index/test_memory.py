@@ -13,18 +13,21 @@ SEARCH = """
 import resource, sys
 import numpy as np
 from nestvec import Index
-from nestvec.kernels import load
+from nestvec.kernels import load, load_exact
 
 path, allowance = sys.argv[1], int(sys.argv[2])
 load()
-index = Index.open(path)
-index.search(np.ones((1, index.dim), np.float32))  # BLAS takes its buffers, 32 MB
+load_exact()
 used = int(open("/proc/self/status").read().split("VmData:")[1].split()[0]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + allowance,) * 2)
+index = Index.open(path)
 queries = np.array(index.vectors[:30])
 for plan in (None, "probe=all; full", "probe=all; 64x1:100 > full"):
     hits = index.search(queries, 5, plan=plan, threads=1)
     assert (hits.rows[:, 0] == np.arange(30)).all(), plan
+for options in ({"exact": True}, {"certify": True}, {"where": "id < 15000"}):
+    hits = index.search(queries, 5, threads=1, **options)
+    assert (hits.rows[:, 0] == np.arange(30)).all(), options
 try:
     np.array(index.vectors)
 except MemoryError:
@@ -33,10 +36,9 @@ except MemoryError:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce RLIMIT_DATA")
-def test_an_index_is_searched_in_less_memory_than_its_vectors_take(tmp_path, rng):
-    # RLIMIT_DATA counts heap, stacks and what else a process may write to for itself alone. Set
-    # when the files are mapped: RLIMIT_AS, and for a copy-on-write map RLIMIT_DATA too, count the
-    # addresses of a map, no matter that the system may drop its pages.
+def test_an_index_is_opened_and_searched_in_less_memory_than_its_vectors_take(tmp_path, rng):
+    # RLIMIT_DATA counts heap, stacks and what else a process may write to for itself alone. (By
+    # its nature RLIMIT_AS, `ulimit -v`, counts the addresses of every map.)
     vectors = rng.standard_normal((20_000, 1024)).astype(np.float32)
     Index.build(vectors, tmp_path / "i.nv")
     allowance = vectors.nbytes // 4

@@ -158,6 +158,8 @@ def laid_out(row, stored):
         head_errors=head_errors, records=records, record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),
     )  # fmt: skip
+    for array in cells:
+        array.flags.writeable = False  # as what is mapped
     slots = np.tile(np.arange(count), 2)
     funnel = layout.Funnel(
         dims=np.array([dim, dim]), keeps=np.array([1, 1]), starts=np.array([0, count, 2 * count]),
@@ -189,6 +191,7 @@ def kept(row, kernels, cut, stored=UP):
     """Whether the row passes the cut by its head, and by all words."""
     cells, funnel = laid_out(row, stored)
     vectors = np.zeros((1, len(row.query)), np.float32)
+    vectors.flags.writeable = False
     parts = layout.part_bounds(len(row.query))
     rows, scores = np.empty((1, 1), np.int64), np.empty((1, 1))
     counts = np.empty((1, 4), np.int64)
@@ -378,6 +381,7 @@ def test_compiled_and_in_python_bounds_keep_the_same_rows(rng):
             cells, funnel = laid_out(row, UP)
             parts = layout.part_bounds(len(row.query))
             vectors = normal(rng, len(row.query))[None, :]
+            vectors.flags.writeable = False
             for floor in np.linspace(-1, 1, 5) * float(row.truth()):
                 answers = []
                 for run in (python.exact_batch, exact.exact_batch):

@@ -544,6 +544,9 @@ def both(  # noqa: PLR0913
     n, steps = len(queries), len(funnel.keeps) + 2
     rows, values = np.full((n, k), -9), np.full((n, k), np.nan)
     counts = np.full((n, steps), -9)
+    vectors = vectors.view()
+    for array in (*cells, vectors):
+        array.flags.writeable = False  # as what is mapped
     load().search_batch(
         queries, cells, funnel, vectors, allowed, metric, probe, full, k, rows, values, counts
     )

@@ -16,7 +16,7 @@ import numpy as np
 from nestvec.errors import StorageError
 from nestvec.index import catalog
 from nestvec.index.snapshot import Part, Snapshot
-from nestvec.shapes import Int64, UInt8
+from nestvec.shapes import Float32, Int64, UInt8
 
 _MOST_KEPT = 8
 """Filters whose masks are kept in memory: a byte per row each."""
@@ -35,15 +35,23 @@ class _Allowed:
     """`Entry.deleted`, as it was when `live` and `count` were made."""
     live: UInt8[np.ndarray, " n"] | None
     count: int
+    priors: Float32[np.ndarray, " lanes"] | None
+    """Of the cells, so that none is probed in vain; None where all stay as they are."""
 
     @classmethod
     def of(cls, part: Part, mask: UInt8[np.ndarray, " n"]) -> "_Allowed":
         live = mask if part.live is None else mask & part.live
         count = int(np.count_nonzero(live))
-        return cls(mask, part.entry.deleted, None if count == len(live) else live, count)
+        if count == len(live):
+            return cls(mask, part.entry.deleted, None, count, None)
+        priors = None if part.coded is None else part.coded.priors_for(live)
+        return cls(mask, part.entry.deleted, live, count, priors)
 
     def within(self, part: Part) -> Part:
-        return Part(part.entry, part.rows, part.coded, self.live, self.count)
+        coded = part.coded
+        if coded is not None and self.priors is not None:
+            coded = coded.with_priors(self.priors)
+        return Part(part.entry, part.rows, coded, self.live, self.count)
 
 
 class Filters:

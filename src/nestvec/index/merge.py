@@ -8,7 +8,7 @@ import numpy as np
 from nestvec.index.hits import Hits, SearchStats, StageStats
 from nestvec.index.run import Answers, run_bounds, run_plan, run_scan
 from nestvec.index.snapshot import Part, Snapshot
-from nestvec.index.widen import widened
+from nestvec.index.widen import few, widened
 from nestvec.kernels.layout import PARTS
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64
@@ -73,8 +73,8 @@ def _run(part: Part, question: Question) -> Answers:
     if part.coded is None:
         return _scan(part, question)
     if part.live is not None:
-        cells = len(part.coded.cells.counts)
-        wider = widened(plan, part.count, len(part.rows), cells)
+        held, cells = part.coded.held_cells, len(part.coded.cells.counts)
+        wider = widened(plan, part.count, len(part.rows), held, cells)
         if wider is None:
             return _scan(part, question)
         plan = wider
@@ -82,8 +82,8 @@ def _run(part: Part, question: Question) -> Answers:
 
 
 def _scan(part: Part, question: Question) -> Answers:
-    """A part without codes, whatever the plan."""
-    live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live)
+    """The live rows of a part, all scored in full, whatever the plan."""
+    live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live.view(bool))
     k, vectors = min(question.k, part.count), part.rows.vectors
     return run_scan(vectors, live, question.queries, k, question.threads, question.metric)
 
@@ -94,7 +94,7 @@ def _prove(
     floors: Float64[np.ndarray, " q"],
     patience: int | None,
 ) -> tuple[Answers, Bool[np.ndarray, " q"]]:
-    if part.coded is None:
+    if part.coded is None or few(part.count, len(part.rows)):
         return _scan(part, question), np.zeros(len(floors), bool)
     k = min(question.k, part.count)
     return run_bounds(
@@ -191,11 +191,13 @@ def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> Sea
 
 
 def _exact_stats(parts: Sequence[Part], answers: Sequence[Answers]) -> tuple[StageStats, ...]:
-    """What bounding the rows read; rows of parts without codes are counted by the plan."""
+    """What the proof read; rows of parts without codes are counted by the plan."""
     totals, head, words = np.zeros(4, np.int64), 0, 0
     for part, answer in zip(parts, answers, strict=True):
-        if part.coded is not None:
-            counts = answer.counts.sum(axis=0)
+        counts = answer.counts.sum(axis=0)
+        if part.coded is not None and len(counts) == 1:
+            totals[3] += counts[0]
+        elif part.coded is not None:
             totals += counts
             # Words, scale and the errors of a head; a record.
             head += int(counts[1]) * (8 * len(part.coded.codec.head) + 4 + 2 * PARTS)

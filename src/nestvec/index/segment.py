@@ -1,7 +1,7 @@
 """The coded cells of one immutable part of an index, memory-mapped beside its full vectors."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
 from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, Funnel
 from nestvec.plan import Plan
-from nestvec.shapes import Float32, Int64
+from nestvec.shapes import Float32, Int64, UInt8
 
 
 def codes_name(segment: int) -> str:
@@ -81,6 +81,8 @@ class Segment:
             "record_floats": records.view(np.float32),
             "record_ints": records.view(np.int32),
         }
+        for array in derived.values():
+            array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
 
@@ -90,6 +92,29 @@ class Segment:
         # A method whose answers are cached would keep each segment, and so its files, alive.
         counts = len(self.cells.counts), len(self.vectors)
         return lru_cache(maxsize=64)(partial(Route.of, self.codec, *counts))
+
+    @property
+    def held_cells(self) -> int:
+        """How many cells may be probed: all but those that `priors_for` ranks last."""
+        return int(np.isfinite(self.cells.priors[: len(self.cells.counts)]).sum())
+
+    def priors_for(self, allowed: UInt8[np.ndarray, " n"]) -> Float32[np.ndarray, " lanes"]:
+        """`priors`, −∞ for cells in which no row is `allowed` (1, by row): they are ranked last."""
+        cells, count = self.cells, len(self.cells.counts)
+        # A damaged record may name any row; kernels find that out where they follow it.
+        by_home = allowed.take(cells.rows, mode="clip") == 1
+        own = np.repeat(np.arange(count), cells.counts)
+        others = np.repeat(np.arange(count), cells.spills)
+        held = np.zeros(len(cells.priors), bool)
+        held[own[by_home]] = True
+        held[others[by_home[cells.spill_homes]]] = True
+        priors = np.where(held, cells.priors, np.float32(-np.inf))
+        priors.flags.writeable = False
+        return priors
+
+    def with_priors(self, priors: Float32[np.ndarray, " lanes"]) -> "Segment":
+        """With cells ranked by other priors."""
+        return replace(self, cells=self.cells._replace(priors=priors))
 
     @property
     def hot_bytes(self) -> int:

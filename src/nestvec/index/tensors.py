@@ -97,14 +97,14 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def map_tensors(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file, mapped and not read; `DamagedIndexError` unless the file is whole.
 
-    The map is private (copy on write): arrays are writable as numba's one signature wants them, and
-    nothing written to them reaches the file.
+    Arrays are read-only, and so is the map: writable ones, private too, would count in full against
+    limits of memory (RLIMIT_DATA).
     """
     try:
         with path.open("rb") as file:
             if path.stat().st_size < 8:
                 raise ValueError("it has less than 8 bytes")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             header, start = _header(mapped)
             return {name: _array(mapped, name, header[name], start) for name in header}
     except FileNotFoundError:
@@ -174,6 +174,4 @@ def _array(mapped: mmap.mmap, name: str, entry: Mapping[str, Any], start: int) -
         raise ValueError(f"array {name!r} has another size than its shape")
     if not 0 <= first <= last <= len(mapped) - start:
         raise ValueError(f"array {name!r} does not fit into the file")
-    if count == 0:
-        return np.empty(shape, dtype)
     return np.frombuffer(mapped, dtype, count, start + first).reshape(shape)

@@ -30,7 +30,10 @@ __all__ = [
 
 
 def warm_up() -> None:
-    """Compile (or load from the cache) every kernel for the one set of types that is used."""
+    """Compile (or load from the cache) every kernel for the one set of types that is used.
+
+    Cells and vectors are read-only, as memory maps are; what a call brings can be written to.
+    """
     codes = np.zeros((1, GROUP), np.uint8)
     one = np.ones(GROUP, np.float32)
     levels = np.full(GROUP, 2, np.int64)
@@ -41,25 +44,25 @@ def warm_up() -> None:
     lengths_along(one[None, :], codes, values, one)
     rests(one[None, :], codes, values, one, one[:1], part_bounds(GROUP))
     assign_twice(one[None, :1], one[None, :], one[None, :], 1, place, place.copy())
-    cells, funnel = _smallest(one, words)
+    cells, funnel, vectors = _smallest(words)
     found = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
     every = np.empty(0, np.uint8)
-    search_batch(one[None, :], cells, funnel, one[None, :], every, IP, 1, True, 1, *found)
+    search_batch(one[None, :], cells, funnel, vectors, every, IP, 1, True, 1, *found)
 
 
 def warm_up_exact() -> None:
     """The same for the exact search."""
-    one = np.ones(GROUP, np.float32)
-    cells, funnel = _smallest(one, np.zeros((1, 1), np.uint64))
+    cells, funnel, vectors = _smallest(np.zeros((1, 1), np.uint64))
     found = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
-    query, every = one[None, :], np.empty(0, np.uint8)
+    query, every = np.ones((1, GROUP), np.float32), np.empty(0, np.uint8)
     parts = part_bounds(GROUP)
-    exact_batch(query, cells, funnel, query, parts, 9.0, every, IP, 1, np.zeros(1), 1, *found)
-    scan_batch(query, query, np.zeros(1, np.int64), IP, 1, *found[:2])
+    exact_batch(query, cells, funnel, vectors, parts, 9.0, every, IP, 1, np.zeros(1), 1, *found)
+    scan_batch(query, vectors, np.zeros(1, np.int64), IP, 1, *found[:2])
 
 
-def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
-    """One row in one cell, with arrays of every kind that there is."""
+def _smallest(words: np.ndarray) -> tuple[Cells, Funnel, np.ndarray]:
+    """One row in one cell, with arrays of every kind that there is, and its vector."""
+    one, vectors = np.ones(GROUP, np.float32), np.ones((1, GROUP), np.float32)
     scale = np.full(LANES, np.nan, np.float32)
     scale[0] = 1
     place, parts = np.zeros(1, np.int64), np.zeros((1, PARTS), np.float32)
@@ -77,6 +80,8 @@ def _smallest(one: np.ndarray, words: np.ndarray) -> tuple[Cells, Funnel]:
     two = np.zeros(2, np.int64)
     funnel = Funnel(
         dims=two + GROUP, keeps=two + 1, starts=np.arange(3), slots=two, head_slots=two,
-        groups=two, coefficients=one[:2],
+        groups=two, coefficients=np.ones(2, np.float32),
     )  # fmt: skip
-    return cells, funnel
+    for array in (*cells, vectors):
+        array.flags.writeable = False
+    return cells, funnel, vectors
