@@ -625,6 +625,8 @@ def test_a_batch_longer_than_a_tile_answers_as_its_queries_do_alone(rng):
     vectors = rng.standard_normal((n, dim)).astype(np.float32)
     codec = Codec.fit(vectors, np.ones(dim), 2.0)
     cells = lay_out(rng, vectors, 30, codec, np.eye(dim, dtype=np.float32), np.zeros(n, np.float32))
+    for array in (vectors, *cells):
+        array.flags.writeable = False  # as what is mapped
     count = searching.TILE + 37
     queries = rng.standard_normal((count, dim)).astype(np.float32)
     plan = Plan.parse("probe=7; 130x1:25 > 130x2:12 > full")
