@@ -89,7 +89,7 @@ def run_bounds(
         np.empty((len(queries), k), np.float64),
         np.zeros((len(queries), 4), np.int64),
     )
-    parts, mask = part_bounds(codec.dim), _mask(allowed)
+    parts, mask, orthogonal = part_bounds(codec.dim), _mask(allowed), segment.defect
     kernel, kind, limit = (
         load_exact().exact_batch,
         METRICS[metric],
@@ -99,7 +99,7 @@ def run_bounds(
     def run(part: slice) -> None:
         kernel(
             queries[part], segment.cells, codec.whole_funnel, segment.vectors, parts,
-            segment.longest, mask, kind, k, floors[part], limit,
+            segment.longest, orthogonal, mask, kind, k, floors[part], limit,
             *(array[part] for array in answers),
         )  # fmt: skip
 

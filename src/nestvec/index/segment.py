@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
+from nestvec.kernels import load_exact
 from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells
 from nestvec.shapes import Float32, Int64
 
@@ -65,6 +67,11 @@ class Segment:
         }
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
+
+    @cached_property
+    def defect(self) -> float:
+        """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
+        return load_exact().defect(self.cells.rotation)
 
     @property
     def hot_bytes(self) -> int:

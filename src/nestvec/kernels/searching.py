@@ -21,6 +21,8 @@ from nestvec.kernels.simd import (
     at_least,
     byte_products,
     estimate_lanes,
+    lane_distances,
+    lane_products,
     lowest_bit,
     prefetch,
     selected_sum,
@@ -137,11 +139,8 @@ def fill_tables(values, largest, sums, out):
 @kernel
 def dot(left, right, lanes):
     """`reference.dot`; `lanes` is room for 8 float64 sums."""
-    lanes[:] = 0.0
     whole = len(left) // 8 * 8
-    for i in range(0, whole, 8):
-        for lane in range(8):
-            lanes[lane] += np.float64(left[i + lane]) * np.float64(right[i + lane])
+    lane_products(left, right, whole // 8, lanes)
     for i in range(whole, len(left)):
         lanes[i - whole] += np.float64(left[i]) * np.float64(right[i])
     total = 0.0
@@ -153,12 +152,8 @@ def dot(left, right, lanes):
 @kernel
 def squared_distance(left, right, lanes):
     """`reference.squared_distance`; `lanes` is room for 8 float64 sums."""
-    lanes[:] = 0.0
     whole = len(left) // 8 * 8
-    for i in range(0, whole, 8):
-        for lane in range(8):
-            difference = np.float64(left[i + lane]) - np.float64(right[i + lane])
-            lanes[lane] += difference * difference
+    lane_distances(left, right, whole // 8, lanes)
     for i in range(whole, len(left)):
         difference = np.float64(left[i]) - np.float64(right[i])
         lanes[i - whole] += difference * difference

@@ -333,6 +333,90 @@ def selected_sum(
     return types.float32(words, types.int64, slots, values, types.int64), generate
 
 
+def make_chosen_sum(native: bool) -> Any:
+    """`chosen_sum` by this processor's own instruction, or in portable steps."""
+    nothing = _splat(_BYTES, 0)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, slots, values = (_data(context, builder, signature, arguments, i) for i in (0, 2, 3))
+        plane = builder.mul(arguments[4], _I64(64))
+        totals = [cgutils.alloca_once_value(builder, _splat(_INTS, 0)) for _ in range(2)]
+        for total in totals:
+            builder.store(_splat(_INTS, 0), total)
+        with cgutils.for_range(builder, arguments[4]) as loop:
+            slot = builder.load(builder.gep(slots, [loop.index]))
+            word = builder.load(builder.gep(words, [builder.add(arguments[1], slot)]))
+            chosen = builder.bitcast(word, ir.VectorType(ir.IntType(1), 64))
+            first = builder.mul(loop.index, _I64(64))
+            for which, total in enumerate(totals):
+                place = builder.add(first, plane) if which else first
+                kept = builder.select(chosen, _load(builder, _BYTES, values, place), nothing)
+                builder.store(add_bytes(builder, builder.load(total), kept, bool(which)), total)
+        lower, upper = (builder.load(total) for total in totals)
+        lanes = builder.add(lower, builder.shl(upper, _splat(_INTS, 8)))
+        while lanes.type.count > 1:
+            half = lanes.type.count // 2
+            lanes = builder.add(_part(builder, lanes, 0, half), _part(builder, lanes, half, half))
+        return builder.extract_element(lanes, _I32(0))
+
+    def add_bytes(builder: Any, total: Any, bytes_: Any, signed: bool) -> Any:
+        if native:  # the first factor is unsigned, the second signed
+            factors = [_splat(_BYTES, 1), bytes_] if signed else [bytes_, _splat(_BYTES, 1)]
+            kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
+            name = "llvm.x86.avx512.vpdpbusd.512"
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            return builder.call(function, [total, *(builder.bitcast(f, _INTS) for f in factors)])
+        for quarter in range(4):
+            part = _part(builder, bytes_, 16 * quarter, 16)
+            wide = builder.sext(part, _INTS) if signed else builder.zext(part, _INTS)
+            total = builder.add(total, wide)
+        return total
+
+    def chosen_sum(typing_context, words, row, slots, values, count):
+        return types.int32(words, types.int64, slots, values, types.int64), generate
+
+    return intrinsic(chosen_sum)
+
+
+chosen_sum = make_chosen_sum(bool(llvm.get_host_cpu_features().get("avx512vnni")))
+"""Σ of the whole values whose bit is set in words `slots` of the row at flat `row`, as int32.
+
+`values` [2, count, 64] are the lower bytes of signed 16-bit numbers, then their upper bytes. No sum
+of theirs is beyond 32 bits.
+"""
+
+
+def _make_lane_sums(differences: bool) -> Any:
+    """`lane_products`, or `lane_distances`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left, right, lanes = (_data(context, builder, signature, arguments, i) for i in (0, 1, 3))
+        eight, wide = ir.VectorType(ir.FloatType(), 8), ir.VectorType(ir.DoubleType(), 8)
+        total = cgutils.alloca_once_value(builder, ir.Constant(wide, [0.0] * 8))
+        builder.store(ir.Constant(wide, [0.0] * 8), total)
+        with cgutils.for_range(builder, arguments[2]) as loop:
+            place = builder.mul(loop.index, _I64(8))
+            a, b = (builder.fpext(_load(builder, eight, x, place), wide) for x in (left, right))
+            if differences:
+                a = b = builder.fsub(a, b)
+            builder.store(builder.fadd(builder.load(total), builder.fmul(a, b)), total)
+        out = builder.store(builder.load(total), builder.bitcast(lanes, wide.as_pointer()))
+        out.align = 8
+        return context.get_dummy_value()
+
+    def lane_sums(typing_context, left, right, count, lanes):
+        return types.void(left, right, types.int64, lanes), generate
+
+    return intrinsic(lane_sums)
+
+
+lane_products = _make_lane_sums(False)
+"""Σ left · right of the first `count` eights of float32 numbers, lane by lane, as 8 float64."""
+
+lane_distances = _make_lane_sums(True)
+"""The same of (left − right)²."""
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def lowest_bit(typing_context: Any, bits: Any) -> Any:
     """The place of the lowest set bit; the bits are not all zero."""
