@@ -71,7 +71,7 @@ class Segment:
     @cached_property
     def defect(self) -> float:
         """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
-        return load_exact().defect(self.cells.rotation)
+        return float(load_exact().defect(self.cells.rotation))
 
     @property
     def hot_bytes(self) -> int:
