@@ -7,7 +7,9 @@ fail.
 
 from collections.abc import Callable
 from fractions import Fraction
+from inspect import unwrap
 from math import isqrt
+from operator import mul
 from types import FunctionType, SimpleNamespace
 from typing import NamedTuple
 
@@ -44,8 +46,8 @@ def byte_products(codes, place, query, sums, count):
 
 
 @nb.njit
-def selected_sum(words, row, slots, values, count):
-    return simd.selected_sum(words, row, slots, values, count)
+def chosen_sum(words, row, slots, values, count):
+    return simd.chosen_sum(words, row, slots, values, count)
 
 
 @nb.njit
@@ -65,7 +67,7 @@ INSTRUCTIONS = {
     "wide_table_sums": wide_table_sums,
     "bound_lanes": bound_lanes,
     "byte_products": byte_products,
-    "selected_sum": selected_sum,
+    "chosen_sum": chosen_sum,
     "not_below": not_below,
     "lowest_bit": lambda bits: (int(bits) & -int(bits)).bit_length() - 1,
     "prefetch": lambda *_: None,
@@ -76,8 +78,8 @@ def in_python(**changed):
     """The functions of `kernels.exact`, not compiled, some of their names standing for others."""
     names = {**vars(exact), **INSTRUCTIONS}
     for name, value in vars(exact).items():
-        plain = getattr(value, "py_func", None)
-        if plain is not None and plain.__module__ == exact.__name__:
+        plain = unwrap(getattr(value, "py_func", value))
+        if isinstance(plain, FunctionType) and plain.__module__ == exact.__name__:
             names[name] = FunctionType(plain.__code__, names, name)
     names.update(changed)
     return SimpleNamespace(**names)
@@ -198,8 +200,8 @@ def kept(row, kernels, cut, stored=UP):
     kernels._cut.__globals__["_cut"] = lambda *_: cut
     with np.errstate(all="ignore"):
         kernels.exact_batch(
-            row.query[None, :], cells, funnel, vectors, parts, row.longest(), EVERY, row.metric, 1,
-            np.array([-np.inf]), 1, rows, scores, counts,
+            row.query[None, :], cells, funnel, vectors, parts, row.longest(), 0.0, EVERY,
+            row.metric, 1, np.array([-np.inf]), 1, rows, scores, counts,
         )  # fmt: skip
     return counts[0, 1] == 1, counts[0, 2] == 1
 
@@ -241,11 +243,12 @@ def between_table_steps(rng):
     return Row(query, *NO_CENTROID, any_words(rng, 1), np.ones(1, np.float32), np.float32(1))
 
 
-def a_long_sum(rng):
-    """Equal values, of which every addition may round the same way."""
-    query = np.full(GROUP, rng.uniform(1, 2), np.float32)
-    every = np.full(128, 2**64 - 1, np.uint64)
-    return Row(query, *NO_CENTROID, every, np.ones(128, np.float32), np.float32(1))
+def between_whole_values(rng):
+    """One large value sets the step, equal ones are rounded to it, many words of them."""
+    query = np.full(GROUP, rng.uniform(0.01, 0.02), np.float32)
+    query[0] = 10
+    every = np.full(100, 2**64 - 1, np.uint64)
+    return Row(query, *NO_CENTROID, every, np.ones(100, np.float32), np.float32(1))
 
 
 def a_large_bias(rng):
@@ -273,7 +276,7 @@ def left_along_the_query(rng):
 
 
 ROWS = [
-    at_its_centroid, between_table_steps, a_long_sum, a_large_bias, below_normal,
+    at_its_centroid, between_table_steps, between_whole_values, a_large_bias, below_normal,
     left_along_the_query,
 ]  # fmt: skip
 
@@ -288,7 +291,7 @@ def test_no_bound_is_below_the_truth(kind, rng):
     [
         (at_its_centroid, {"_LARGEST_WHOLE": 0.0}),
         (between_table_steps, {"_ENTRY": 0.0}),
-        (a_long_sum, {"_ADDITION": 0.0}),
+        (between_whole_values, {"_VALUE": 0.0}),
         (a_large_bias, {"_LAST": 0.0}),
         (below_normal, {"_TINY": 0.0}),
         (left_along_the_query, {"stored": DOWN_IN_HEADS}),
@@ -313,24 +316,75 @@ def test_a_bound_that_is_no_number_drops_no_row():
 # --- what is bounded once for each query ---------------------------------------------------------
 
 
-def rotation_falls_short(rng, **changed):
+def fractions(array):
+    """The numbers of an array, row by row, exactly."""
+    return [[Fraction(value) for value in line] for line in array.astype(float).tolist()]
+
+
+def rest_is_beyond(query, rotation, **changed):
     """Whether |δ| is more than the bound on it."""
-    dim = int(rng.integers(2, 20))
-    rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
-    query = normal(rng, dim)
-    rotated = reference.rotate(query, rotation)
-    bound = in_python(**changed)._rotation_rest(query, rotation, rotated, np.empty(8))
-    exact_rotated = [Fraction(x) for x in rotated.tolist()]
+    dim, kernels = len(query), in_python(**changed)
+    rotated = np.empty(dim, np.float32)
+    kernels._rotate(query, rotation, np.empty(dim), rotated)
+    length = float(np.sqrt(reference.dot(query, query)))
+    bound = kernels._rotation_rest(length, dim, kernels.defect(rotation))
+    (asked,), (turned,) = fractions(query[None]), fractions(rotated[None])
     rests = [
-        Fraction(q) - sum(Fraction(r) * x for r, x in zip(line, exact_rotated, strict=True))
-        for q, line in zip(query.tolist(), rotation.tolist(), strict=True)
+        q - sum(r * x for r, x in zip(line, turned, strict=True))
+        for q, line in zip(asked, fractions(rotation), strict=True)
     ]
     return Fraction(float(bound)) ** 2 < sum(x * x for x in rests)
 
 
-def test_what_rotating_leaves_is_bounded_and_needs_the_allowance_of_its_sums(rng):
-    assert not any(rotation_falls_short(rng) for _ in range(TRIES))
-    assert any(rotation_falls_short(rng, _REST=0.0) for _ in range(TRIES))
+def a_rounded_rotation(rng):
+    """Orthogonal but for the rounding of its entries."""
+    dim = int(rng.integers(2, 20))
+    return np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
+
+
+def halves(rng):
+    """Orthogonal to the last bit: all that a query loses is the rounding of what it becomes."""
+    return np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32) / 2
+
+
+def almost_whole(rng):
+    """So little turned that I − R Rᵀ is lost in float64."""
+    off = np.float32(2.0 ** -rng.uniform(27, 28))
+    return np.array([[1, off], [-off, 1]], np.float32)
+
+
+ROTATIONS = [a_rounded_rotation, halves, almost_whole]
+
+
+@pytest.mark.parametrize("kind", ROTATIONS)
+def test_what_rotating_leaves_is_bounded(kind, rng):
+    for _ in range(TRIES):
+        rotation = kind(rng)
+        assert not rest_is_beyond(normal(rng, len(rotation)), rotation)
+
+
+def test_what_rotating_leaves_needs_the_allowance_of_rounded_queries(rng):
+    queries = [normal(rng, 4) for _ in range(TRIES)]
+    assert any(rest_is_beyond(query, halves(rng), _ROTATED=0.0) for query in queries)
+
+
+def defect_falls_short(rotation, **changed):
+    """Whether ‖I − R Rᵀ‖ is more than the bound on it: columns of it are no longer than that."""
+    bound, rows = in_python(**changed).defect(rotation), fractions(rotation)
+    return any(
+        Fraction(bound) ** 2
+        < sum((sum(map(mul, a, b)) - (i == j)) ** 2 for j, b in enumerate(rows))
+        for i, a in enumerate(rows)
+    )
+
+
+@pytest.mark.parametrize("kind", ROTATIONS)
+def test_what_a_rotation_lacks_is_bounded(kind, rng):
+    assert not any(defect_falls_short(kind(rng)) for _ in range(TRIES))
+
+
+def test_what_a_rotation_lacks_needs_the_allowance_of_its_sums(rng):
+    assert any(defect_falls_short(almost_whole(rng), _DEFECT=0.0) for _ in range(TRIES))
 
 
 def root(value, up):
@@ -388,8 +442,8 @@ def test_compiled_and_in_python_bounds_keep_the_same_rows(rng):
                     rows, scores = np.empty((1, 1), np.int64), np.empty((1, 1))
                     counts = np.empty((1, 4), np.int64)
                     run(
-                        row.query[None, :], cells, funnel, vectors, parts, row.longest(), EVERY,
-                        row.metric, 1, np.array([floor]), 1, rows, scores, counts,
+                        row.query[None, :], cells, funnel, vectors, parts, row.longest(), 0.0,
+                        EVERY, row.metric, 1, np.array([floor]), 1, rows, scores, counts,
                     )  # fmt: skip
                     answers.append((rows.item(), scores.item(), counts.tolist()))
                 assert answers[0] == answers[1]

@@ -298,6 +298,21 @@ def test_selected_sums(seed, words, kind):
     assert (np.array(sums, np.float32) == expected).all()
 
 
+@pytest.mark.parametrize("native", NATIVE)
+def test_chosen_sums(native, rng):
+    sum_of = simd.make_chosen_sum(native)
+    run = nb.njit(lambda words, row, slots, values: sum_of(words, row, slots, values, len(slots)))
+    rows = rng.integers(0, 2**64, (5, 9), dtype=np.uint64)
+    rows[0], rows[1] = 0, 2**64 - 1
+    for count in (1, 2, 9):
+        slots = rng.permutation(9)[:count]
+        whole = rng.integers(-(2**15), 2**15, (count, GROUP))
+        planes = np.stack([whole & 255, whole >> 8 & 255]).astype(np.uint8)
+        bits = rows[:, slots, None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
+        expected = (bits.astype(np.int64) * whole).sum(axis=(1, 2))
+        assert [run(rows, 9 * row, slots, planes) for row in range(5)] == expected.tolist()
+
+
 at_least = simd.make_comparison(ordered=True)
 
 

@@ -100,7 +100,7 @@ def run_bounds(
     def run(queries: np.ndarray, floors: np.ndarray, *found: np.ndarray) -> None:
         kernel(
             queries, segment.cells, codec.whole_funnel, segment.vectors, parts, segment.longest,
-            mask, kind, k, floors, limit, *found,
+            segment.defect, mask, kind, k, floors, limit, *found,
         )  # fmt: skip
 
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.tensors import map_tensors
+from nestvec.kernels import load_exact
 from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, Funnel
 from nestvec.plan import Plan
 from nestvec.shapes import Float32, Int64, UInt8
@@ -85,6 +86,11 @@ class Segment:
             array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
+
+    @cached_property
+    def defect(self) -> float:
+        """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
+        return float(load_exact().defect(self.cells.rotation))
 
     @cached_property
     def route(self) -> Callable[[Plan], Route]:

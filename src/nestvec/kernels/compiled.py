@@ -12,12 +12,13 @@ from nestvec.kernels.coding import (
     quantize_residuals,
     rests,
 )
-from nestvec.kernels.exact import exact_batch, scan_batch
+from nestvec.kernels.exact import defect, exact_batch, scan_batch
 from nestvec.kernels.layout import GROUP, IP, LANES, PARTS, Cells, Funnel, pack_records, part_bounds
 from nestvec.kernels.searching import search_batch
 
 __all__ = [
     "assign_twice",
+    "defect",
     "exact_batch",
     "lengths_along",
     "pack_words",
@@ -56,8 +57,11 @@ def warm_up_exact() -> None:
     found = np.empty((1, 1), np.int64), np.empty((1, 1)), np.empty((1, 4), np.int64)
     query, every = np.ones((1, GROUP), np.float32), np.empty(0, np.uint8)
     parts = part_bounds(GROUP)
-    exact_batch(query, cells, funnel, vectors, parts, 9.0, every, IP, 1, np.zeros(1), 1, *found)
+    exact_batch(
+        query, cells, funnel, vectors, parts, 9.0, 0.0, every, IP, 1, np.zeros(1), 1, *found
+    )  # fmt: skip
     scan_batch(query, vectors, np.zeros(1, np.int64), IP, 1, *found[:2])
+    defect(cells.rotation)
 
 
 def _smallest(words: np.ndarray) -> tuple[Cells, Funnel, np.ndarray]:

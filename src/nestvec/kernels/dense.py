@@ -13,6 +13,7 @@ from nestvec.kernels.emit import (
     I32,
     I64,
     INTS,
+    VNNI,
     data_of,
     function,
     load,
@@ -35,7 +36,7 @@ def add_four(
     bytes_ = load(builder, BYTES, codes, place)
     after = builder.load(total)
     if native:
-        multiply = function(builder, "llvm.x86.avx512.vpdpbusd.512", INTS, INTS, INTS, INTS)
+        multiply = function(builder, VNNI, INTS, INTS, INTS, INTS)
         after = builder.call(multiply, [after, builder.bitcast(bytes_, INTS), every])
     else:
         wide = ir.VectorType(I32, 64)

@@ -18,7 +18,10 @@ FLOATS = ir.VectorType(ir.FloatType(), 16)
 MASK = ir.VectorType(I1, 16)
 
 HAS_VNNI = bool(llvm.get_host_cpu_features().get("avx512vnni"))
-"""Whether one instruction multiplies and adds up bytes."""
+"""Whether one instruction multiplies bytes, unsigned with signed, and adds up four products."""
+
+VNNI = "llvm.x86.avx512.vpdpbusd.512"
+"""That instruction."""
 
 
 def splat(kind: ir.VectorType, value: int | float) -> ir.Constant:

@@ -14,10 +14,12 @@ side by roundings, and each has its allowance, added to the bound. u = 2⁻²⁴
 1. *The query in whole steps*, where centroids are scored: q̃ = s (256 w₁ + w₂) + ρ with signed bytes
    w₁ and w₂; ⟨ρ, c⟩ ≤ |ρ| |c| ≤ |ρ| · 127 step_c √width. s has no more bits than a float32, so that
    ρ and the products with the centroid are exact in float64.
-2. *Tables*: each entry is within half a step of the sum it stands for (`wide` entries are used, so
-   that this is little): tables · Δ / 2, times the row's scale.
-3. *Sums of selected values*: at most 4 · words + 4 additions a lane (Higham 2002, §4.2):
-   (4 · words + 8) u Σ|value|, times scale.
+2. *Tables* of the head: each entry is within half a step of the sum it stands for: tables · Δ / 2,
+   times the row's scale. A first look adds up the upper seven bits of the 14 that entries have, and
+   takes the lower ones for the largest that there are in each table.
+3. *Values in whole steps*, where all words are read: v = Δ w + ρ with 16-bit w, and what is chosen
+   of the ρ is no more than the positive ones together: Σ max(ρ, 0), times scale. Sums of whole
+   numbers are exact.
 4. *The other operations* on float32: each of the terms goes through at most 16 roundings, each of
    at most u of itself: two in its value coef · (sigma · q̃), two in the decoding that e_p refers
    to, at most eight in what is done with it; float64 ones on the way are less than another. 16u of
@@ -25,15 +27,21 @@ side by roundings, and each has its allowance, added to the bound. u = 2⁻²⁴
    the bias, which is −|y|²/2.
 5. *Underflow*: a result below float32's normal range is off by up to 2⁻¹⁴⁹, thousands of such by
    less than 2⁻¹²⁰; that much is added, times scale and once more.
-6. *The rest of the rotation*: |δ| is made of float64 sums, each off by at most dim · 2⁻⁵³ of |q̃|
-   times a row of R.
+6. *The rest of the rotation*: δ = q (I − R Rᵀ) + (qR − q̃) Rᵀ. With D ≥ ‖I − R Rᵀ‖, of which
+   `defect` tells, ‖R‖² ≤ 1 + D. qR is added up in float64, each entry off by at most dim · 2⁻⁵³ of
+   |q| times a column of R, and then rounded to float32, by at most u of itself (or 2⁻¹⁵⁰):
+   |δ| ≤ |q| D + (1 + D) ((u + dim^1.5 · 2⁻⁵³) |q| + dim · 2⁻¹⁵⁰), up to u of this.
 7. *The scores* that answers are ranked by are float64, each within `dim + 8` roundings of 2⁻⁵³ of
    (|q| + longest)² (inner product and distance) or of 1 (cosine).
 
 A bound that overflowed to NaN or infinity drops no row: −∞ none has, as scales of codes that say
 next to nothing are 0 (`Codec.encode`). Each allowance is needed, and named below: where it is taken
 away, tests see bounds fail.
+
+Queries share what they read: those of a tile all bound a run of blocks while it is in the cache.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,34 +60,66 @@ from nestvec.kernels.layout import (
     WIDE,
 )
 from nestvec.kernels.ranking import select
-from nestvec.kernels.searching import (
-    answer,
-    dot,
-    fill_tables,
-    full_score,
-    rotate,
-    word_values,
-)
+from nestvec.kernels.searching import answer, dot, fill_tables, full_score, word_values
 from nestvec.kernels.simd import (
     bound_lanes,
+    chosen_sum,
     lowest_bit,
     not_below,
     prefetch,
-    selected_sum,
 )
 from nestvec.kernels.tables import wide_table_sums
+from nestvec.shapes import Float32
 
 _U = 2.0**-24
 _LARGEST_WHOLE = 127.0  # 1
 _ENTRY = 0.5  # 2
-_ADDITION = _U  # 3
+_VALUE = 1.0  # 3
 _LAST = 16 * _U  # 4
 _TINY = 2.0**-120  # 5
-_REST = 2.0**-52  # 6
+_ROTATED = _U  # 6
+_DEFECT = 2.0**-52  # 6
 _SCORE = 2.0**-52  # 7
 _AHEAD = 8
+_TILE = 16
+"""Queries that read blocks together: their tables and bounds of cells share the second cache."""
+_RUN = 256
+"""Blocks that they read at a time."""
 _CHUNK = 1024
 """Rows that passed the bound by their heads, looked at closer together."""
+
+
+class _Asked(NamedTuple):
+    """What bounds are made of, for each query of a tile."""
+
+    lengths: np.ndarray  # float64 [tile]
+    bases: np.ndarray  # float32 [tile, cells], bounds on ⟨q̃, c⟩ + |δ| · longest
+    weights: np.ndarray  # float32 [tile, PARTS], |q̃_p|
+    tables: np.ndarray  # uint8 [tile, 2, head words, 2, 2, 4, 16]
+    terms: np.ndarray  # float32 [tile, 2], of bounds by heads: shift, step
+    values: np.ndarray  # uint8 [tile, 2, words, GROUP], see `chosen_sum`
+    word_terms: np.ndarray  # float32 [tile, 2], of bounds by all words: shift, step
+
+
+class _Held(NamedTuple):
+    """What is known of each query's answer so far."""
+
+    floors: np.ndarray  # float64 [tile], what a row must score
+    cuts: np.ndarray  # float32 [tile], and what its bound must reach for that
+    waiting: np.ndarray  # int64 [tile], how many rows passed the bound by their heads
+    homes: np.ndarray  # int64 [tile, 2, room], of these, and their cells
+    filled: np.ndarray  # int64 [tile], how many rows are scored and may be among the best
+    values: np.ndarray  # float64 [tile, k + room]
+    keys: np.ndarray  # int64 [tile, k + room]
+
+
+def defect(rotation: Float32[np.ndarray, "dim dim"]) -> float:
+    """A bound on ‖I − R Rᵀ‖, allowance for its own float64 sums included."""
+    wide = rotation.astype(np.float64)
+    rest = np.eye(len(wide)) - wide @ wide.T
+    # Each product is off by dim · 2⁻⁵³ of two rows' lengths: all of them by that of Σ length².
+    rounding = len(wide) * _DEFECT * (1 + np.square(wide).sum())
+    return float((1 + _DEFECT * len(wide) ** 2) * np.linalg.norm(rest) + rounding)
 
 
 @kernel
@@ -90,14 +130,22 @@ def _up(value):
 
 
 @kernel
-def _rotation_rest(query, rotation, rotated, lanes):
-    """|δ|, rounded up."""
-    total = 0.0
+def _rotate(query, rotation, sums, rotated):
+    """The query times the rotation, added up in float64 `sums`, as float32 `rotated`."""
+    sums[:] = 0.0
     for i in range(len(query)):
-        rest = np.float64(query[i]) - dot(rotated, rotation[i], lanes)
-        total += rest * rest
-    length = np.sqrt(dot(rotated, rotated, lanes))
-    return np.sqrt(total) + len(query) ** 1.5 * _REST * length
+        entry = np.float64(query[i])
+        for j in range(len(sums)):
+            sums[j] += entry * np.float64(rotation[i, j])
+    for j in range(len(sums)):
+        rotated[j] = np.float32(sums[j])
+
+
+@kernel
+def _rotation_rest(length, dim, orthogonal):
+    """A bound on |δ| for a query of this length; `orthogonal` is the rotation's `defect`."""
+    rounding = (_ROTATED + dim**1.5 * _DEFECT) * length + dim * 2.0**-149
+    return (1 + _LAST) * (length * orthogonal + (1 + orthogonal) * rounding)
 
 
 @kernel
@@ -170,66 +218,28 @@ def _cut(score, query_length, longest, dim, metric):
 
 
 @kernel
-def _closer(
-    waiting, homes, bases, weights, records, record_floats, record_ints, rows, allowed,
-    slots, table, shift, cut, survivors,
-):  # fmt: skip
-    """Of the waiting rows, those whose bound by all words reaches the cut; returns how many."""
-    width = records.shape[1]
-    last = 2 * width
-    found = 0
-    for i in range(waiting):
-        if i + _AHEAD < waiting:
-            for w in range(0, width, 8):
-                prefetch(records, homes[i + _AHEAD] * width + w)
-            prefetch(records, homes[i + _AHEAD] * width + width - 1)
-        home = homes[i]
-        row = record_ints[home, last + ROW]
-        if not 0 <= row < rows:
-            raise IndexError("a record names a row that there is not")
-        if len(allowed) and allowed[row] == 0:
-            continue
-        inner = shift + selected_sum(records, home * width, slots, table, len(slots))
-        bound = bases[i] + record_floats[home, last + SCALE] * inner
-        for part in range(PARTS):
-            bound += weights[part] * record_floats[home, last + ERRORS + part]
-        bound += record_floats[home, last + BIAS]
-        if not bound < cut:
-            survivors[found] = row
-            found += 1
-    return found
+def _whole_values(table, values):
+    """A table's float32 values in whole steps, into the two planes of bytes of `values`.
 
-
-@kernel
-def _settle(
-    query, length, waiting, homes, bases, weights, cells, vectors, allowed, slots, table, shift,
-    longest, metric, k, floor, filled, survivors, values, keys, counts,
-):  # fmt: skip
-    """Bound the waiting rows by all words, score in full what is left, keep the best `k`.
-
-    Returns how many rows are held and the score that a row must reach from now on.
+    Returns the step and what rounding may have taken off a sum of any of them (allowance 3).
     """
-    dim, lanes = vectors.shape[1], np.empty(8)
-    cut = _cut(floor, length, longest, dim, metric)
-    found = _closer(
-        waiting, homes, bases, weights, cells.records, cells.record_floats, cells.record_ints,
-        len(vectors), allowed, slots, table, shift, cut, survivors,
-    )  # fmt: skip
-    counts[1] += waiting
-    counts[2] += found
-    for i in range(found):
-        if i + 4 < found:
-            for d in range(0, dim, 16):
-                prefetch(vectors, survivors[i + 4] * dim + d)
-        values[filled] = full_score(query, length, vectors[survivors[i]], metric, lanes)
-        keys[filled] = survivors[i]
-        filled += values[filled] >= floor
-    if filled > k:
-        select(values, keys, filled, k)
-        filled = k
-    if filled == k:
-        floor = max(floor, values[:k].min())
-    return filled, floor
+    # So few that no sum of them is beyond 32 bits.
+    most = min(32767, (2**31 - 1) // table.size)
+    largest = 0.0
+    for w in range(len(table)):
+        for i in range(GROUP):
+            largest = max(largest, abs(np.float64(table[w, i])))
+    step, rest = largest / most, 0.0
+    for w in range(len(table)):
+        for i in range(GROUP):
+            value = np.float64(table[w, i])
+            whole = np.rint(value / step) if step > 0 else 0.0
+            whole = min(max(whole, -np.float64(most)), np.float64(most))
+            rest += max(value - step * whole, 0.0)
+            number = np.int64(whole)
+            values[0, w, i] = np.uint8(number & 255)
+            values[1, w, i] = np.uint8((number >> 8) & 255)
+    return step, _VALUE * rest
 
 
 @kernel
@@ -243,118 +253,254 @@ def _prepare(rotated, cells, funnel, stage, table):
 
 
 @kernel
-def _ask(
-    query, cells, funnel, part_bounds, longest, metric, rotated, lanes, whole, products, bounds,
-    weights, head_table, table, room, wide,
-):  # fmt: skip
-    """What bounds are made of, for one query, into the given arrays.
+def _head_terms(rotated, cells, funnel, table, room, tables, terms):
+    """What bounds by heads are made of, into `tables` and `terms`."""
+    shift, total = _prepare(rotated, cells, funnel, 0, table)
+    step, low = fill_tables(table, WIDE, room, tables)
+    error = 16 * len(table) * step * (_ENTRY + _LAST * WIDE)
+    error += _LAST * (total + abs(shift + low)) + _TINY
+    terms[0], terms[1] = _up(shift + low + error), np.float32(step)
 
-    Returns the query's length, the bound on |δ| · longest (and on what the bias is off by), the
-    constant part of bounds by heads, their step, and the constant part of bounds by all words.
-    """
-    words = funnel.starts[1]
-    rotate(query, cells.rotation, rotated)
-    length = np.sqrt(dot(query, query, lanes))
-    extra = (1 + _LAST) * longest * _rotation_rest(query, cells.rotation, rotated, lanes)
-    if metric == EUCLIDEAN:
-        extra += _LAST * longest * longest
-    _bound_cells(rotated, cells.centroids, cells.steps, whole, products, bounds)
-    _weights(rotated, part_bounds, weights)
-    shift, total = _prepare(rotated, cells, funnel, 0, head_table)
-    step, low = fill_tables(head_table, WIDE, room, wide)
-    table_error = 16 * words * step * (_ENTRY + _LAST * WIDE)
-    head_shift = _up(shift + low + table_error + _LAST * (total + abs(shift + low)) + _TINY)
+
+@kernel
+def _word_terms(rotated, cells, funnel, table, values, terms):
+    """What bounds by all words are made of, into `values` and `terms`."""
     shift, total = _prepare(rotated, cells, funnel, 1, table)
-    word_error = (4 * (funnel.starts[2] - words) + 8) * _ADDITION * total
-    word_shift = _up(shift + word_error + _LAST * (total + abs(shift)) + _TINY)
-    return length, extra, head_shift, np.float32(step), word_shift
+    step, error = _whole_values(table, values)
+    error += _LAST * (total + abs(shift) + error) + _TINY
+    terms[0], terms[1] = _up(shift + error), np.float32(step)
+
+
+@kernel
+def _ask(queries, cells, funnel, part_bounds, longest, orthogonal, metric, asked):
+    """What the bounds of some queries are made of, into `asked`."""
+    dim, words = queries.shape[1], funnel.starts[1]
+    sums, rotated, lanes = np.empty(dim), np.empty(dim, np.float32), np.empty(8)
+    whole, products = np.empty((2, dim + 3), np.int8), np.empty((2, LANES), np.int32)
+    bounds, room = np.empty(len(cells.steps)), np.empty((16 * words, 16))
+    table = np.empty((funnel.starts[2], GROUP), np.float32)
+    for t in range(len(queries)):
+        length = np.sqrt(dot(queries[t], queries[t], lanes))
+        _rotate(queries[t], cells.rotation, sums, rotated)
+        extra = (1 + _LAST) * longest * _rotation_rest(length, dim, orthogonal)
+        if metric == EUCLIDEAN:
+            extra += _LAST * longest * longest
+        _bound_cells(rotated, cells.centroids, cells.steps, whole, products, bounds)
+        for cell in range(asked.bases.shape[1]):
+            asked.bases[t, cell] = np.float32(bounds[cell] + extra)
+        _weights(rotated, part_bounds, asked.weights[t])
+        _head_terms(rotated, cells, funnel, table[:words], room, asked.tables[t], asked.terms[t])
+        _word_terms(rotated, cells, funnel, table[words:], asked.values[t], asked.word_terms[t])
+        asked.lengths[t] = length
+
+
+@kernel
+def _bound_heads(cells, first, last, cell, slots, tables, terms, bases, weights, cut, found):
+    """Which rows at home in the blocks from `first`, in `cell`, to `last` reach the cut by heads.
+
+    Their places in each block, as bits, and its cell go into `found` [2, blocks]. Nothing branches
+    on a bound: a branch taken wrongly costs more than bounding two blocks.
+    """
+    sums, bounds = np.empty(LANES, np.int32), np.empty(LANES, np.float32)
+    head, scale, bias, errors = cells.head, cells.scale, cells.bias, cells.head_errors
+    starts, counts, size, count = cells.starts, cells.counts, head.shape[1] * LANES, len(slots)
+    shift, step = terms
+    for block in range(first, last):
+        while starts[cell + 1] <= block:
+            cell += 1
+        for byte in range(0, size, 64):
+            prefetch(head, (block + _AHEAD) * size + byte)
+        wide_table_sums(head, block * size, tables, slots, sums, count)
+        bound_lanes(
+            sums, scale, block * LANES, bases[cell], shift, step, bounds, errors,
+            block * PARTS * LANES, weights,
+        )  # fmt: skip
+        if len(bias):
+            for lane in range(LANES):
+                bounds[lane] += bias[block * LANES + lane]
+        # Behind them lie rows that are at home elsewhere.
+        own = min(counts[cell] - (block - starts[cell]) * LANES, LANES)
+        found[0, block - first] = not_below(bounds, 0, cut) & ((1 << own) - 1)
+        found[1, block - first] = cell
+
+
+@kernel
+def _gather(starts, firsts, first, last, found, homes, waiting):
+    """The homes of the found rows, and their cells, behind the first `waiting` of `homes`.
+
+    Returns how many these are then.
+    """
+    for block in range(first, last):
+        passed, cell = found[0, block - first], found[1, block - first]
+        home = firsts[cell] + (block - starts[cell]) * LANES
+        while passed:
+            homes[0, waiting], homes[1, waiting] = home + lowest_bit(passed), cell
+            waiting += 1
+            passed &= passed - 1
+    return waiting
+
+
+@kernel
+def _closer(cells, homes, waiting, slots, values, terms, bases, weights, cut, allowed, n, found):
+    """Of the waiting rows, those whose bound by all words reaches the cut; returns how many."""
+    records, floats, ints = cells.records, cells.record_floats, cells.record_ints
+    width = records.shape[1]
+    last, count = 2 * width, 0
+    shift, step = terms
+    for i in range(waiting):
+        ahead = homes[0, min(i + _AHEAD, waiting - 1)] * width
+        for w in range(0, width, 8):
+            prefetch(records, ahead + w)
+        prefetch(records, ahead + width - 1)
+        home = homes[0, i]
+        row = ints[home, last + ROW]
+        if not 0 <= row < n:
+            raise IndexError("a record names a row that there is not")
+        total = np.float32(chosen_sum(records, home * width, slots, values, len(slots)))
+        bound = bases[homes[1, i]] + floats[home, last + SCALE] * (shift + step * total)
+        for part in range(PARTS):
+            bound += weights[part] * floats[home, last + ERRORS + part]
+        bound += floats[home, last + BIAS]
+        found[count] = row
+        count += (not bound < cut) & (len(allowed) == 0 or allowed[row] == 1)
+    return count
+
+
+@kernel
+def _ask_vector(vectors, row):
+    for d in range(0, vectors.shape[1], 16):
+        prefetch(vectors, row * vectors.shape[1] + d)
+
+
+@kernel
+def _score(query, length, vectors, found, count, metric, floor, filled, values, keys):
+    """The full scores of the found rows, of those that reach the floor, behind the first `filled`.
+
+    Returns how many these are then.
+    """
+    lanes = np.empty(8)
+    for i in range(min(_AHEAD, count)):
+        _ask_vector(vectors, found[i])
+    for i in range(count):
+        _ask_vector(vectors, found[min(i + _AHEAD, count - 1)])
+        values[filled] = full_score(query, length, vectors[found[i]], metric, lanes)
+        keys[filled] = found[i]
+        filled += values[filled] >= floor
+    return filled
+
+
+@kernel
+def _settle(
+    query, t, cells, slots, asked, held, vectors, longest, metric, allowed, k, found, counts
+):
+    """Bound the rows that wait by all words, score what is left, keep the best `k`."""
+    waiting, values, keys = held.waiting[t], held.values[t], held.keys[t]
+    count = _closer(
+        cells, held.homes[t], waiting, slots, asked.values[t], asked.word_terms[t], asked.bases[t],
+        asked.weights[t], held.cuts[t], allowed, len(vectors), found,
+    )  # fmt: skip
+    counts[1] += waiting
+    counts[2] += count
+    length, floor = asked.lengths[t], held.floors[t]
+    filled = _score(
+        query, length, vectors, found, count, metric, floor, held.filled[t], values, keys
+    )
+    if filled > k:
+        select(values, keys, filled, k)
+        filled = k
+    if filled == k:
+        held.floors[t] = max(floor, values[:k].min())
+        held.cuts[t] = _cut(held.floors[t], length, longest, len(query), metric)
+    held.filled[t], held.waiting[t] = filled, 0
+
+
+@kernel
+def _homes_between(cells, cell, first, last):
+    """How many rows are at home in the blocks from `first`, in `cell`, to `last`."""
+    homes, starts = 0, cells.starts
+    while cell < len(cells.counts) and starts[cell] < last:
+        before = LANES * max(first - starts[cell], 0)
+        homes += min(LANES * (last - starts[cell]), cells.counts[cell]) - before
+        cell += 1
+    return homes
+
+
+@kernel
+def _search_tile(
+    queries, cells, funnel, vectors, asked, held, longest, allowed, metric, k, floors, patience,
+    counts,
+):  # fmt: skip
+    """`exact_batch` for the queries of a tile, into `held`."""
+    words = funnel.starts[1]
+    heads, slots = funnel.head_slots[:words], funnel.slots[words:]
+    found, rows = np.empty((2, _RUN), np.int64), np.empty(held.homes.shape[2], np.int64)
+    starts, cell, blocks = cells.starts, 0, cells.starts[-1]
+    for t in range(len(queries)):
+        held.floors[t], held.filled[t], held.waiting[t] = floors[t], 0, 0
+        held.cuts[t] = _cut(floors[t], asked.lengths[t], longest, queries.shape[1], metric)
+    for first in range(0, blocks, _RUN):
+        last = min(first + _RUN, blocks)
+        while starts[cell + 1] <= first:
+            cell += 1
+        homes = _homes_between(cells, cell, first, last)
+        for t in range(len(queries)):
+            if counts[t, 3]:
+                continue
+            _bound_heads(
+                cells, first, last, cell, heads, asked.tables[t], asked.terms[t], asked.bases[t],
+                asked.weights[t], held.cuts[t], found,
+            )  # fmt: skip
+            held.waiting[t] = _gather(
+                starts, cells.firsts, first, last, found, held.homes[t], held.waiting[t]
+            )
+            counts[t, 0] += homes
+            if held.waiting[t] >= _CHUNK or last == blocks:
+                _settle(
+                    queries[t], t, cells, slots, asked, held, vectors, longest, metric, allowed, k,
+                    rows, counts[t],
+                )  # fmt: skip
+                above = np.sum(held.values[t, : held.filled[t]] > floors[t])
+                counts[t, 3] = patience < k and above > patience
 
 
 @kernel
 def exact_batch(
-    queries, cells, funnel, vectors, part_bounds, longest, allowed, metric, k, floors, patience,
-    rows, scores, counts,
+    queries, cells, funnel, vectors, part_bounds, longest, orthogonal, allowed, metric, k, floors,
+    patience, rows, scores, counts,
 ):  # fmt: skip
     """The exact top `k` of each query, into `rows` and `scores`; `reference.exact_one` defines it.
 
-    `funnel` has two stages: the head, and all words. `longest` bounds the lengths of coded rows.
-    `floors` are scores that the k-th best is known to reach (−inf: nothing is known). Fewer than
-    `k` rows are filled up with row −1, score −inf. `counts` are [rows bounded by their heads, rows
-    bounded by all words, rows scored in full, 1 if the query was given up]: it is as soon as more
-    than `patience` rows score above its floor.
+    `funnel` has two stages: the head, and all words. `longest` bounds the lengths of coded rows,
+    `orthogonal` is the rotation's `defect`. `floors` are scores that the k-th best is known to
+    reach (−inf: nothing is known). Fewer than `k` rows are filled up with row −1, score −inf.
+    `counts` are [rows bounded by their heads, rows bounded by all words, rows scored in full, 1 if
+    the query was given up]: it is as soon as more than `patience` rows score above its floor.
     """
-    dim, words = queries.shape[1], funnel.starts[1]
-    heads, slots = funnel.head_slots[:words], funnel.slots[words:]
-    head_table = np.empty((words, GROUP), np.float32)
-    table = np.empty((len(slots), GROUP), np.float32)
-    room, wide = np.empty((16 * words, 16)), np.empty((2, words, 2, 2, 4, 16), np.uint8)
-    rotated, lanes = np.empty(dim, np.float32), np.empty(8)
-    whole, products = np.empty((2, dim + 3), np.int8), np.empty((2, LANES), np.int32)
-    bounds, weights = np.empty(len(cells.steps)), np.empty(PARTS, np.float32)
-    sums, estimates = np.empty(LANES, np.int32), np.empty(LANES, np.float32)
-    homes, bases = np.empty(_CHUNK + LANES, np.int64), np.empty(_CHUNK + LANES, np.float32)
-    survivors = np.empty(_CHUNK + LANES, np.int64)
-    values, keys = np.empty(k + _CHUNK + LANES), np.empty(k + _CHUNK + LANES, np.int64)
-    starts, own, head, scale, bias = cells.starts, cells.counts, cells.head, cells.scale, cells.bias
-    firsts, head_errors = cells.firsts, cells.head_errors
-    size, cell_count = head.shape[1] * LANES, len(own)
+    tile, words = min(_TILE, len(queries)), funnel.starts[1]
+    room = _CHUNK + _RUN * LANES
+    asked = _Asked(
+        np.empty(tile), np.empty((tile, len(cells.counts)), np.float32),
+        np.empty((tile, PARTS), np.float32), np.empty((tile, 2, words, 2, 2, 4, 16), np.uint8),
+        np.empty((tile, 2), np.float32),
+        np.empty((tile, 2, funnel.starts[2] - words, GROUP), np.uint8),
+        np.empty((tile, 2), np.float32),
+    )  # fmt: skip
+    held = _Held(
+        np.empty(tile), np.empty(tile, np.float32), np.empty(tile, np.int64),
+        np.empty((tile, 2, room), np.int64), np.empty(tile, np.int64), np.empty((tile, k + room)),
+        np.empty((tile, k + room), np.int64),
+    )  # fmt: skip
     counts[:] = 0
-    for q in range(len(queries)):
-        query = queries[q]
-        length, extra, head_shift, head_step, word_shift = _ask(
-            query, cells, funnel, part_bounds, longest, metric, rotated, lanes, whole, products,
-            bounds, weights, head_table, table, room, wide,
+    for first in range(0, len(queries), tile):
+        part = slice(first, min(first + tile, len(queries)))
+        _ask(queries[part], cells, funnel, part_bounds, longest, orthogonal, metric, asked)
+        _search_tile(
+            queries[part], cells, funnel, vectors, asked, held, longest, allowed, metric, k,
+            floors[part], patience, counts[part],
         )  # fmt: skip
-        filled, floor, waiting = 0, floors[q], 0
-        cut = _cut(floor, length, longest, dim, metric)
-        for cell in range(cell_count):
-            base = _up(bounds[cell] + extra)
-            for block in range(starts[cell], starts[cell + 1]):
-                wide_table_sums(head, block * size, wide, heads, sums, words)
-                bound_lanes(
-                    sums, scale, block * LANES, base, head_shift, head_step, estimates,
-                    head_errors, block * PARTS * LANES, weights,
-                )  # fmt: skip
-                if len(bias):
-                    for lane in range(LANES):
-                        estimates[lane] += bias[block * LANES + lane]
-                passed = not_below(estimates, 0, cut)
-                left = own[cell] - (block - starts[cell]) * LANES
-                if left < LANES:  # behind them lie rows that are at home elsewhere
-                    passed &= (1 << left) - 1
-                while passed:
-                    lane = lowest_bit(passed)
-                    passed &= passed - 1
-                    homes[waiting] = firsts[cell] + (block - starts[cell]) * LANES + lane
-                    bases[waiting] = base
-                    waiting += 1
-                if waiting >= _CHUNK:
-                    filled, floor = _settle(
-                        query, length, waiting, homes, bases, weights, cells, vectors, allowed,
-                        slots, table, word_shift, longest, metric, k, floor, filled, survivors,
-                        values, keys, counts[q],
-                    )  # fmt: skip
-                    waiting = 0
-                    cut = _cut(floor, length, longest, dim, metric)
-            counts[q, 0] += own[cell]
-            if patience < k and _above(values, filled, floors[q]) > patience:
-                counts[q, 3] = 1
-                break
-        filled, floor = _settle(
-            query, length, waiting, homes, bases, weights, cells, vectors, allowed, slots, table,
-            word_shift, longest, metric, k, floor, filled, survivors, values, keys, counts[q],
-        )  # fmt: skip
-        if patience < k and _above(values, filled, floors[q]) > patience:
-            counts[q, 3] = 1
-        answer(filled, k, values, keys, rows[q], scores[q])
-
-
-@kernel
-def _above(values, filled, floor):
-    above = 0
-    for i in range(filled):
-        above += values[i] > floor
-    return above
+        for q in range(part.start, part.stop):
+            t = q - first
+            answer(held.filled[t], k, held.values[t], held.keys[t], rows[q], scores[q])
 
 
 @kernel

@@ -7,13 +7,17 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from nestvec.kernels.emit import (
+    BYTES,
     FLOATS,
+    HAS_VNNI,
     I8,
     I16,
     I32,
     I64,
     INTS,
+    VNNI,
     data_of,
+    function,
     load,
     part_of,
     registers,
@@ -118,6 +122,58 @@ def selected_sum(
         return builder.extract_element(lanes, I32(0))
 
     return types.float32(words, types.int64, slots, values, types.int64), generate
+
+
+def make_chosen_sum(native: bool) -> Any:
+    """`chosen_sum` by this processor's own instruction, or in portable steps."""
+    nothing = splat(BYTES, 0)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, slots, values = (
+            data_of(context, builder, signature, arguments, i) for i in (0, 2, 3)
+        )
+        plane = builder.mul(arguments[4], I64(64))
+        totals = registers(builder, INTS, 2)
+        with cgutils.for_range(builder, arguments[4]) as loop:
+            slot = builder.load(builder.gep(slots, [loop.index]))
+            word = builder.load(builder.gep(words, [builder.add(arguments[1], slot)]))
+            chosen = builder.bitcast(word, ir.VectorType(ir.IntType(1), 64))
+            first = builder.mul(loop.index, I64(64))
+            for which, total in enumerate(totals):
+                place = builder.add(first, plane) if which else first
+                kept = builder.select(chosen, load(builder, BYTES, values, place), nothing)
+                builder.store(add_bytes(builder, builder.load(total), kept, bool(which)), total)
+        lower, upper = (builder.load(total) for total in totals)
+        lanes = builder.add(lower, builder.shl(upper, splat(INTS, 8)))
+        while lanes.type.count > 1:
+            half = lanes.type.count // 2
+            upper = part_of(builder, lanes, half, half)
+            lanes = builder.add(part_of(builder, lanes, 0, half), upper)
+        return builder.extract_element(lanes, I32(0))
+
+    def add_bytes(builder: Any, total: Any, bytes_: Any, signed: bool) -> Any:
+        if native:  # the first factor is unsigned, the second signed
+            factors = [splat(BYTES, 1), bytes_] if signed else [bytes_, splat(BYTES, 1)]
+            multiply = function(builder, VNNI, INTS, INTS, INTS, INTS)
+            return builder.call(multiply, [total, *(builder.bitcast(f, INTS) for f in factors)])
+        for quarter in range(4):
+            part = part_of(builder, bytes_, 16 * quarter, 16)
+            wide = builder.sext(part, INTS) if signed else builder.zext(part, INTS)
+            total = builder.add(total, wide)
+        return total
+
+    def chosen_sum(typing_context, words, row, slots, values, count):
+        return types.int32(words, types.int64, slots, values, types.int64), generate
+
+    return intrinsic(chosen_sum)
+
+
+chosen_sum = make_chosen_sum(HAS_VNNI)
+"""Σ of the whole values whose bit is set in words `slots` of the row at flat `row`, as int32.
+
+`values` [2, count, 64] are the lower bytes of signed 16-bit numbers, then their upper bytes. No sum
+of theirs is beyond 32 bits.
+"""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
