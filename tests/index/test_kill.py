@@ -13,7 +13,7 @@ import pytest
 
 
 def test_a_writer_killed_at_any_moment_loses_nothing_and_leaves_nothing(tmp_path, soak):
-    rounds = 2000 if soak else 40
+    rounds = 2500 if soak else 40
     command = [sys.executable, str(Path(__file__).with_name("kill.py")), str(tmp_path)]
     # One thread of BLAS: the writers are forked.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}

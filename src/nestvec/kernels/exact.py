@@ -114,12 +114,22 @@ class _Held(NamedTuple):
 
 
 def defect(rotation: Float32[np.ndarray, "dim dim"]) -> float:
-    """A bound on ‖I − R Rᵀ‖, allowance for its own float64 sums included."""
-    wide = rotation.astype(np.float64)
-    rest = np.eye(len(wide)) - wide @ wide.T
+    """A bound on ‖I − R Rᵀ‖, allowance for its own float64 sums included.
+
+    Made of small products, as memory may be short.
+    """
+    dim, rest, squares = len(rotation), 0.0, 0.0
+    for first in range(0, dim, GROUP):
+        rows = rotation[first : first + GROUP].astype(np.float64)
+        squares += np.square(rows).sum()
+        for second in range(0, dim, GROUP):
+            product = rows @ rotation[second : second + GROUP].astype(np.float64).T
+            if first == second:
+                product -= np.eye(len(rows))
+            rest += np.square(product).sum()
     # Each product is off by dim · 2⁻⁵³ of two rows' lengths: all of them by that of Σ length².
-    rounding = len(wide) * _DEFECT * (1 + np.square(wide).sum())
-    return float((1 + _DEFECT * len(wide) ** 2) * np.linalg.norm(rest) + rounding)
+    rounding = dim * _DEFECT * (1 + squares)
+    return float((1 + _DEFECT * dim**2) * np.sqrt(rest) + rounding)
 
 
 @kernel
