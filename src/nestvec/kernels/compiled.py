@@ -61,6 +61,7 @@ def warm_up_exact() -> None:
         query, cells, funnel, vectors, parts, 9.0, 0.0, every, IP, 1, np.zeros(1), 1, *found
     )  # fmt: skip
     scan_batch(query, vectors, np.zeros(1, np.int64), IP, 1, *found[:2])
+    defect(cells.rotation)
 
 
 def _smallest(words: np.ndarray) -> tuple[Cells, Funnel, np.ndarray]:

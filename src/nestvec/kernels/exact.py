@@ -69,7 +69,6 @@ from nestvec.kernels.simd import (
     prefetch,
 )
 from nestvec.kernels.tables import wide_table_sums
-from nestvec.shapes import Float32
 
 _U = 2.0**-24
 _LARGEST_WHOLE = 127.0  # 1
@@ -113,23 +112,20 @@ class _Held(NamedTuple):
     keys: np.ndarray  # int64 [tile, k + room]
 
 
-def defect(rotation: Float32[np.ndarray, "dim dim"]) -> float:
-    """A bound on ‖I − R Rᵀ‖, allowance for its own float64 sums included.
-
-    Made of small products, as memory may be short.
-    """
-    dim, rest, squares = len(rotation), 0.0, 0.0
-    for first in range(0, dim, GROUP):
-        rows = rotation[first : first + GROUP].astype(np.float64)
-        squares += np.square(rows).sum()
-        for second in range(0, dim, GROUP):
-            product = rows @ rotation[second : second + GROUP].astype(np.float64).T
-            if first == second:
-                product -= np.eye(len(rows))
-            rest += np.square(product).sum()
+@kernel
+def defect(rotation):
+    """A bound on ‖I − R Rᵀ‖, allowance for its own float64 sums included."""
+    dim, lanes = len(rotation), np.empty(8)
+    rest, squares = 0.0, 0.0
+    for i in range(dim):
+        square = dot(rotation[i], rotation[i], lanes)
+        squares += square
+        rest += (1 - square) ** 2
+        for j in range(i):
+            rest += 2 * dot(rotation[i], rotation[j], lanes) ** 2
     # Each product is off by dim · 2⁻⁵³ of two rows' lengths: all of them by that of Σ length².
     rounding = dim * _DEFECT * (1 + squares)
-    return float((1 + _DEFECT * dim**2) * np.sqrt(rest) + rounding)
+    return (1 + _DEFECT * dim**2) * np.sqrt(rest) + rounding
 
 
 @kernel
