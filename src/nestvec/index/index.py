@@ -196,7 +196,7 @@ class Index:
         With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
         is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
 
-        Cells are probed best first; if the plan's cells hold fewer than `k` rows, more are probed.
+        The best cells are probed; if the plan's cells hold fewer than `k` rows, more are.
         Rows that were added and not yet coded are scored on their full vectors whatever the plan.
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """

@@ -15,8 +15,7 @@ side by roundings, and each has its allowance, added to the bound. u = 2⁻²⁴
    w₁ and w₂; ⟨ρ, c⟩ ≤ |ρ| |c| ≤ |ρ| · 127 step_c √width. s has no more bits than a float32, so that
    ρ and the products with the centroid are exact in float64.
 2. *Tables* of the head: each entry is within half a step of the sum it stands for: tables · Δ / 2,
-   times the row's scale. A first look adds up the upper seven bits of the 14 that entries have, and
-   takes the lower ones for the largest that there are in each table.
+   times the row's scale.
 3. *Values in whole steps*, where all words are read: v = Δ w + ρ with 16-bit w, and what is chosen
    of the ρ is no more than the positive ones together: Σ max(ρ, 0), times scale. Sums of whole
    numbers are exact.

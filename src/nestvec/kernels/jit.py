@@ -1,6 +1,8 @@
 """How kernels are compiled."""
 
+import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from hashlib import sha256
 from inspect import unwrap
@@ -8,6 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba as nb
+from numba.core.event import Event, Listener, install_listener
+
+_logger = logging.getLogger("nestvec.kernels")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,3 +39,24 @@ def kernel(function: F) -> F:
     except RuntimeError:  # numba found no directory that it may write to
         compiled = nb.njit(nogil=True)(inside)
     return compiled
+
+
+class _Announcer(Listener):  # type: ignore[misc]  # numba ships no types
+    """Says once that there is something to wait for; what comes from the cache is not compiled."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: Event) -> None:
+        if not self._said:
+            _logger.warning("compiling kernels for this processor (once, some twenty seconds)")
+        self._said = True
+
+    def on_end(self, event: Event) -> None:
+        """Nothing to say."""
+
+
+def announced() -> AbstractContextManager[None]:
+    """Within it, a log message tells when something is compiled."""
+    announcement: AbstractContextManager[None] = install_listener("numba:compile", _Announcer())
+    return announcement
