@@ -51,16 +51,14 @@ def test_importing_loads_nothing_heavy():
     assert not {module.partition(".")[0] for module in loaded} & set(HEAVY)
 
 
-def test_importing_takes_less_than_90_ms_more_than_numpy():
-    def cost_ms():
-        lines = python("-X", "importtime", "-c", "import nestvec").stderr.splitlines()
-        columns = [line.removeprefix("import time:").split("|") for line in lines]
-        took = {name.strip(): total for _, total, name in columns}
-        return (int(took["nestvec"]) - int(took["numpy"])) / 1000
+def test_importing_takes_less_than_60_ms_of_the_processor_more_than_numpy():
+    def cost_ms(module):
+        script = f"import time; start = time.process_time(); import {module}; "
+        return 1000 * float(python("-c", script + "print(time.process_time() - start)").stdout)
 
     python("-c", "import nestvec")  # its bytecode is cached
     # One quiet moment is enough: a busy machine only ever adds.
-    assert any(cost_ms() < 90 for _ in range(20))
+    assert any(cost_ms("nestvec") - cost_ms("numpy") < 60 for _ in range(20))
 
 
 @pytest.mark.parametrize("kind", ["under a file", "read-only"])
