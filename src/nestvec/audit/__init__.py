@@ -1,0 +1,1 @@
+"""How small may vectors go, and where do they break?"""
