@@ -11,6 +11,12 @@ from nestvec.statistics import Estimate
 
 Side = Literal["both", "documents", "queries"]
 FULL_BITS = 32
+K = 10
+"""Answers are judged by their first ten."""
+DEPTH = 100
+"""So many answers are ranked per query, where there are as many documents."""
+UNIT_TOLERANCE = 1e-3
+"""Vectors whose lengths are 1 within this are unit vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,31 @@ class Variant:
     """"none" (prefix as it is), "pca" (fitted on the documents), "random" (a random subset of
     dimensions, the control)."""
     side: Side = "both"
+    """The side that is coded. Both have `dims` dimensions: inner products need as many."""
     rescore: int = 0
     """The best so many are ranked anew by full vectors; 0: they are not."""
     control: str | None = None
     """Why the variant is there, if only to be compared with."""
+    label: str | None = None
+    """What vectors that were made elsewhere are called."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from others: "64 dims, 1 bit, pca, documents only, rescored 100"."""
+        parts = [
+            self.label,
+            f"{self.dims} dims",
+            f"{self.bits} {'bit' if self.bits == 1 else 'bits'}",
+            None if self.rotation == "none" else self.rotation,
+            None if self.side == "both" else f"{self.side} only",
+            f"rescored {self.rescore}" if self.rescore else None,
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def size_bytes(self) -> float:
+        """What a document takes; full vectors for rescoring, which may lie on disk, not counted."""
+        bits = FULL_BITS if self.side == "queries" else self.bits
+        return self.dims * bits / 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +67,15 @@ class Encoded:
 
     queries: Float32[np.ndarray, "q width"]
     documents: Float32[np.ndarray, "n width"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best documents of each query, best first; equal scores go to the smaller row."""
+
+    rows: Int64[np.ndarray, "q k"]
+    scores: Float32[np.ndarray, "q k"]
+    """−∞ for rows behind those that were rescored: the two have no common scale."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +106,14 @@ class Findings:
     metrics: Mapping[str, Estimate]
     details: Mapping[str, Any] = field(default_factory=dict)
     """JSON values: curves, tables, examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One deterministic question of the preflight, and its answer."""
+
+    name: str
+    status: Literal["ok", "warning", "fail", "skipped"]
+    said: str
+    """What was seen, and what to do about it if it is not "ok"."""
+    value: float | None = None
