@@ -1,0 +1,157 @@
+"""The metrics by their names in the report: what a reader calls them, and where they belong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nestvec.audit.page import figures
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's name in the report, and its name and meaning on the page."""
+
+    name: str
+    title: str
+    meaning: str = ""
+    is_share: bool = False
+
+    def write(self, value: float) -> str:
+        """The value as the first screen has it."""
+        return figures.percent(value) if self.is_share else figures.number(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Metrics that one section shows; the first of those that were measured get a chart."""
+
+    id: str
+    title: str
+    lead: str
+    metrics: Sequence[Metric]
+    drawn: int = 2
+
+
+_RETENTION = Metric(
+    "ndcg@10_retention",
+    "nDCG@10 kept",
+    "Quality of the first ten by people's judgements, of what full vectors reach.",
+    is_share=True,
+)
+_RECALL_KEPT = Metric(
+    "recall@10_retention",
+    "recall@10 kept",
+    "Relevant documents among the first ten, of those that full vectors find.",
+    is_share=True,
+)
+_OVERLAP = Metric(
+    "overlap_with_ties@10",
+    "the same first ten",
+    "Answers that full vectors give too; equals of the tenth count.",
+    is_share=True,
+)
+_FRAGILITY = Metric(
+    "excess_fragility",
+    "near misses against plain ones",
+    "Below 1: telling near misses apart suffers more than telling random documents apart.",
+)
+_FLIPS = Metric(
+    "net_flips",
+    "near misses lost, net",
+    "Hard negatives that only full vectors get right, less those that only this size does.",
+    is_share=True,
+)
+_SHORTLIST = Metric(
+    "shortlist_95%",
+    "shortlist depth",
+    "So many answers hold the whole true first ten, for 95 % of queries.",
+)
+
+RELEVANCE = Group(
+    "relevance",
+    "Relevance",
+    "What is kept of the quality that people's judgements measure. Bands are 95 % intervals of "
+    "the same queries before and after.",
+    (
+        _RETENTION,
+        _RECALL_KEPT,
+        Metric("recall@100_retention", "recall@100 kept"),
+        Metric("mrr@10_retention", "MRR@10 kept"),
+        Metric("ndcg@10", "nDCG@10"),
+        Metric("recall@10", "recall@10"),
+        Metric("recall@100", "recall@100"),
+        Metric("mrr@10", "MRR@10"),
+        Metric("loss_p5", "nDCG@10 change that one query in twenty falls below"),
+        Metric("large_losses", "queries that lose more than 0.2 of nDCG@10"),
+    ),
+)
+FIDELITY = Group(
+    "fidelity",
+    "Fidelity to the full vectors",
+    "What is kept of the answers that full vectors give, right or wrong: no labels are needed. A "
+    "shortlist depth says how many answers must be rescored to hold the whole true first ten.",
+    (
+        _OVERLAP,
+        _SHORTLIST,
+        Metric("shortlist_99%", "shortlist depth for 99 % of queries"),
+        Metric("overlap@10", "overlap@10, ties not counted"),
+        Metric("rbo", "rank-biased overlap"),
+        Metric("tau", "Kendall's τ-b"),
+        Metric("inverse_ratio@10", "nearness of what is found"),
+        Metric("zero_overlap", "queries with none of the first ten"),
+        Metric("resolution", "score gap that keeps its order (ε95)"),
+        Metric("effective_rank", "dimensions in use (effective rank)"),
+        Metric("hub_skew", "hubness (skewness)"),
+    ),
+)
+HARD = Group(
+    "hard-negatives",
+    "Hard negatives",
+    "Whether documents that only nearly answer are still told from those that do. Chance is 0.5 "
+    "for a triplet. Excess fragility is what is kept on near misses over what is kept on random "
+    "documents.",
+    (
+        Metric("triplet_accuracy", "triplets in the right order"),
+        _FRAGILITY,
+        _FLIPS,
+        Metric("triplet_retention", "triplet accuracy kept"),
+        Metric("group_accuracy", "queries that beat all their near misses"),
+        Metric("flip_loss", "of what was right, lost"),
+        Metric("retention_hard", "kept on near misses"),
+        Metric("retention_easy", "kept on random documents"),
+        Metric("rank_in_set", "rank among the near misses"),
+        Metric("margin_p5", "margin, 5 % quantile"),
+        Metric("margin_p25", "margin, quarter"),
+        Metric("margin_p50", "margin, median"),
+    ),
+)
+GROUPS = (RELEVANCE, FIDELITY, HARD)
+
+HEADLINES = (_RETENTION, _FRAGILITY, _OVERLAP, _RECALL_KEPT, _SHORTLIST)
+"""The first screen has the first three of these that were measured."""
+
+_TITLES = {metric.name: metric.title for group in GROUPS for metric in group.metrics} | {
+    "recall@10_at_tenth": "recall@10 in a tenth of the corpus",
+    "recall@10_at_n": "recall@10 in the corpus",
+    "recall@10_at_tenfold": "recall@10 in ten times the corpus, modelled",
+    "retention_at_tenth": "recall@10 kept in a tenth of the corpus",
+    "retention_at_n": "recall@10 kept in the corpus",
+    "half_size": "others among which half is lost",
+}
+
+
+def title_of(name: str) -> str:
+    """A metric's name on the page; `name:kind` has its kind behind, unknown ones stay."""
+    plain, _, kind = name.partition(":")
+    title = _TITLES.get(plain, plain.replace("_", " "))
+    return f"{title}: {kind}" if kind else title
+
+
+def limits(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """The report's thresholds by the metrics that they are of."""
+    of = {
+        "retention": "ndcg@10_retention",
+        "overlap": "overlap_with_ties@10",
+        "net_flips": "net_flips",
+        "excess_fragility": "excess_fragility",
+    }
+    return {metric: thresholds[name] for name, metric in of.items() if name in thresholds}
