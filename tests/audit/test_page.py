@@ -261,7 +261,7 @@ def test_the_smallest_size_that_passed_is_the_headline(report):
     decide(report, "FAIL")
     report["variants"][0]["verdict"] = report["variants"][2]["verdict"] = "PASS"
     html = render(report)
-    assert Page(html).texts["h1"] == ["Smallest safe size: 8 dims, 32 bits"]
+    assert Page(html).texts["h1"] == ["Smallest safe size: 8 dimensions, full precision"]
     assert "32 bytes instead of 128 bytes, 4 times less" in html
 
 

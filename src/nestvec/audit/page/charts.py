@@ -33,11 +33,13 @@ _CONFIG: Spec = {
     },
     "legend": {
         "orient": "bottom",
-        "columns": 3,
+        "columns": {"expr": "width < 400 ? 1 : 3"},
         "title": None,
         "labelColor": "var(--ink)",
         "labelFontSize": 12,
         "symbolSize": 90,
+        "symbolOpacity": 1,
+        "labelLimit": 280,
     },
 }
 
@@ -73,7 +75,7 @@ def by_documents(points: Sequence[Point], quantity: str) -> Spec:
     x = {
         "field": "at",
         "type": "quantitative",
-        "title": "documents",
+        "title": "other documents",
         "scale": {"type": "log", "nice": False, "padding": 12},
         "axis": {"format": "~s", "grid": False, "labelOverlap": "greedy", "tickCount": 6},
     }
@@ -87,6 +89,7 @@ def by_name(points: Sequence[Point], quantity: str, limit: float | None = None) 
         "type": "nominal",
         "title": None,
         "sort": None,
+        "scale": {"paddingInner": 0.4, "paddingOuter": 0.2},
         "axis": {"labelLimit": 150, "grid": True, "ticks": False},
     }
     x = _measure(quantity)
@@ -102,7 +105,6 @@ def _chart(points: Sequence[Point], layers: Sequence[Spec]) -> Spec:
     return {
         "width": "container",
         "height": 280,
-        "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": [_datum(p) for p in points if math.isfinite(p.estimate.value)]},
         "layer": list(layers),
         "config": _CONFIG,
@@ -148,7 +150,7 @@ def _measure(quantity: str) -> Spec:
         "type": "quantitative",
         "title": quantity,
         "scale": {"zero": False, "nice": True},
-        "axis": {"grid": True, "tickCount": 5},
+        "axis": {"grid": True, "tickCount": 5, "labelOverlap": "greedy", "labelSeparation": 6},
     }
 
 
@@ -169,7 +171,7 @@ def _lines(y: Spec, shared: Spec) -> list[Spec]:
 
 def _dots(axis: str, measure: Spec, shared: Spec) -> list[Spec]:
     tooltip = [
-        {"field": "name", "type": "nominal", "title": "of"},
+        {"field": "name", "type": "nominal", "title": "variant"},
         {"field": "said", "type": "nominal", "title": measure["title"]},
     ]
     dot = {

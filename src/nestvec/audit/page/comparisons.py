@@ -63,7 +63,7 @@ def stress(rows: Sequence[Row], shown: Row | None) -> Section | None:
     points = _points_of(rows, shown, "(.+)_interaction")
     if not points:
         return None
-    quantity = "kept under stress / kept otherwise"
+    quantity = "Kept under stress / kept otherwise"
     return Section(
         "stress",
         "Under stress",

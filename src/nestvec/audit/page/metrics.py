@@ -34,35 +34,35 @@ class Group:
 _RETENTION = Metric(
     "ndcg@10_retention",
     "nDCG@10 kept",
-    "Quality of the first ten by people's judgements, of what full vectors reach.",
+    "Quality of the first ten by people's judgements; what full vectors reach is 100 %.",
     is_share=True,
 )
 _RECALL_KEPT = Metric(
     "recall@10_retention",
-    "recall@10 kept",
+    "Recall@10 kept",
     "Relevant documents among the first ten, of those that full vectors find.",
     is_share=True,
 )
 _OVERLAP = Metric(
     "overlap_with_ties@10",
-    "the same first ten",
+    "The same first ten",
     "Answers that full vectors give too; equals of the tenth count.",
     is_share=True,
 )
 _FRAGILITY = Metric(
     "excess_fragility",
-    "near misses against plain ones",
+    "Near misses against plain ones",
     "Below 1: telling near misses apart suffers more than telling random documents apart.",
 )
 _FLIPS = Metric(
     "net_flips",
-    "near misses lost, net",
+    "Near misses lost, net",
     "Hard negatives that only full vectors get right, less those that only this size does.",
     is_share=True,
 )
 _SHORTLIST = Metric(
     "shortlist_95%",
-    "shortlist depth",
+    "Shortlist depth",
     "So many answers hold the whole true first ten, for 95 % of queries.",
 )
 
@@ -74,14 +74,14 @@ RELEVANCE = Group(
     (
         _RETENTION,
         _RECALL_KEPT,
-        Metric("recall@100_retention", "recall@100 kept"),
+        Metric("recall@100_retention", "Recall@100 kept"),
         Metric("mrr@10_retention", "MRR@10 kept"),
         Metric("ndcg@10", "nDCG@10"),
-        Metric("recall@10", "recall@10"),
-        Metric("recall@100", "recall@100"),
+        Metric("recall@10", "Recall@10"),
+        Metric("recall@100", "Recall@100"),
         Metric("mrr@10", "MRR@10"),
         Metric("loss_p5", "nDCG@10 change that one query in twenty falls below"),
-        Metric("large_losses", "queries that lose more than 0.2 of nDCG@10"),
+        Metric("large_losses", "Queries that lose more than 0.2 of nDCG@10"),
     ),
 )
 FIDELITY = Group(
@@ -92,15 +92,15 @@ FIDELITY = Group(
     (
         _OVERLAP,
         _SHORTLIST,
-        Metric("shortlist_99%", "shortlist depth for 99 % of queries"),
-        Metric("overlap@10", "overlap@10, ties not counted"),
-        Metric("rbo", "rank-biased overlap"),
+        Metric("shortlist_99%", "Shortlist depth for 99 % of queries"),
+        Metric("overlap@10", "Overlap@10, ties not counted"),
+        Metric("rbo", "Rank-biased overlap"),
         Metric("tau", "Kendall's τ-b"),
-        Metric("inverse_ratio@10", "nearness of what is found"),
-        Metric("zero_overlap", "queries with none of the first ten"),
-        Metric("resolution", "score gap that keeps its order (ε95)"),
-        Metric("effective_rank", "dimensions in use (effective rank)"),
-        Metric("hub_skew", "hubness (skewness)"),
+        Metric("inverse_ratio@10", "Nearness of what is found"),
+        Metric("zero_overlap", "Queries with none of the first ten"),
+        Metric("resolution", "Score gap that keeps its order (ε95)"),
+        Metric("effective_rank", "Dimensions in use (effective rank)"),
+        Metric("hub_skew", "Hubness (skewness)"),
     ),
 )
 HARD = Group(
@@ -110,18 +110,18 @@ HARD = Group(
     "for a triplet. Excess fragility is what is kept on near misses over what is kept on random "
     "documents.",
     (
-        Metric("triplet_accuracy", "triplets in the right order"),
+        Metric("triplet_accuracy", "Triplets in the right order"),
         _FRAGILITY,
         _FLIPS,
-        Metric("triplet_retention", "triplet accuracy kept"),
-        Metric("group_accuracy", "queries that beat all their near misses"),
-        Metric("flip_loss", "of what was right, lost"),
-        Metric("retention_hard", "kept on near misses"),
-        Metric("retention_easy", "kept on random documents"),
-        Metric("rank_in_set", "rank among the near misses"),
-        Metric("margin_p5", "margin, 5 % quantile"),
-        Metric("margin_p25", "margin, quarter"),
-        Metric("margin_p50", "margin, median"),
+        Metric("triplet_retention", "Triplet accuracy kept"),
+        Metric("group_accuracy", "Queries that beat all their near misses"),
+        Metric("flip_loss", "Of what was right, lost"),
+        Metric("retention_hard", "Kept on near misses"),
+        Metric("retention_easy", "Kept on random documents"),
+        Metric("rank_in_set", "Rank among the near misses"),
+        Metric("margin_p5", "Margin, 5 % quantile"),
+        Metric("margin_p25", "Margin, quarter"),
+        Metric("margin_p50", "Margin, median"),
     ),
 )
 GROUPS = (RELEVANCE, FIDELITY, HARD)
@@ -130,12 +130,12 @@ HEADLINES = (_RETENTION, _FRAGILITY, _OVERLAP, _RECALL_KEPT, _SHORTLIST)
 """The first screen has the first three of these that were measured."""
 
 _TITLES = {metric.name: metric.title for group in GROUPS for metric in group.metrics} | {
-    "recall@10_at_tenth": "recall@10 in a tenth of the corpus",
-    "recall@10_at_n": "recall@10 in the corpus",
-    "recall@10_at_tenfold": "recall@10 in ten times the corpus, modelled",
-    "retention_at_tenth": "recall@10 kept in a tenth of the corpus",
-    "retention_at_n": "recall@10 kept in the corpus",
-    "half_size": "others among which half is lost",
+    "recall@10_at_tenth": "Recall@10 in a tenth of the corpus",
+    "recall@10_at_n": "Recall@10 in the corpus",
+    "recall@10_at_tenfold": "Recall@10 in ten times the corpus, modelled",
+    "retention_at_tenth": "Recall@10 kept in a tenth of the corpus",
+    "retention_at_n": "Recall@10 kept in the corpus",
+    "half_size": "Others among which half is lost",
 }
 
 
@@ -144,6 +144,12 @@ def title_of(name: str) -> str:
     plain, _, kind = name.partition(":")
     title = _TITLES.get(plain, plain.replace("_", " "))
     return f"{title}: {kind}" if kind else title
+
+
+def in_words(reason: str) -> str:
+    """A reason for a verdict with its metric, the first word, by its title."""
+    name, _, rest = reason.partition(" ")
+    return f"{_TITLES[name]} {rest}" if name in _TITLES else reason
 
 
 def limits(thresholds: Mapping[str, float]) -> dict[str, float]:

@@ -20,6 +20,8 @@ _THRESHOLDS = {
     "least_queries": "fewest queries that are told more than that they are too few",
 }
 
+_INPUTS = {"unit": "unit vectors", "judged_queries": "queries with judgements"}
+
 
 def preflight(report: Report, rows: Sequence[Row]) -> Section | None:
     """The checks that come before any statistics; of single variants, what they found."""
@@ -94,7 +96,10 @@ def rerun(report: Report) -> Section | None:
 def inputs(report: Report) -> Section | None:
     """What was audited, and the hashes that tell other inputs apart."""
     given = {name: value for name, value in report["inputs"].items() if value is not None}
-    rows = [(Cell(name.replace("_", " ")), *_input_cells(value)) for name, value in given.items()]
+    rows = [
+        (Cell(_INPUTS.get(name, name.replace("_", " "))), *_input_cells(value))
+        for name, value in given.items()
+    ]
     table = Table("What was audited", ("what", "how many", "dimensions", "SHA-256"), rows)
     return Section("inputs", "Inputs", tables=[table])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from nestvec.audit.page import comparisons, figures, provenance
 from nestvec.audit.page.charts import Point, by_dims
-from nestvec.audit.page.metrics import GROUPS, Group, Metric, limits, title_of
+from nestvec.audit.page.metrics import GROUPS, Group, Metric, in_words, limits, title_of
 from nestvec.audit.page.parts import Cell, Chart, Section, Table, estimate_cell
 from nestvec.audit.page.rows import Row, candidates, family_of, featured, full_bytes, read_estimates
 from nestvec.audit.page.summary import KINDS
@@ -48,7 +48,7 @@ def _sizes(report: Report, rows: Sequence[Row]) -> Section | None:
                 Cell(figures.size(row.size_bytes)),
                 Cell(figures.times(full / row.size_bytes)),
                 Cell(row.verdict, KINDS[row.verdict]),
-                Cell("; ".join(row.reasons), "text", row.control or ""),
+                Cell("; ".join(map(in_words, row.reasons)), "text", row.control or ""),
             )
             for row in rows
         ],
@@ -84,7 +84,7 @@ def _verdicts(rows: Sequence[Row]) -> Table:
     families = list(dict.fromkeys(row.family for row in sorted(rows, key=lambda r: -r.size_bytes)))
     found = {(row.dims, row.family): row for row in rows}
     return Table(
-        "Verdicts by dimensions and precision, with the bytes of a vector",
+        "Verdicts, and the bytes of a vector",
         ("dimensions", *families),
         [
             (Cell(str(dims)), *(_verdict_cell(found.get((dims, f))) for f in families))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nestvec.audit.page import figures
-from nestvec.audit.page.metrics import HEADLINES, Metric
+from nestvec.audit.page.metrics import HEADLINES, Metric, in_words
 from nestvec.audit.page.rows import (
     Row,
     candidates,
@@ -64,7 +64,7 @@ def summarise(report: Mapping[str, Any], rows: Sequence[Row]) -> Summary:
     numbers = _numbers(shown) if shown else []
     lacking = _lacking(rows)
     if safe:
-        headline = f"Smallest safe size: {safe.name}"
+        headline = f"Smallest safe size: {safe.dims} dimensions, {safe.family}"
         return Summary(PASS, headline, _savings(report, safe), numbers, lacking)
     of = [f"The numbers are of {shown.name}, the largest size below that."] if shown else []
     if lacking:
@@ -102,7 +102,10 @@ def _number(metric: Metric, estimate: Estimate) -> Number:
 
 def _lacking(rows: Sequence[Row]) -> list[str]:
     lacking = [row for row in candidates(rows) if row.verdict == INSUFFICIENT]
-    said = [f"{row.name}: {'; '.join(row.reasons)}{_needed(row)}" for row in lacking[:_LISTED]]
+    said = [
+        f"{row.name}: {'; '.join(map(in_words, row.reasons))}{_needed(row)}"
+        for row in lacking[:_LISTED]
+    ]
     more = len(lacking) - len(said)
     return [*said, f"and {more} more: see the table of every variant"] if more > 0 else said
 
