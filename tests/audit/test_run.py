@@ -59,9 +59,11 @@ def test_changing_what_is_given_out_does_not_change_the_report(report):
     assert len(report.to_json()["variants"]) == 4
 
 
-def test_equal_input_gives_an_equal_report(corpus, report):
-    again = nv.audit(corpus.documents, corpus.queries, corpus.qrels, variants=SOME)
-    assert again.to_json() == report.to_json()
+def test_equal_input_gives_an_equal_report(corpus):
+    one, again = (
+        nv.audit(corpus.documents, corpus.queries, variants=SOME[1:2]).to_json() for _ in range(2)
+    )
+    assert one == again
 
 
 def test_a_variant_s_figures_do_not_depend_on_the_others(corpus, report):
@@ -104,7 +106,7 @@ def test_safe_dims_are_those_that_pass(report):
 
 
 def test_without_judgements_the_full_answers_are_the_measure(corpus):
-    report = nv.audit(corpus.documents, corpus.queries, variants=SOME)
+    report = nv.audit(corpus.documents, corpus.queries, variants=[SOME[0], SOME[2]])
     found = by_name(report)
     assert found["64 dims, 32 bits"]["verdict"] == "PASS"
     assert found["4 dims, 32 bits"]["verdict"] == "FAIL"
@@ -113,7 +115,7 @@ def test_without_judgements_the_full_answers_are_the_measure(corpus):
 
 
 def test_the_default_grid_has_controls_that_do_not_fail_a_report(corpus):
-    report = nv.audit(corpus.documents, corpus.queries, corpus.qrels)
+    report = nv.audit(corpus.documents, corpus.queries[:30])
     controls = [one for one in report.to_json()["variants"] if one["control"]]
     assert {one["rotation"] for one in controls} == {"random", "pca"}
     assert not {one["name"] for one in controls} & set(report.failed)
@@ -139,9 +141,10 @@ def test_ids_of_any_kind_name_rows(corpus, report):
     asked = [f"q{row}" for row in range(200)]
     qrels = {f"q{row}": {f"d{row}": 1} for row in range(200)}
     named = nv.audit(
-        corpus.documents, corpus.queries, qrels, variants=SOME, ids=ids, query_ids=asked
+        corpus.documents, corpus.queries, qrels, variants=SOME[2:3], ids=ids, query_ids=asked
     )
-    assert by_name(named)["32 dims, 32 bits"] == by_name(report)["32 dims, 32 bits"]
+    metrics = by_name(report)["4 dims, 32 bits"]["metrics"]
+    assert by_name(named)["4 dims, 32 bits"]["metrics"] == metrics
     worst = named.to_json()["worst_queries"]["4 dims, 32 bits"][0]
     assert worst["query"] in asked
     assert set(worst["full"]) <= set(ids)
@@ -159,8 +162,9 @@ def test_groups_are_the_units(corpus):
 
 def test_an_index_is_audited_by_its_vectors(corpus, tmp_path, report):
     index = nv.Index.build(corpus.documents, tmp_path / "x.nv")
-    found = nv.audit(index, corpus.queries, corpus.qrels, variants=SOME)
-    assert by_name(found) == by_name(report)
+    found = nv.audit(index, corpus.queries, corpus.qrels, variants=SOME[1:2])
+    metrics = by_name(report)["32 dims, 32 bits"]["metrics"]
+    assert by_name(found)["32 dims, 32 bits"]["metrics"] == metrics
 
 
 def test_an_index_by_distance_is_refused(corpus, tmp_path):
@@ -184,9 +188,7 @@ def test_noise_takes_nothing_from_the_full_vectors_that_they_had_not_lost_themse
 
 def test_hard_negatives_are_part_of_the_verdict(corpus):
     hard = [(row, row, (row + 1) % 400, "next") for row in range(200)]
-    report = nv.audit(
-        corpus.documents, corpus.queries, corpus.qrels, hard_negatives=hard, variants=SOME
-    )
+    report = nv.audit(corpus.documents, corpus.queries, hard_negatives=hard, variants=SOME[:1])
     metrics = by_name(report)["64 dims, 32 bits"]["metrics"]
     assert metrics["net_flips"]["value"] == 0
     assert metrics["triplet_accuracy:next"]["n"] == 200

@@ -86,7 +86,7 @@ def inverse_ratio(
 def _distances(scores: Float32[np.ndarray, "q k"]) -> Float64[np.ndarray, "q k"]:
     """Distances of unit vectors, least first; below what float32 tells from 0 they are one."""
     squares = 2 - 2 * np.sort(scores.astype(np.float64), axis=1)[:, ::-1]
-    return np.sqrt(squares.clip(min=1e-6))
+    return np.asarray(np.sqrt(squares.clip(min=1e-6)))
 
 
 def _shared(a: Int64[np.ndarray, " k"], b: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, " k"]:

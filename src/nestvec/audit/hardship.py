@@ -72,11 +72,11 @@ class Hardship:
     def _picked(self) -> Int64[np.ndarray, " some"]:
         """Places among the queries asked."""
         order = generator(self.exact.task.seed, "noise").permutation(len(self.exact.asked))
-        return np.sort(order[:_SAMPLED_QUERIES])
+        return np.asarray(np.sort(order[:_SAMPLED_QUERIES]), np.int64)
 
     @cached_property
     def _rows(self) -> Int64[np.ndarray, " some"]:
-        return self.exact.asked[self._picked]
+        return np.asarray(self.exact.asked[self._picked])
 
     @cached_property
     def _clean(self) -> Int64[np.ndarray, "some k"]:

@@ -126,8 +126,8 @@ def read_triplets(
             f"a hard negative names {e}, which is neither query nor document"
         ) from None
     kinds = tuple(str(t[3]) if len(t) > 3 else "given" for t in read)
-    columns = (np.array([t[i] for t in read], np.int64) for i in range(3))
-    return Triplets(*columns, kinds)
+    queries, positives, negatives = (np.array([t[i] for t in read], np.int64) for i in range(3))
+    return Triplets(queries, positives, negatives, kinds)
 
 
 def read_groups(given: Sequence[Any] | np.ndarray | None, n: int) -> Int64[np.ndarray, " q"] | None:

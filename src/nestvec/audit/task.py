@@ -70,5 +70,5 @@ class Task:
 
 
 def _describe(vectors: Float32[np.ndarray, "n dim"]) -> dict[str, Any]:
-    digest = hashlib.sha256(memoryview(np.ascontiguousarray(vectors)).cast("B")).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(vectors).data.cast("B")).hexdigest()
     return {"n": len(vectors), "dim": vectors.shape[1], "sha256": digest}
