@@ -15,7 +15,7 @@ K = 5
 @pytest.fixture
 def promised(changing, queries):
     """An index with a plan tuned for .9 on half of the queries."""
-    nv.tune(changing, queries[:600], recall=0.9, k=K).save(changing)
+    nv.tune(changing, queries[:600], recall=0.9, k=K, plans=[Plan(8), Plan(None)]).save(changing)
     return changing
 
 

@@ -25,7 +25,7 @@ def kept(changing):
 
 
 def test_what_tune_finds_is_saved_and_used(changing, queries):
-    tuned = nv.tune(changing, queries, recall=0.9, k=K)
+    tuned = nv.tune(changing, queries[:300], recall=0.9, k=K, plans=[PLAN, Plan(None)])
     tuned.save(changing)
     opened = Index.open(changing.path, verify=True)
     assert opened.default_plan(K) == tuned.plan != rule(opened)
@@ -84,7 +84,7 @@ def test_other_readers_see_it_when_they_refresh(kept):
 
 
 def test_what_was_tuned_for_other_rows_is_not_kept(changing, queries):
-    tuned = nv.tune(changing, queries, recall=0.9, k=K)
+    tuned = nv.tune(changing, queries[:300], recall=0.9, k=K, plans=[PLAN, Plan(None)])
     Index.open(changing.path).delete([1])
     with pytest.raises(StorageError, match="tune again"):
         tuned.save(changing)

@@ -16,6 +16,7 @@ from nestvec.tune.tuner import certify, chosen, in_order, split
 
 K = 5
 FULL = Plan(None)
+LADDER = [FULL, *(Plan(probe) for probe in (1, 2, 3, 5, 8, 13, 21))]
 
 
 def plans(count):
@@ -29,12 +30,12 @@ def measuring(recalls):
 
 @pytest.fixture(scope="module")
 def tuned(index, queries):
-    return nv.tune(index, queries, recall=0.9, k=K)
+    return nv.tune(index, queries[:800], recall=0.9, k=K)
 
 
 def test_a_certified_plan_is_cheaper_than_the_safest_and_reaches_the_target(tuned, index, queries):
     assert tuned.verdict == "CERTIFIED"
-    assert tuned.plan == tuned.trials[-1].plan or tuned.trials[-1].p_value > 0.05
+    assert tuned.plan == [trial.plan for trial in tuned.trials if trial.p_value <= 0.05][-1]
     first, taken = tuned.trials[0], next(t for t in tuned.trials if t.plan == tuned.plan)
     assert taken.bytes_per_query < first.bytes_per_query
     assert tuned.lower_bound >= 0.9
@@ -48,21 +49,23 @@ def test_all_but_the_last_test_passed(tuned):
     assert all(trial.p_value <= 0.05 for trial in tuned.trials[:-1])
 
 
-def test_equal_seeds_give_equal_results(tuned, index, queries):
-    assert nv.tune(index, queries, recall=0.9, k=K) == tuned
+def test_equal_seeds_give_equal_results(index, queries):
+    def once(seed):
+        return nv.tune(index, queries[:400], recall=0.9, k=K, plans=LADDER, seed=seed)
+
+    assert once(1) == once(1) != once(2)
 
 
-def test_a_higher_target_costs_more(index, queries, tuned):
-    dearer = nv.tune(index, queries, recall=0.98, k=K)
+def test_a_higher_target_costs_more(index, queries):
+    def cost(recall):
+        tuned = nv.tune(index, queries, recall=recall, k=K, plans=LADDER)
+        return next(t.bytes_per_query for t in tuned.trials if t.plan == tuned.plan)
 
-    def cost(result):
-        return next(t.bytes_per_query for t in result.trials if t.plan == result.plan)
-
-    assert cost(dearer) > cost(tuned)
+    assert cost(0.98) > cost(0.9)
 
 
 def test_whole_answers_can_be_promised(index, queries):
-    whole = nv.tune(index, queries, recall=0.9, k=K, loss="all")
+    whole = nv.tune(index, queries, recall=0.9, k=K, loss="all", plans=LADDER)
     assert whole.verdict == "CERTIFIED"
     assert (whole.recall.value * whole.n) % 1 == pytest.approx(0, abs=1e-9)
     assert "queries with all 5 found" in str(whole)
@@ -93,7 +96,7 @@ def test_a_small_sample_that_falls_short_is_no_proof_of_anything(index, queries)
 
 
 def test_queries_from_the_index_are_labelled(index, material):
-    easy = nv.tune(index, material[0][:400], recall=0.9, k=K)
+    easy = nv.tune(index, material[0][:400], recall=0.9, k=K, plans=LADDER)
     assert easy.optimistic == 400
     assert "OPTIMISTIC: 400 of 400" in str(easy)
 
