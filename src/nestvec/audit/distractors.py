@@ -1,6 +1,7 @@
 """Distractors: documents that do not answer a query, and how many of them beat those that do."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
@@ -72,9 +73,14 @@ class Distractors:
         """As `recall_beyond` without a model: p is its 95 % upper bound (Clopper & Pearson)."""
         if m < k:
             return np.ones(len(np.unique(self.queries)))
-        failing = self.beaten_by + 1.0, np.maximum(self.counts - self.beaten_by, 1)
-        p = np.where(self.beaten_by < self.counts, special.betaincinv(*failing, 0.95), 1.0)
-        return per_query(special.bdtr(k - 1, m, p), self.queries)
+        return per_query(special.bdtr(k - 1, m, self._highest), self.queries)
+
+    @cached_property
+    def _highest(self) -> Float64[np.ndarray, " j"]:
+        """The 95 % upper bound of the chance that one distractor beats the judged document."""
+        spared = np.maximum(self.counts - self.beaten_by, 1)
+        bound = special.betaincinv(self.beaten_by + 1.0, spared, 0.95)
+        return np.where(self.beaten_by < self.counts, bound, 1.0)
 
     def _chances(self, shape: float) -> Float64[np.ndarray, " j"]:
         scale = np.where(self.scales > 0, self.scales, 1) * (1 - shape)

@@ -17,6 +17,7 @@ from nestvec.audit.margins import per_query
 from nestvec.audit.model import Findings
 from nestvec.audit.paired import interval, resampled_means
 from nestvec.errors import InputError
+from nestvec.shapes import Float64
 from nestvec.statistics import Estimate, bootstrap_ratio, fewest
 
 FACTORS = (2, 5, 10)
@@ -59,9 +60,10 @@ def corpus_growth(
             f"k={k} among {full.least} (full) and {n} (variant) distractors; "
             "use 1 <= k <= their number, and the same judgements for both"
         )
-    exact = {size: _exact(full, variant, size, k, rng) for size in _sizes(n, k)}
+    points = _exact(full, variant, _sizes(n, k), k, rng)
+    exact = {point.distractors: point for point in points}
     modelled = _modelled(full, variant, [f * n for f in FACTORS], k, rng) if variant.tail else []
-    curve = [*exact.values(), *modelled]
+    curve = points + modelled
     metrics: dict[str, Estimate] = {}
     for name, size in (("tenth", _tenth(n, k)), ("n", n)):
         metrics[f"recall@{k}_at_{name}"] = exact[size].recall
@@ -88,36 +90,38 @@ def _tenth(n: int, k: int) -> int:
 
 
 def _exact(
-    full: Distractors, variant: Distractors, size: int, k: int, rng: np.random.Generator
-) -> Point:
-    recall = variant.recall_among(size, k)
-    low, high = interval(resampled_means(recall[:, None], rng))
-    estimate = Estimate(float(recall.mean()), float(low[0]), float(high[0]), len(recall))
-    return Point(size, "exact", estimate, float(full.recall_among(size, k).mean()))
+    full: Distractors, variant: Distractors, sizes: Sequence[int], k: int, rng: np.random.Generator
+) -> list[Point]:
+    recall = np.stack([variant.recall_among(size, k) for size in sizes], axis=1)
+    band = np.stack(interval(resampled_means(recall, rng)), axis=1)
+    n = len(recall)
+    return [
+        Point(size, "exact", Estimate(float(mean), low, high, n), _mean(full.recall_among(size, k)))
+        for size, mean, (low, high) in zip(sizes, recall.mean(axis=0), band.tolist(), strict=True)
+    ]
 
 
 def _modelled(
-    full: Distractors,
-    variant: Distractors,
-    sizes: Sequence[int],
-    k: int,
-    rng: np.random.Generator,
+    full: Distractors, variant: Distractors, sizes: Sequence[int], k: int, rng: np.random.Generator
 ) -> list[Point]:
     """Each resample of the queries fits the tail anew: the band holds its uncertainty too."""
     spreads = per_query(variant.spreads, variant.queries)
+    n = len(spreads)
     drawn = np.empty((MODEL_RESAMPLES, len(sizes)))
     for means in drawn:
-        rows = rng.integers(len(spreads), size=len(spreads))
+        rows = rng.integers(n, size=n)
         shape = tail_shape(spreads[rows])
-        means[:] = [variant.recall_beyond(size, k, shape)[rows].mean() for size in sizes]
-    low, high = interval(drawn)
+        means[:] = [_mean(variant.recall_beyond(size, k, shape)[rows]) for size in sizes]
     points = []
-    for i, size in enumerate(sizes):
-        value = float(variant.recall_beyond(size, k, variant.shape).mean())
-        estimate = Estimate(value, float(low[i]), float(high[i]), len(spreads))
-        of_full = float(full.recall_beyond(size, k, full.shape).mean())
-        points.append(Point(size, "modelled", estimate, of_full))
+    for size, (low, high) in zip(sizes, np.stack(interval(drawn), axis=1).tolist(), strict=True):
+        value = _mean(variant.recall_beyond(size, k, variant.shape))
+        of_full = _mean(full.recall_beyond(size, k, full.shape))
+        points.append(Point(size, "modelled", Estimate(value, low, high, n), of_full))
     return points
+
+
+def _mean(values: Float64[np.ndarray, " q"]) -> float:
+    return float(values.mean())
 
 
 def _half_size(curve: Sequence[Point]) -> Estimate | None:
@@ -143,13 +147,13 @@ def _falls_to_half(curve: Sequence[Point], edge: str) -> float | None:
 def _trust(variant: Distractors, k: int) -> dict[str, Any]:
     """How far what may be believed."""
     n = variant.least
-    held = HELD * float(variant.recall_among(n, k).mean())
+    held = HELD * _mean(variant.recall_among(n, k))
     # Nothing found today is nothing to hold, and beyond tenfold nothing is asked.
-    short = fewest(lambda m: m > 10 * n or float(variant.recall_bound(m, k).mean()) < held)
+    short = fewest(lambda m: m > 10 * n or _mean(variant.recall_bound(m, k)) < held)
     certified = short - 1 if held else 0
     if not variant.tail:
         return {"certified_to": certified, "modelled_to": None}
-    at_n = float(variant.recall_beyond(n, k, variant.shape).mean())
+    at_n = _mean(variant.recall_beyond(n, k, variant.shape))
     model = {"modelled_to": FACTORS[-1] * n, "model_at_n": at_n, "shape": variant.shape}
     return {"certified_to": certified} | model
 
