@@ -139,7 +139,7 @@ def test_the_bound_of_a_depth_holds_as_often_as_it_says():
 def test_full_against_full_resolves_everything(corpus, rng):
     exact = rank(corpus.full, 100, nobody(corpus)).ranking
     found = resolution(corpus.full, corpus.full, exact, rng)
-    assert found.metrics["resolution"].value == found.details["curve"][0]["gap"]
+    assert found.metrics["resolution"].value == found.details["resolution"][0]["gap"]
 
 
 def test_fewer_dims_resolve_wider_gaps_alone(corpus, rng):

@@ -177,7 +177,7 @@ def test_stress_and_growth_are_measured(report):
     found = by_name(report)["32 dims, 32 bits"]
     names = ("noise_0.95_interaction", "farthest_quarter_interaction", "attack_success")
     assert found["metrics"].keys() > {*names, "recall@10_at_tenth"}
-    assert found["details"].keys() >= {"growth", "resolution", "noise_0.99", "poison", "strange"}
+    assert found["details"].keys() >= {"corpus_growth", "resolution", "noise_0.99", "poisoning"}
 
 
 def test_noise_takes_nothing_from_the_full_vectors_that_they_had_not_lost_themselves(report):

@@ -67,8 +67,8 @@ def resolution(
 
     Pairs are of documents at places spread over the full ranking, in up to 500 queries; a pair that
     ties counts half. The share that is kept is fitted by isotonic regression on 64 classes of gaps
-    of equal size. Where even the widest gaps are not resolved, it is the widest one. Details:
-    `curve`, gap and share of each class.
+    of equal size. Where even the widest gaps are not resolved, it is the widest one. Details, as
+    "resolution": gap and share of each class.
     """
     some = np.linspace(0, len(exact.rows) - 1, min(len(exact.rows), _SAMPLED_QUERIES)).astype(int)
     places = _places(exact.rows.shape[1])
@@ -91,7 +91,7 @@ def resolution(
     shares = sums.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
     curve = [{"gap": float(g), "kept": float(s)} for g, s in zip(ends, shares, strict=True)]
     estimate = Estimate(value, float(low), float(high), len(some))
-    return Findings({"resolution": estimate}, {"curve": curve})
+    return Findings({"resolution": estimate}, {"resolution": curve})
 
 
 def geometry(encoded: Encoded, found: Ranking, rng: np.random.Generator) -> Findings:

@@ -32,11 +32,11 @@ class Hardship:
     def of_slices(
         self, before: Float64[np.ndarray, " asked"], after: Float64[np.ndarray, " asked"],
         rng: np.random.Generator,
-    ) -> dict[str, Findings]:  # fmt: skip
+    ) -> list[Findings]:  # fmt: skip
         """The quarter of the queries that is farthest from the documents, beside the others."""
         if len(before) < _LEAST_QUERIES:
-            return {}
-        return {"strange": out_of_distribution(Paired(before, after), self._distances, rng)}
+            return []
+        return [out_of_distribution(Paired(before, after), self._distances, rng)]
 
     def of_noise(
         self,
@@ -44,29 +44,28 @@ class Hardship:
         documents: Float32[np.ndarray, "n dims"],
         found: Ranking,
         rng: np.random.Generator,
-    ) -> dict[str, Findings]:
+    ) -> list[Findings]:
         """Noise on the queries; `found` is what the variant answers to the clean ones."""
-        parts = {}
+        parts = []
         answers = self._values(found.rows[self._rows, :K])
         clean = Paired(self._values(self._clean), answers)
         for cosine, noisy in self._noisy.items():
             encoded = Encoded(transform.queries(noisy), documents)
             stressed = Paired(self._full_values[cosine], self._values(self._answers(encoded)))
-            name = f"noise_{cosine}"
-            parts[name] = stress(name, clean, stressed, rng)
+            parts.append(stress(f"noise_{cosine}", clean, stressed, rng))
         return parts
 
     def of_poison(
         self, transform: Transform, encoded: Encoded, found: Ranking, rng: np.random.Generator
-    ) -> dict[str, Findings]:
+    ) -> list[Findings]:
         """Documents planted in the midst of half of the queries: do they reach the others?"""
         if self._plants is None:
-            return {}
+            return []
         held_out = self._plants.held_out
         planted = transform.documents(self._plants.vectors)
         kth = found.scores[held_out, K - 1]
         successes = reached(encoded.queries[held_out], planted, kth)
-        return {"poison": poisoning(Paired(self._full_reached, successes), rng)}
+        return [poisoning(Paired(self._full_reached, successes), rng)]
 
     @cached_property
     def _picked(self) -> Int64[np.ndarray, " some"]:

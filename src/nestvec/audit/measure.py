@@ -82,24 +82,23 @@ def measure(exact: Exact, hardship: Hardship, made: Made, confidence: float) -> 
     agreed = agreement(task.full, exact.ranking, ranking, task.unit)
     relevant = None if task.judged is None else relevance_values(ranking.rows, task.judged)
     kept = _kept(exact, agreed, relevant)
-    parts = {
-        "fidelity": fidelity(agreed, made.found.depths, len(task.full.documents), rng, task.groups),
-        "resolution": resolution(task.full, made.encoded, exact.ranking, rng),
-        "geometry": geometry(made.encoded, ranking, rng),
-        **hardship.of_slices(kept.before, kept.after, rng),
-    }
+    parts = [
+        fidelity(agreed, made.found.depths, len(task.full.documents), rng, task.groups),
+        resolution(task.full, made.encoded, exact.ranking, rng),
+        geometry(made.encoded, ranking, rng),
+        *hardship.of_slices(kept.before, kept.after, rng),
+    ]
     if relevant is not None and exact.relevance is not None:
-        parts["relevance"] = relevance(exact.relevance, relevant, rng, exact.groups)
+        parts.append(relevance(exact.relevance, relevant, rng, exact.groups))
     if not made.variant.rescore:
-        parts |= _of_scores(exact, made.encoded, rng)
-        parts |= _of_hardship(hardship, made, rng)
-    metrics = {name: one for part in parts.values() for name, one in part.metrics.items()}
+        parts += [*_of_scores(exact, made.encoded, rng), *_of_hardship(hardship, made, rng)]
+    metrics = {name: one for part in parts for name, one in part.metrics.items()}
     rankings = exact.ranking.rows[exact.asked], ranking.rows[exact.asked]
     names = [task.query_ids[row] for row in exact.asked], task.ids
     return Measured(
         made.variant,
         metrics,
-        {name: part.details for name, part in parts.items() if part.details},
+        {name: one for part in parts for name, one in part.details.items()},
         (
             *check_variant(made.variant, task.full, made.encoded, task.unit),
             *check_answers(ranking),
@@ -119,25 +118,25 @@ def _kept(exact: Exact, agreed: PerQuery, relevant: PerQuery | None) -> Kept:
     return Kept(name, exact.relevance[NDCG], relevant[NDCG], limits.retention)
 
 
-def _of_scores(exact: Exact, encoded: Encoded, rng: np.random.Generator) -> dict[str, Findings]:
+def _of_scores(exact: Exact, encoded: Encoded, rng: np.random.Generator) -> list[Findings]:
     """Hard negatives and corpus growth: of scores, and so not of a variant that is rescored."""
-    task, parts = exact.task, {}
+    task, parts = exact.task, []
     if task.triplets is not None:
-        parts["hard"] = hard_negatives(task.full, encoded, task.triplets, rng)
-        parts["fragility"] = excess_fragility(task.full, encoded, task.triplets, rng)
+        parts.append(hard_negatives(task.full, encoded, task.triplets, rng))
+        parts.append(excess_fragility(task.full, encoded, task.triplets, rng))
     if task.judged is not None and exact.distractors is not None:
         variant = distractors(encoded, task.judged, task.own)
-        parts["growth"] = corpus_growth(exact.distractors, variant, K, rng)
+        parts.append(corpus_growth(exact.distractors, variant, K, rng))
     return parts
 
 
-def _of_hardship(hardship: Hardship, made: Made, rng: np.random.Generator) -> dict[str, Findings]:
+def _of_hardship(hardship: Hardship, made: Made, rng: np.random.Generator) -> list[Findings]:
     """What needs more queries or documents to be encoded: not of vectors made elsewhere."""
     if made.transform is None:
-        return {}
+        return []
     ranking, documents = made.found.ranking, made.encoded.documents
     noise = hardship.of_noise(made.transform, documents, ranking, rng)
-    return noise | hardship.of_poison(made.transform, made.encoded, ranking, rng)
+    return [*noise, *hardship.of_poison(made.transform, made.encoded, ranking, rng)]
 
 
 def _hard_claims(metrics: Mapping[str, Estimate], limits: Thresholds) -> tuple[Claim, ...]:
