@@ -298,6 +298,22 @@ def test_a_failed_preflight_is_all_that_is_said(report):
     assert 'class="numbers"' not in first_screen
 
 
+def test_a_pass_that_was_not_asked_about_hard_negatives_says_so(report):
+    decide(report, "FAIL")
+    report["variants"][0]["verdict"] = "PASS"
+    assert "Hard negatives were not measured" not in render(report)
+    del report["variants"][0]["metrics"]["net_flips"]
+    assert "Hard negatives were not measured" in render(report)
+
+
+def test_without_judgements_the_answers_of_full_vectors_are_the_measure():
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((100, 16))
+    html = render(audit(vectors, vectors[:30] + 0.1, variants=[{"dims": 8}]).to_json())
+    assert "The same first ten" in html.split("</header>")[0]
+    assert "relevance" not in Page(html).ids
+
+
 @pytest.mark.parametrize(
     ("size_bytes", "said"),
     [(96.0, "96 bytes"), (1536.0, "1.54 kB"), (1.536e9, "1.54 GB"), (2.5e12, "2.5 TB")],

@@ -22,13 +22,12 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Metrics that one section shows; the first of those that were measured get a chart."""
+    """Metrics that one section shows, those first that matter most."""
 
     id: str
     title: str
     lead: str
     metrics: Sequence[Metric]
-    drawn: int = 2
 
 
 _RETENTION = Metric(

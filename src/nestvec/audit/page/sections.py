@@ -13,6 +13,9 @@ from nestvec.statistics import Estimate
 
 Report = Mapping[str, Any]
 
+_DRAWN = 2
+"""So many metrics of a group get a chart; a table has them all."""
+
 
 def build_sections(report: Report, rows: Sequence[Row]) -> tuple[Section, ...]:
     """What is there, in the order in which a reader asks."""
@@ -111,7 +114,7 @@ def _measured(group: Group, report: Report, rows: Sequence[Row]) -> Section | No
         group.id,
         group.title,
         lead=group.lead,
-        charts=[_chart(metric, rows, limit.get(metric.name)) for metric in metrics[: group.drawn]],
+        charts=[_chart(metric, rows, limit.get(metric.name)) for metric in metrics[:_DRAWN]],
         tables=[_numbers(f"{group.title}, in numbers", names, rows, full)],
     )
 

@@ -61,11 +61,12 @@ def summarise(report: Mapping[str, Any], rows: Sequence[Row]) -> Summary:
         headline = "The vectors fail the preflight: mend that first, then run the audit again"
         return Summary(FAIL, headline, broken, (), ())
     safe, shown = smallest_safe(report, rows), featured(report, rows)
-    numbers = _numbers(shown) if shown else []
+    numbers = _numbers(report, shown) if shown else []
     lacking = _lacking(rows)
     if safe:
         headline = f"Smallest safe size: {safe.dims} dimensions, {safe.family}"
-        return Summary(PASS, headline, _savings(report, safe), numbers, lacking)
+        said = (*_savings(report, safe), *_not_asked(rows, safe))
+        return Summary(PASS, headline, said, numbers, lacking)
     of = [f"The numbers are of {shown.name}, the largest size below that."] if shown else []
     if lacking:
         headline = "Too little data to call any size below the full vectors safe"
@@ -89,14 +90,23 @@ def _savings(report: Mapping[str, Any], safe: Row) -> list[str]:
     return said
 
 
-def _numbers(row: Row) -> list[Number]:
+def _not_asked(rows: Sequence[Row], safe: Row) -> list[str]:
+    """What a PASS does not cover, though other sizes were asked for it."""
+    if "net_flips" in safe.metrics or not any("net_flips" in row.metrics for row in rows):
+        return []
+    return ["Hard negatives were not measured at this size, only at those without rescoring."]
+
+
+def _numbers(report: Mapping[str, Any], row: Row) -> list[Number]:
     measured = [metric for metric in HEADLINES if metric.name in row.metrics]
-    return [_number(metric, row.metrics[metric.name]) for metric in measured[:_NUMBERS]]
+    # Of queries that come in groups, some metrics count the groups.
+    units = "queries or groups of them" if report["inputs"].get("groups") else "queries"
+    return [_number(metric, row.metrics[metric.name], units) for metric in measured[:_NUMBERS]]
 
 
-def _number(metric: Metric, estimate: Estimate) -> Number:
+def _number(metric: Metric, estimate: Estimate, units: str) -> Number:
     low, high = metric.write(estimate.low), metric.write(estimate.high)
-    said = f"{low} to {high}, from {estimate.n:,} queries. {metric.meaning}"
+    said = f"{low} to {high}, from {estimate.n:,} {units}. {metric.meaning}"
     return Number(metric.title, metric.write(estimate.value), said)
 
 
