@@ -173,7 +173,7 @@ SECTIONS = {
     ),
     "kinds": lambda r: drop_metrics(r, "triplet_accuracy:"),
     "stress": lambda r: drop_metrics(r, ".*_interaction"),
-    "growth": lambda r: [variant["details"].pop("growth") for variant in r["variants"]],
+    "growth": lambda r: [variant["details"].pop("corpus_growth") for variant in r["variants"]],
     "controls": lambda r: r["variants"].pop(),
     "preflight": lambda r: [given.pop("preflight") for given in (r, *r["variants"])],
     "worst-queries": lambda r: r.pop("worst_queries"),

@@ -99,12 +99,6 @@ def _read_row(variant: Mapping[str, Any]) -> Row:
         reasons=tuple(variant["reasons"]),
         queries_needed=variant.get("queries_needed"),
         metrics=read_estimates(variant["metrics"]),
-        details=_by_check(variant.get("details", {})),
+        details=variant["details"],
         checks=read_checks(variant.get("preflight", ())),
     )
-
-
-def _by_check(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Details by the check that found them, out of the parts of an audit that did several."""
-    parts = [part for part in details.values() if isinstance(part, Mapping)]
-    return {name: found for part in (details, *parts) for name, found in part.items()}
