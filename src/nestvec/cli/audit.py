@@ -214,7 +214,8 @@ def _print(report: "Report", changes: list[dict[str, Any]] | None) -> None:
     for safe in content["safe_dims"]:
         dims = "no size" if safe["dims"] is None else f"{safe['dims']} dims"
         rescored = f", rescored {safe['rescore']}" if safe["rescore"] else ""
-        print(f"safe at {safe['bits']} bits{rescored}: {dims}")
+        bits = "1 bit" if safe["bits"] == 1 else f"{safe['bits']} bits"
+        print(f"safe at {bits}{rescored}: {dims}")
     if content["knee"] is not None:
         print(content["knee"]["said"])
     if changes is not None:
