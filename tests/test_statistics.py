@@ -190,7 +190,7 @@ def test_the_interval_of_a_mean_is_scipy_s_bca(rng):
     ours = bootstrap_mean(values, rng, resamples=20_000)
     theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000).confidence_interval
     assert ours.value == pytest.approx(values.mean())
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=2e-3)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=4e-3)  # five standard errors of the draws
 
 
 def test_the_interval_of_a_ratio_is_scipy_s_paired_bca(rng):
@@ -204,7 +204,7 @@ def test_the_interval_of_a_ratio_is_scipy_s_paired_bca(rng):
     theirs = scipy.stats.bootstrap((small, full), ratio, n_resamples=20_000, paired=True)
     low, high = theirs.confidence_interval
     assert ours.value == pytest.approx(small.mean() / full.mean())
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=2e-3)
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=4e-3)  # five standard errors of the draws
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say(rng):
