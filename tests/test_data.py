@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.data import Corpus, RetrievalSet, read_retrieval_set, read_texts
+from nestvec.data import Corpus, RetrievalSet, read_retrieval_set, read_texts, read_triplets
 from nestvec.demo.corpus import load
 from nestvec.errors import DataError, IdsError, InputError, NestvecError
 
@@ -487,3 +487,27 @@ def test_a_real_table_of_papers_needs_no_options():
 def test_every_refusal_is_an_error_of_nestvec():
     with pytest.raises(NestvecError):
         read_texts("no such file.tsv")
+
+
+# Hard negatives.
+
+TRIPLETS = "query-id\tpositive-id\tnegative-id\tkind\n7\ta\tb\tnegation\n"
+
+
+def test_hard_negatives_have_the_ids_of_the_texts(write):
+    path = write("hard.tsv", TRIPLETS)
+    assert read_triplets(path, [7], ["a", "b"]) == [(7, "a", "b", "negation")]
+
+
+def test_hard_negatives_without_a_kind_are_given(write):
+    path = write("hard.tsv", TRIPLETS.replace("\tkind", "").replace("\tnegation", ""))
+    assert read_triplets(path, [7], ["a", "b"]) == [(7, "a", "b", "given")]
+
+
+@pytest.mark.parametrize(
+    ("queries", "documents", "message"),
+    [([8], ["a", "b"], "query '7'"), ([7], ["a"], "document 'b'")],
+)
+def test_hard_negatives_of_what_is_not_there_are_refused(write, queries, documents, message):
+    with pytest.raises(DataError, match=message):
+        read_triplets(write("hard.tsv", TRIPLETS), queries, documents)

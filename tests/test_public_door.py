@@ -11,7 +11,7 @@ import nestvec
 
 HEAVY = (
     "beartype", "httpx", "jaxtyping", "llvmlite", "matplotlib", "numba", "pyarrow", "rich",
-    "safetensors", "sentence_transformers", "torch", "typer",
+    "safetensors", "scipy", "sentence_transformers", "torch", "typer",
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ Record = dict[str, Any]
 ID_COLUMNS = ("_id", "id")
 BODY_COLUMNS = ("text", "abstract")
 QRELS_COLUMNS = ("query-id", "corpus-id", "score")
+TRIPLET_COLUMNS = ("query-id", "positive-id", "negative-id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def read_retrieval_set(folder: str | os.PathLike[str], split: str | None = None)
     corpus = read_texts(_one_file(folder, "corpus.jsonl"))
     queries = read_texts(_one_file(folder, "queries.jsonl"))
     qrels_path = _qrels_file(folder / "qrels", split)
-    qrels = _read_qrels(qrels_path, queries, corpus)
+    qrels = read_qrels(qrels_path, queries.ids, corpus.ids)
     kept = [row for row, query in enumerate(queries.ids) if _has_relevant(qrels.get(query, {}))]
     if not kept:
         raise DataError(f"{qrels_path} judges no document relevant (score above 0) to any query")
@@ -360,26 +361,58 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
     return _one_file(folder, f"{split}.tsv")
 
 
-def _read_qrels(path: Path, queries: Corpus, corpus: Corpus) -> dict[Id, dict[Id, float]]:
-    """Grades by query and document, both under the ids that the texts have."""
-    # A TSV has only strings; the texts may have integers.
-    query_ids = {str(id_): id_ for id_ in queries.ids}
-    doc_ids = {str(id_): id_ for id_ in corpus.ids}
+def read_qrels(
+    path: str | os.PathLike[str], queries: Sequence[Id], documents: Sequence[Id]
+) -> dict[Id, dict[Id, float]]:
+    """Grades by query and document from a TSV of query-id, corpus-id and score, under these ids.
+
+    `DataError` for an id that is not among `queries` or `documents`, or a pair that comes twice.
+    """
+    path = Path(path)
     qrels: dict[Id, dict[Id, float]] = {}
-    for line, row in _read_tsv(path):
-        if not row.keys() >= set(QRELS_COLUMNS):
-            raise DataError(
-                f"{path} has the columns {_listed(row)}; it needs {_listed(QRELS_COLUMNS)}"
-            )
-        query, doc, score = (row[column] for column in QRELS_COLUMNS)
-        for kind, id_, known in (("query", query, query_ids), ("document", doc, doc_ids)):
-            if id_ not in known:
-                raise DataError(f"{path}, line {line} judges {kind} {id_!r}, which is not there")
-        grades = qrels.setdefault(query_ids[query], {})
-        if doc_ids[doc] in grades:
+    for line, row, (query, doc) in _rows_by_id(path, QRELS_COLUMNS, queries, documents):
+        grades = qrels.setdefault(query, {})
+        if doc in grades:
             raise DataError(f"{path}, line {line} judges query {query!r}, document {doc!r} again")
-        grades[doc_ids[doc]] = _grade(path, line, score)
+        grades[doc] = _grade(path, line, row["score"])
     return qrels
+
+
+def read_triplets(
+    path: str | os.PathLike[str], queries: Sequence[Id], documents: Sequence[Id]
+) -> list[tuple[Id, Id, Id, str]]:
+    """Hard negatives from a TSV of query-id, positive-id, negative-id and maybe kind.
+
+    `DataError` for an id that is not among `queries` or `documents`.
+    """
+    rows = _rows_by_id(Path(path), TRIPLET_COLUMNS, queries, documents)
+    return [
+        (query, positive, negative, row.get("kind", "given"))
+        for _, row, (query, positive, negative) in rows
+    ]
+
+
+def _rows_by_id(
+    path: Path, columns: Sequence[str], queries: Sequence[Id], documents: Sequence[Id]
+) -> Iterator[tuple[int, Record, tuple[Id, ...]]]:
+    """Line, record and ids of each row of a TSV that names a query and then documents."""
+    # A TSV has only strings; the texts may have integers.
+    query_ids = {str(id_): id_ for id_ in queries}
+    doc_ids = {str(id_): id_ for id_ in documents}
+    for line, row in _read_tsv(path):
+        if not row.keys() >= set(columns):
+            raise DataError(f"{path} has the columns {_listed(row)}; it needs {_listed(columns)}")
+        found: list[Id] = []
+        for column in (name for name in columns if name.endswith("-id")):
+            is_query = column == columns[0]
+            known = query_ids if is_query else doc_ids
+            if row[column] not in known:
+                kind = "query" if is_query else "document"
+                raise DataError(
+                    f"{path}, line {line} judges {kind} {row[column]!r}, which is not there"
+                )
+            found.append(known[row[column]])
+        yield line, row, tuple(found)
 
 
 def _grade(path: Path, line: int, score: str) -> float:

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import nestvec
+from nestvec.cli.audit import audit
 from nestvec.cli.change import add, compact, delete, update
 from nestvec.cli.demo import demo
 from nestvec.cli.encode import encode
@@ -18,6 +19,7 @@ from nestvec.cli.index import index
 from nestvec.cli.info import info
 from nestvec.cli.output import note
 from nestvec.cli.search import search
+from nestvec.cli.tune import tune
 from nestvec.errors import NestvecError
 
 ERROR, INTERRUPTED = 1, 130
@@ -25,7 +27,7 @@ ERROR, INTERRUPTED = 1, 130
 app = typer.Typer(
     name="nestvec", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
 )
-for command in (encode, index, search, add, update, delete, compact, info, demo):
+for command in (encode, index, search, audit, tune, add, update, delete, compact, info, demo):
     app.command()(command)
 
 

@@ -51,7 +51,7 @@ class Given:
     ) -> Material:
         """The rows; texts are encoded into a file `beside` the index, by the encoder opened."""
         columns = (self.text_column or None, self.id_column)
-        if not _holds_vectors(self.data):
+        if not holds_vectors(self.data):
             for_vectors: dict[str, object] = {"--texts": self.texts, "--key": self.key}
             refuse(f"for the texts in {self.data}; they are for vectors", for_vectors)
             corpus = read_texts(self.data, *columns, self.limit)
@@ -70,7 +70,7 @@ def refuse(why: str, given: Mapping[str, object]) -> None:
         raise InputError(f"{' and '.join(names)} given {why}; leave it out")
 
 
-def _holds_vectors(path: Path) -> bool:
+def holds_vectors(path: Path) -> bool:
     """Whether a file is one of vectors: by its name, and for .jsonl by its first record."""
     if path.suffix.lower() != ".jsonl":
         return path.suffix.lower() in (".npy", ".npz", ".safetensors", ".parquet")

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from nestvec.cli.output import note
 from nestvec.encode import Encoder, open_encoder
 from nestvec.errors import InputError
+from nestvec.index import Index
 
 DEFAULT = "minilm"
 HELP = (
@@ -43,3 +45,15 @@ def open_recorded(
             "its vectors with --model, or give vectors with --vectors FILE"
         )
     return open_model(str(recorded["name"]), base_url, recorded.get("dimensions"))
+
+
+def open_for(index: Index, name: str | None, base_url: str | None) -> Encoder:
+    """The model for queries of an index; a note where it is not the one that made its vectors."""
+    recorded = index.meta["model"]
+    encoder = open_recorded(recorded, name, base_url)
+    if name is None and recorded["revision"] not in (None, encoder.info.revision):
+        note(
+            f"warning: {index.path} was made with {recorded['name']} at {recorded['revision']}, "
+            f"here it is {encoder.info.revision}; scores may differ, index again to be sure"
+        )
+    return encoder

@@ -120,7 +120,9 @@ def search(
         _answer(task, labels, queries, stats, json)
         return
     texts = query or _piped_lines(json)
-    encoder = _open(task.index, model, base_url)
+    from nestvec.cli.model import open_for
+
+    encoder = open_for(task.index, model, base_url)
     if texts is None:
         _converse(task, encoder)
     else:
@@ -146,19 +148,6 @@ def _piped_lines(json: bool) -> list[str] | None:
     if json:
         raise InputError("--json answers no prompt; give a question, or one per input line")
     return None
-
-
-def _open(index: Index, model: str | None, base_url: str | None) -> "Encoder":
-    from nestvec.cli.model import open_recorded
-
-    recorded = index.meta["model"]
-    encoder = open_recorded(recorded, model, base_url)
-    if model is None and recorded["revision"] not in (None, encoder.info.revision):
-        note(
-            f"warning: {index.path} was made with {recorded['name']} at {recorded['revision']}, "
-            f"here it is {encoder.info.revision}; scores may differ, index again to be sure"
-        )
-    return encoder
 
 
 def _answer(

@@ -69,11 +69,20 @@ class Contents:
 
     def checksum(self) -> int:
         """CRC-32 of the canonical JSON of all of it."""
-        segments = [
+        return zlib.crc32(json.dumps([self.meta, self._segments()], sort_keys=True).encode())
+
+    def rows_checksum(self) -> int:
+        """CRC-32 of the canonical JSON of the segments: what is true of these rows and codes.
+
+        It changes with every row that comes or goes, and when the rows are coded anew.
+        """
+        return zlib.crc32(json.dumps(self._segments(), sort_keys=True).encode())
+
+    def _segments(self) -> list[list[Any]]:
+        return [
             [e.segment, e.layout, e.rows, e.deleted and e.deleted.hex(), *map(_listed, e.files)]
             for e in self.entries
         ]
-        return zlib.crc32(json.dumps([self.meta, segments], sort_keys=True).encode())
 
 
 @dataclass(frozen=True, slots=True)

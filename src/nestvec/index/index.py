@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
 from nestvec.index.contents import Document
-from nestvec.index.defaults import default_plan
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
 from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
@@ -22,6 +21,7 @@ from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.rows import Rows
 from nestvec.index.run import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
+from nestvec.index.tuned import TunedPlan
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32, Int64
@@ -172,8 +172,17 @@ class Index:
     # --- searching -------------------------------------------------------------------------------
 
     def default_plan(self, k: int = 10) -> Plan:
-        """The plan that `search` uses when none is given."""
-        return default_plan(self._snapshot.largest, k)
+        """The plan that `search` uses when none is given, without a filter and not `exact`.
+
+        The one that was tuned for this `k` (`nv.tune`) while the rows are still those that it was
+        tuned for; else by a rule.
+        """
+        return self._snapshot.chosen_plan(None, int(k), True)
+
+    @property
+    def tuned(self) -> Mapping[int, TunedPlan]:
+        """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
+        return self._snapshot.tuned
 
     def search(
         self,
@@ -203,7 +212,7 @@ class Index:
         snapshot = self._snapshot
         array = as_queries(queries, snapshot.dim)
         _check_k(k, snapshot.count)
-        chosen = snapshot.chosen_plan(plan, int(k))
+        chosen = snapshot.chosen_plan(plan, int(k), where is None and not exact)
         if (exact or certify) and not chosen.full:
             raise PlanError(
                 f"plan '{chosen}' ends in estimates, which prove nothing; end it with '> full'"
@@ -275,6 +284,17 @@ class Index:
         """Make one coded segment of all live rows; what was deleted is gone for good."""
         with self._writing("compact", progress) as writer:
             writer.compact()
+
+    def keep_plan(
+        self, k: int, plan: Plan, evidence: Mapping[str, Any], rows_checksum: int
+    ) -> None:
+        """Search for `k` rows by a tuned plan from now on, while no rows come or go.
+
+        `evidence` (JSON values) says why it is safe, for rows with this checksum
+        (`snapshot.contents.rows_checksum()`); `StorageError` if they have changed since.
+        """
+        with self._writing("keep a tuned plan", silent) as writer:
+            writer.keep_plan(k, plan, evidence, rows_checksum)
 
     @contextmanager
     def _writing(self, purpose: str, progress: Progress) -> Iterator["Writer"]:

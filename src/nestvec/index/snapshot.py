@@ -17,6 +17,7 @@ from nestvec.index.defaults import default_plan
 from nestvec.index.files import check_file
 from nestvec.index.rows import Rows, vectors_name
 from nestvec.index.segment import Segment, codes_name
+from nestvec.index.tuned import TunedPlan, tuned_plans
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64, UInt8
 
@@ -132,13 +133,20 @@ class Snapshot:
         return None if largest is None else largest.coded
 
     @cached_property
-    def chosen_plan(self) -> Callable[[str | Plan | None, int], Plan]:
+    def chosen_plan(self) -> Callable[[str | Plan | None, int, bool], Plan]:
         """The plan to find `k` rows with, given one, its text or nothing; the latest are kept.
 
-        `PlanError` unless it can be read, and answer so many.
+        Given nothing it is the rule's or, if the last argument says so, the one that was tuned for
+        that `k` and these rows. `PlanError` unless it can be read, and answer so many.
         """
         # A method whose answers are cached would keep each snapshot, and so its files, alive.
-        return lru_cache(maxsize=64)(partial(_chosen_plan, self.largest, self.dim))
+        safe = {k: tuned.plan for k, tuned in self.tuned.items() if tuned.current}
+        return lru_cache(maxsize=64)(partial(_chosen_plan, self.largest, self.dim, safe))
+
+    @cached_property
+    def tuned(self) -> Mapping[int, TunedPlan]:
+        """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
+        return tuned_plans(self.contents)
 
     @property
     def generation(self) -> int:
@@ -243,9 +251,16 @@ def _verify_catalog(snapshot: Snapshot) -> None:
         )
 
 
-def _chosen_plan(largest: Segment | None, dim: int, plan: str | Plan | None, k: int) -> Plan:
+def _chosen_plan(
+    largest: Segment | None,
+    dim: int,
+    safe: Mapping[int, Plan],
+    plan: str | Plan | None,
+    k: int,
+    tuned: bool,
+) -> Plan:
     if plan is None:
-        return default_plan(largest, k)
+        return safe[k] if tuned and k in safe else default_plan(largest, k)
     chosen = Plan.parse(plan) if isinstance(plan, str) else plan
     chosen.check(dim, k)
     return chosen

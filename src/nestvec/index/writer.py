@@ -26,6 +26,8 @@ from nestvec.index.records import id_kind, row_records
 from nestvec.index.rows import Rows, Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.segment import codes_name
 from nestvec.index.snapshot import CODED, FLAT, Part, Snapshot, pack_deleted
+from nestvec.index.tuned import with_tuned_plan
+from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float
 
@@ -155,6 +157,17 @@ class Writer:
         sources = [Source(part.rows, part.kept) for part in parts]
         entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
         self._commit(entries, self.next_row, np.empty(0, int), ())
+
+    def keep_plan(
+        self, k: int, plan: Plan, evidence: Mapping[str, Any], rows_checksum: int
+    ) -> None:
+        """Commit that `plan` was tuned to find `k` of the rows with this checksum."""
+        if self.snapshot.contents.rows_checksum() != rows_checksum:
+            raise StorageError(
+                f"the rows of {self.snapshot.folder} have changed since the plan was tuned, and "
+                "what was shown no longer holds; tune again"
+            )
+        self.ledger.commit(with_tuned_plan(self.snapshot.contents, k, plan, evidence))
 
     def replace(
         self,

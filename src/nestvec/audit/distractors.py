@@ -1,0 +1,184 @@
+"""Distractors: documents that do not answer a query, and how many of them beat those that do."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import special
+
+from nestvec.audit.margins import RESOLUTION, per_query
+from nestvec.audit.model import Encoded, Judged
+from nestvec.errors import InputError
+from nestvec.shapes import Float32, Float64, Int64
+
+TAIL_SHARE = 0.05
+TAIL_MOST = 256
+TAIL_LEAST = 10
+"""The best distractors of a query that its tail is fitted to: this share, within these numbers."""
+
+_SCORES = 2**24
+"""Held at a time: 64 MiB, and as much again while the best are told apart."""
+
+
+@dataclass(frozen=True)
+class Distractors:
+    """How each judged document stands among its query's distractors, under one encoding.
+
+    A distractor is a document that is neither judged for the query nor the query's own row. It
+    beats a judged document if it scores at least as well: ties count against.
+    """
+
+    queries: Int64[np.ndarray, " j"]
+    """The query row of each judgement, rising."""
+    counts: Int64[np.ndarray, " j"]
+    """Distractors of its query."""
+    beaten_by: Int64[np.ndarray, " j"]
+    tail: int
+    """Distractors per query that lie above its threshold; 0 if there are too few for a tail."""
+    excess: Float64[np.ndarray, " j"]
+    """The judged document's score − the threshold of its query."""
+    scales: Float64[np.ndarray, " j"]
+    """The mean of what the query's tail exceeds its threshold by."""
+    spreads: Float64[np.ndarray, " j"]
+    """The coefficient of L-variation of the same: it depends on the tail's shape alone."""
+
+    @property
+    def least(self) -> int:
+        """Distractors that every query has."""
+        return int(self.counts.min())
+
+    @property
+    def shape(self) -> float:
+        """ξ of the generalised Pareto tail that all queries share: below 0 the tail has an end."""
+        return tail_shape(per_query(self.spreads, self.queries))
+
+    def recall_among(self, m: int, k: int) -> Float64[np.ndarray, " q"]:
+        """Expected recall@k with `m` random ones of the distractors: exact, nothing is drawn.
+
+        A judged document is found if fewer than `k` of the `m` beat it: with b of n that do, the
+        chance is Σ_{j<k} C(b, j)·C(n − b, m − j) / C(n, m). Per query the mean over its judged
+        documents. Good to 1e-7 for a million distractors. `m` is at most `least`.
+        """
+        return per_query(_found_among(self.beaten_by, self.counts, m, k), self.queries)
+
+    def recall_beyond(self, m: int, k: int, shape: float) -> Float64[np.ndarray, " q"]:
+        """Modelled recall@k with `m` fresh distractors like those at hand, at least `k` of them.
+
+        P(Bin(m, p) < k), where p is the chance that one distractor beats the judged document: the
+        share that do, or, above the threshold of the query, a generalised Pareto tail.
+        """
+        return per_query(special.bdtr(k - 1, m, self._chances(shape)), self.queries)
+
+    def recall_bound(self, m: int, k: int) -> Float64[np.ndarray, " q"]:
+        """As `recall_beyond` without a model: p is its 95 % upper bound (Clopper & Pearson)."""
+        if m < k:
+            return np.ones(len(np.unique(self.queries)))
+        return per_query(special.bdtr(k - 1, m, self._highest), self.queries)
+
+    @cached_property
+    def _highest(self) -> Float64[np.ndarray, " j"]:
+        """The 95 % upper bound of the chance that one distractor beats the judged document."""
+        spared = np.maximum(self.counts - self.beaten_by, 1)
+        bound = special.betaincinv(self.beaten_by + 1.0, spared, 0.95)
+        return np.where(self.beaten_by < self.counts, bound, 1.0)
+
+    def _chances(self, shape: float) -> Float64[np.ndarray, " j"]:
+        scale = np.where(self.scales > 0, self.scales, 1) * (1 - shape)
+        steps = np.maximum(self.excess, 0) / scale
+        # (1 + ξz)^(−1/ξ), whose limit at ξ = 0 is exp(−z); beyond the end of the tail it is 0.
+        if abs(shape) < 1e-6:
+            above = np.exp(-steps)
+        else:
+            above = np.maximum(1 + shape * steps, 0) ** (-1 / shape)
+        share = self.beaten_by / self.counts
+        return np.asarray(np.where(self.excess > 0, self.tail / self.counts * above, share))
+
+
+def tail_shape(spreads: Float64[np.ndarray, " q"]) -> float:
+    """ξ = 2 − 1/τ of a generalised Pareto tail, by L-moments (Hosking & Wallis, 1987).
+
+    τ is the mean over queries, kept within 0.2 to 0.9: scores that tie could bring it to 0 or 1,
+    where there is no such tail.
+    """
+    return 2 - 1 / float(np.clip(spreads.mean(), 0.2, 0.9))
+
+
+def distractors(encoded: Encoded, judged: Judged, own: Int64[np.ndarray, " q"]) -> Distractors:
+    """All documents scored for every judged query, in blocks; `own[i]` (−1: none) is left out."""
+    queries, judgements = np.unique(judged.queries, return_counts=True)
+    least = len(encoded.documents) - int(judgements.max()) - 1
+    if least < 1:
+        raise InputError(
+            f"{len(encoded.documents)} documents leave a query with {judgements.max()} relevant "
+            "ones no distractor; give a larger corpus"
+        )
+    tail = min(TAIL_MOST, int(TAIL_SHARE * least))
+    tail = tail if tail >= TAIL_LEAST else 0
+    block = max(1, _SCORES // len(encoded.documents))
+    parts = [
+        _scan(encoded, judged, own, queries[first : first + block], tail)
+        for first in range(0, len(queries), block)
+    ]
+    counts, beaten_by, *of_tail = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Distractors(judged.queries, counts, beaten_by, tail, *of_tail)
+
+
+def _scan(
+    encoded: Encoded,
+    judged: Judged,
+    own: Int64[np.ndarray, " q"],
+    queries: Int64[np.ndarray, " block"],
+    tail: int,
+) -> tuple[np.ndarray, ...]:
+    """What `Distractors` holds of the judgements of a run of judged queries."""
+    of_block = slice(*np.searchsorted(judged.queries, [queries[0], queries[-1] + 1]))
+    at = np.searchsorted(queries, judged.queries[of_block]), judged.documents[of_block]
+    scores = encoded.queries[queries] @ encoded.documents.T
+    positives = scores[at].astype(np.float64)
+    scores[at] = -np.inf
+    has_own = np.flatnonzero(own[queries] >= 0)
+    scores[has_own, own[queries][has_own]] = -np.inf
+    lengths = np.linalg.norm(encoded.queries[queries], axis=1)[at[0]]
+    lengths = lengths * np.linalg.norm(encoded.documents[at[1]], axis=1)
+    # A copy of a document may differ from it in the last bits, as dim products were added up.
+    reached = positives - RESOLUTION * np.sqrt(encoded.documents.shape[1]) * lengths
+    beaten_by = [(scores[row] >= score).sum() for row, score in zip(at[0], reached, strict=True)]
+    counts = np.isfinite(scores).sum(axis=1)[at[0]]
+    thresholds, scales, spreads = (part[at[0]] for part in _tails(scores, tail))
+    return counts, np.array(beaten_by), positives - thresholds, scales, spreads
+
+
+def _tails(
+    scores: Float32[np.ndarray, "q n"], tail: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Threshold, mean excess and L-variation of the best `tail` scores of each row.
+
+    Without a tail, or where its scores are all equal, it is taken as exponential: τ = ½.
+    """
+    if tail == 0:
+        q = len(scores)
+        return np.full(q, np.inf), np.ones(q), np.full(q, 0.5)
+    n = scores.shape[1]
+    best = np.partition(scores, n - tail - 1, axis=1)[:, n - tail - 1 :].astype(np.float64)
+    best.sort(axis=1)
+    excess = best[:, 1:] - best[:, :1]
+    mean = excess.mean(axis=1)
+    second = 2 * (excess * np.linspace(0, 1, tail)).mean(axis=1) - mean
+    spread = np.divide(second, mean, out=np.full_like(mean, 0.5), where=mean > 0)
+    return best[:, 0], mean, spread
+
+
+def _found_among(
+    beaten_by: Int64[np.ndarray, " j"], counts: Int64[np.ndarray, " j"], m: int, k: int
+) -> Float64[np.ndarray, " j"]:
+    chance = np.zeros(len(counts))
+    for j in range(min(k, m + 1)):
+        possible = (beaten_by >= j) & (counts - beaten_by >= m - j)
+        b, n = beaten_by[possible], counts[possible]
+        log = _log_choose(b, j) + _log_choose(n - b, m - j) - _log_choose(n, m)
+        chance[possible] += np.exp(log)
+    return np.minimum(chance, 1)
+
+
+def _log_choose(n: Int64[np.ndarray, " j"], r: int) -> Float64[np.ndarray, " j"]:
+    return np.asarray(special.gammaln(n + 1) - special.gammaln(r + 1) - special.gammaln(n - r + 1))

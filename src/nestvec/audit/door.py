@@ -1,0 +1,71 @@
+"""`nestvec.audit`: the one function that a caller needs."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nestvec.index import Index
+from nestvec.metrics import Id, Qrels
+from nestvec.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from nestvec.audit.report import Report
+
+# What measures is imported where it is used: `import nestvec` is fast, statistics are not.
+
+
+def audit(  # noqa: PLR0913  one call says all about an audit
+    vectors: ArrayLike | Index,
+    queries: ArrayLike,
+    qrels: Qrels | None = None,
+    hard_negatives: Sequence[Sequence[Any]] | None = None,
+    variants: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    ids: Sequence[Id] | np.ndarray | None = None,
+    query_ids: Sequence[Id] | np.ndarray | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    own_rows: ArrayLike | None = None,
+    thresholds: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> "Report":
+    """How small `vectors` [n, dim], or those of an index, may be made before `queries` suffer.
+
+    `variants` are dicts such as {"dims": 64, "bits": 1}; None: halvings of the width at 32
+    (full precision), 8 and 1 bits, with controls. Vectors that were made smaller elsewhere are
+    audited as they are, as "documents" and "queries" of a variant. Scores are inner products.
+
+    `qrels` names relevant documents, {query id: {document id: grade}}; without it the full vectors'
+    own answers are the measure. `hard_negatives` are (query id, positive id, negative id, kind).
+    `ids` and `query_ids` are row numbers unless given. `groups` names what was drawn together (the
+    queries of one user): intervals then are of groups. `own_rows` is the document that each query
+    was taken from (−1: none), never its answer; None: the first one of equal vector.
+
+    `thresholds` replace those of `Thresholds`. Equal input and seed give an equal report.
+    `InputError` for what does not fit together.
+    """
+    from nestvec.audit import reading
+    from nestvec.audit.run import run
+    from nestvec.audit.task import Task
+    from nestvec.audit.verdict import Thresholds
+
+    if isinstance(vectors, Index):
+        vectors, queries, ids = reading.read_index(vectors, queries, ids)
+    full = reading.read_sides(vectors, queries)
+    row_ids = reading.read_ids(ids, len(full.documents), "ids")
+    asked = reading.read_ids(query_ids, len(full.queries), "query_ids")
+    task = Task(
+        full=full,
+        ids=row_ids,
+        query_ids=asked,
+        own=reading.read_own(own_rows, full),
+        judged=reading.read_judgements(qrels, asked, row_ids),
+        triplets=reading.read_triplets(hard_negatives, asked, row_ids),
+        groups=reading.read_groups(groups, len(full.queries)),
+        candidates=reading.read_candidates(variants, full),
+        thresholds=Thresholds.read(thresholds),
+        seed=reading.read_seed(seed),
+    )
+    return run(task, f"nestvec.audit(vectors, queries, ..., seed={seed})", progress)

@@ -1,0 +1,151 @@
+"""The audit: one encode and one ranking per variant, then all that is to be said of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from nestvec.audit.exact import Exact, generator
+from nestvec.audit.hardship import Hardship
+from nestvec.audit.knee import knee
+from nestvec.audit.measure import Made, Measured, measure
+from nestvec.audit.model import Check, Encoded, K, Variant
+from nestvec.audit.preflight import check_rows, check_vectors_given, has_failed, self_checks
+from nestvec.audit.rank import Ranked, cut, rank, rescore
+from nestvec.audit.report import SCHEMA, Report
+from nestvec.audit.task import Candidate, Task
+from nestvec.audit.transform import Transform
+from nestvec.audit.variants import equal_bytes, without_rescoring
+from nestvec.audit.verdict import (
+    Verdict,
+    in_sequence,
+    judge,
+    safe_dims,
+    shared_confidence,
+)
+from nestvec.progress import Advance, Progress
+
+
+def run(task: Task, command: str, progress: Progress) -> Report:
+    """Audit every candidate of the task; `command` is what would do so again."""
+    batches = _batches(task.candidates)
+    with progress("Auditing", len(task.full.queries) * (1 + len(batches))) as advance:
+        found = rank(task.full, task.depth, task.own, advance=advance)
+        exact = Exact(task, found.ranking)
+        preflight = _preflight(task)
+        measured = [*_measure_all(exact, batches, advance)]
+    order = {candidate.variant.name: row for row, candidate in enumerate(task.candidates)}
+    measured.sort(key=lambda one: order[one.variant.name])
+    return Report(_content(exact, preflight, measured, command))
+
+
+def _batches(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Candidates that differ in rescoring alone are encoded and ranked once."""
+
+    def key(candidate: Candidate) -> str:
+        variant = candidate.variant
+        return (without_rescoring(variant) if candidate.encoded is None else variant).name
+
+    return [list(group) for _, group in groupby(sorted(candidates, key=key), key)]
+
+
+def _measure_all(
+    exact: Exact, batches: Sequence[Sequence[Candidate]], advance: Advance
+) -> Iterator[Measured]:
+    task, hardship = exact.task, Hardship(exact)
+    variants = [candidate.variant for candidate in task.candidates]
+    confidence = shared_confidence(variants, task.thresholds.confidence)
+    for batch in batches:
+        for made in _make(exact, batch, advance):
+            yield measure(exact, hardship, made, confidence)
+
+
+def _make(exact: Exact, batch: Sequence[Candidate], advance: Advance) -> Iterator[Made]:
+    """Encode and rank once, deep enough for all of the batch, and rescore for each."""
+    task = exact.task
+    transform, encoded = _encode(task, batch[0])
+    deepest = max(candidate.variant.rescore for candidate in batch)
+    depth = max(task.depth, min(deepest, len(task.full.documents) - 1))
+    found = rank(encoded, depth, task.own, exact.ranking.rows[:, :K], advance)
+    for candidate in batch:
+        count = min(candidate.variant.rescore, depth)
+        ranking = rescore(task.full, found.ranking, count) if count else found.ranking
+        answers = Ranked(cut(ranking, task.depth), found.depths)
+        yield Made(candidate.variant, transform, encoded, answers)
+
+
+def _encode(task: Task, candidate: Candidate) -> tuple[Transform | None, Encoded]:
+    if candidate.encoded is not None:
+        return None, candidate.encoded
+    variant, full = candidate.variant, task.full
+    rotation = task.rotation if variant.rotation == "pca" else None
+    transform, documents = Transform.fit_transform(
+        full.documents, variant, task.unit, rotation, task.seed
+    )
+    return transform, Encoded(transform.queries(full.queries), documents)
+
+
+def _preflight(task: Task) -> list[Check]:
+    itself = 0
+    if task.judged is not None:
+        itself = int((task.own[task.judged.queries] == task.judged.documents).sum())
+    rng = generator(task.seed, "preflight")
+    return [
+        *check_vectors_given(task.full),
+        *check_rows(task.full.documents, task.own, itself),
+        *self_checks(task.full, task.own, rng),
+    ]
+
+
+def _content(
+    exact: Exact, preflight: Sequence[Check], measured: Sequence[Measured], command: str
+) -> dict[str, Any]:
+    task = exact.task
+    variants = [one.variant for one in measured]
+    stopping = preflight if has_failed(preflight) else ()
+    alone = [judge(one.claims, (*stopping, *one.checks), task.thresholds) for one in measured]
+    verdicts = in_sequence(variants, alone)
+    rivals = equal_bytes(variants)
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "seed": task.seed,
+        "inputs": task.describe(),
+        "thresholds": asdict(task.thresholds),
+        "preflight": [asdict(check) for check in preflight],
+        "full": {"metrics": exact.metrics()},
+        "variants": [
+            _variant(one, verdict) | {"equal_bytes": rivals[one.variant.name]}
+            for one, verdict in zip(measured, verdicts, strict=True)
+        ],
+        "safe_dims": safe_dims(variants, verdicts),
+        "knee": _knee(task, measured),
+        "worst_queries": {one.variant.name: one.worst for one in measured},
+    }
+
+
+def _variant(one: Measured, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": one.variant.name,
+        **asdict(one.variant),
+        "bytes": one.variant.size_bytes(),
+        "verdict": verdict.state,
+        "reasons": list(verdict.reasons),
+        "queries_needed": verdict.queries_needed,
+        "metrics": one.metrics,
+        "details": one.details,
+        "preflight": [asdict(check) for check in one.checks],
+    }
+
+
+def _knee(task: Task, measured: Sequence[Measured]) -> dict[str, Any] | None:
+    """Of nDCG@10 over the prefixes at full precision; None without judgements."""
+    if task.judged is None:
+        return None
+    plain = [one for one in measured if one.variant == Variant(one.variant.dims)]
+    if not plain:
+        return None
+    values = np.stack([one.kept.after for one in plain], axis=1)
+    return knee([one.variant.dims for one in plain], values, generator(task.seed, "knee"))

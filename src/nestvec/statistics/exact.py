@@ -1,0 +1,94 @@
+"""Bounds and tests that hold at every sample size, whatever the sample is of."""
+
+import math
+from collections.abc import Sequence
+
+# scipy.stats would make every command that shows a number start half a second later.
+from scipy import special
+
+from nestvec.errors import InputError
+from nestvec.statistics.estimate import Estimate, check_share
+
+# --- shares --------------------------------------------------------------------------------------
+
+
+def proportion(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    """A share and its exact two-sided interval (Clopper & Pearson, 1934).
+
+    Half of what is left of the confidence lies on either side, even where the share is 0 or 1: so
+    `proportion(s, n, 2 * c - 1).low` is the one-sided bound at confidence `c`.
+    """
+    _check_count(successes, n)
+    tail = (1 - check_share(confidence, "confidence")) / 2
+    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return Estimate(successes / n, float(low), float(high), n)
+
+
+def binomial_p(failures: int, n: int, alpha: float) -> float:
+    """P(Bin(n, alpha) ≤ failures): the exact p-value of "things fail more often than `alpha`".
+
+    Small where that is hard to believe, as `failures` are few.
+    """
+    _check_count(failures, n)
+    return float(special.bdtr(failures, n, alpha))
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """The exact two-sided p-value of "as many are lost as are won" (McNemar, 1947).
+
+    `lost` and `won` count the pairs in which only the one or only the other is right; 1 without
+    any. Twice the smaller tail of Bin(lost + won, 1/2).
+    """
+    if min(lost, won) < 0:
+        raise InputError(f"lost={lost} and won={won} are counts; give whole numbers from 0")
+    return min(1.0, 2 * float(special.bdtr(min(lost, won), lost + won, 0.5)))
+
+
+def _check_count(count: int, n: int) -> None:
+    if not 0 <= count <= n or n < 1:
+        raise InputError(f"{count} of n={n} is no share; use n >= 1 and a count from 0 to n")
+
+
+# --- means of losses in [0, 1] -------------------------------------------------------------------
+
+
+def hoeffding_bentkus(risk: float, n: int, alpha: float) -> float:
+    """The p-value of "the mean loss is above `alpha`" when `n` losses in [0, 1] average to `risk`.
+
+    min{exp(−n·h(min(risk, α), α)), e·P(Bin(n, α) ≤ ⌈n·risk⌉)} with h(a, b) the relative entropy of
+    two coins (Bates et al., 2021; Angelopoulos et al., 2110.01052, prop. 3).
+    """
+    if n < 1 or not 0 <= risk <= 1:
+        raise InputError(f"a mean loss of {risk} over n={n} is no sample; use 0 to 1, and n >= 1")
+    a, alpha = min(risk, alpha), check_share(alpha, "alpha")
+    entropy = float(special.rel_entr(a, alpha) + special.rel_entr(1 - a, 1 - alpha))
+    # The sum of losses such as 3/10 is a whole number but for the last bits of its floats.
+    whole = math.ceil(round(n * risk, 9))
+    return min(1.0, math.exp(-n * entropy), math.e * float(special.bdtr(whole, n, alpha)))
+
+
+def largest_mean_loss(risk: float, n: int, confidence: float = 0.95) -> float:
+    """The one-sided upper bound of the mean loss: what `hoeffding_bentkus` refutes lies above."""
+    left = 1 - check_share(confidence, "confidence")
+    low, high = risk, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        refuted = hoeffding_bentkus(risk, n, middle) <= left
+        low, high = (low, middle) if refuted else (middle, high)
+    return high
+
+
+# --- many tests at once --------------------------------------------------------------------------
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: those up to δ are significant together (Holm, 1979).
+
+    The chance that even one of them is a mistake is at most δ, however the tests depend.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted

