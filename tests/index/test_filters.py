@@ -270,3 +270,16 @@ def test_a_wide_corpus_is_found_by_topic(tmp_path):
     hits = index.search(vectors[:100], 1, where="t = true")
     mine = np.flatnonzero(topic[:100])
     assert (hits.rows[mine, 0] == mine).all()
+
+
+def test_what_is_worked_out_of_a_segment_is_worked_out_once_whatever_the_filter(tmp_path, rng):
+    # A search through a filter ranks cells anew; the rotation and the plans stay what they are.
+    index = Index.build(
+        rng.standard_normal((3_000, 64)).astype(np.float32), tmp_path / "once.nv",
+        metadata=[{"row": row} for row in range(3_000)],
+    )  # fmt: skip
+    (whole,) = index.snapshot.parts
+    for where in ("row < 2500", "row < 2600", "row < 2500"):
+        (part,) = index._filters.apply(index.snapshot, where).parts
+        assert part.coded is not whole.coded
+        assert part.coded.derived is whole.coded.derived

@@ -60,7 +60,7 @@ def run_plan(
     """
     answers = Answers.blank(len(queries), k, len(plan.stages) + 2)
     kernel, kind, mask = load().search_batch, METRICS[metric], _ALL if allowed is None else allowed
-    funnel, probe, full = segment.route(plan)
+    funnel, probe, full = segment.derived.route(plan)
 
     def run(queries: np.ndarray, *found: np.ndarray) -> None:
         kernel(queries, segment.cells, funnel, segment.vectors, mask, kind, probe, full, k, *found)
@@ -100,7 +100,7 @@ def run_bounds(
     def run(queries: np.ndarray, floors: np.ndarray, *found: np.ndarray) -> None:
         kernel(
             queries, segment.cells, codec.whole_funnel, segment.vectors, parts, segment.longest,
-            segment.defect, mask, kind, k, floors, limit, *found,
+            segment.derived.defect, mask, kind, k, floors, limit, *found,
         )  # fmt: skip
 
     try:

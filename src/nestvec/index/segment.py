@@ -42,6 +42,27 @@ class Route(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Derived:
+    """What searches work out of a segment once, however its cells are ranked afterwards."""
+
+    codec: Codec
+    rotation: Float32[np.ndarray, "dim dim"]
+    cells: int
+    rows: int
+
+    @cached_property
+    def defect(self) -> float:
+        """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
+        return float(load_exact().defect(self.rotation))
+
+    @cached_property
+    def route(self) -> Callable[[Plan], Route]:
+        """The way that a plan takes through the segment; the latest are kept."""
+        # A method whose answers are cached would keep each segment, and so its files, alive.
+        return lru_cache(maxsize=64)(partial(Route.of, self.codec, self.cells, self.rows))
+
+
+@dataclass(frozen=True, eq=False)
 class Segment:
     """Rows' codes in cells, and their full vectors."""
 
@@ -51,6 +72,7 @@ class Segment:
     longest: float
     """No coded row is longer."""
     vectors: Float32[np.ndarray, "n dim"]
+    derived: Derived
 
     @classmethod
     def open(cls, path: Path, vectors: Float32[np.ndarray, "n dim"]) -> "Segment":
@@ -85,19 +107,8 @@ class Segment:
         for array in derived.values():
             array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
-        return cls(path, cells, codec, float(arrays["longest"][0]), vectors)
-
-    @cached_property
-    def defect(self) -> float:
-        """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
-        return float(load_exact().defect(self.cells.rotation))
-
-    @cached_property
-    def route(self) -> Callable[[Plan], Route]:
-        """The way that a plan takes through this segment; the latest are kept."""
-        # A method whose answers are cached would keep each segment, and so its files, alive.
-        counts = len(self.cells.counts), len(self.vectors)
-        return lru_cache(maxsize=64)(partial(Route.of, self.codec, *counts))
+        once = Derived(codec, cells.rotation, len(cells.counts), len(vectors))
+        return cls(path, cells, codec, float(arrays["longest"][0]), vectors, once)
 
     @property
     def held_cells(self) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import LANES, ROW
 from nestvec.kernels.ranking import keep_best
-from nestvec.kernels.sieve import biased_pass_block, pass_block
+from nestvec.kernels.sieve import pass_block
 from nestvec.kernels.simd import prefetch
 
 
@@ -71,20 +71,12 @@ def scan(
                 block = i + (starts[cell] if i < own else rest)
                 at_home = counts[cell] - LANES * i
                 before = q * width + count
-                if len(bias):
-                    behind = biased_pass_block(
-                        head, block * size, table_bytes, q * entry_bytes, slots, words, scale,
-                        bias, block * LANES, base, shifts[q], steps[q], floor, spill_homes,
-                        firsts[cell] + LANES * i, at_home, at_home + spills[cell],
-                        spill_firsts[cell] - at_home, entries, names, before,
-                    )  # fmt: skip
-                else:
-                    behind = pass_block(
-                        head, block * size, table_bytes, q * entry_bytes, slots, words, scale,
-                        bias, block * LANES, base, shifts[q], steps[q], floor, spill_homes,
-                        firsts[cell] + LANES * i, at_home, at_home + spills[cell],
-                        spill_firsts[cell] - at_home, entries, names, before,
-                    )  # fmt: skip
+                behind = pass_block(
+                    head, block * size, table_bytes, q * entry_bytes, slots, words, scale, bias,
+                    block * LANES, base, shifts[q], steps[q], floor, spill_homes,
+                    firsts[cell] + LANES * i, at_home, at_home + spills[cell],
+                    spill_firsts[cell] - at_home, entries, names, before,
+                )  # fmt: skip
                 if len(allowed):
                     behind = _allow(record_ints, allowed, entries, names, before, behind)
                 count = behind - q * width

@@ -45,7 +45,22 @@ def _keep(builder: Any, passed: Any, kept: tuple[tuple[Any, Any], ...], place: A
     return builder.add(place, builder.zext(count, I64))
 
 
-def _make_pass_block(biased: bool) -> Any:
+@intrinsic  # type: ignore[untyped-decorator]
+def pass_block(
+    typing_context: Any, head: Any, block: Any, tables: Any, table: Any, slots: Any, count: Any,
+    scale: Any, bias: Any, place: Any, base: Any, shift: Any, step: Any, floor: Any, others: Any,
+    first: Any, own: Any, held: Any, other: Any, values: Any, keys: Any, at: Any,
+) -> Any:  # fmt: skip
+    """Estimates of a block's 16 rows; those that reach `floor`, and their homes, are kept.
+
+    The estimate is base + scale · (shift + step · what `count` words at `slots` name in the tables
+    from flat `table` on) + bias, if there are any; `block` is where the head begins, `place` where
+    scales and biases do. Lanes below `own` are at home in the cell, from home `first` on; further
+    ones below `held` have their homes in `others` from flat `other` on (there lane 0's would be).
+    What passes goes to `values` and `keys` from flat `at` on, where there is room for 16; returns
+    where it ends.
+    """
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def data(which: int) -> Any:
             return data_of(context, builder, signature, arguments, which)
@@ -62,9 +77,13 @@ def _make_pass_block(biased: bool) -> Any:
         )
         inner = builder.fadd(shift, builder.fmul(step, builder.sitofp(sums, FLOATS)))
         scaled = builder.fmul(load(builder, FLOATS, data(6), arguments[8]), inner)
-        lanes = builder.fadd(base, scaled)
-        if biased:
-            lanes = builder.fadd(lanes, load(builder, FLOATS, data(7), arguments[8]))
+        (total,) = registers(builder, FLOATS, 1)
+        builder.store(builder.fadd(base, scaled), total)
+        biases = context.make_array(signature.args[7])(context, builder, arguments[7])
+        with builder.if_then(builder.icmp_signed(">", biases.nitems, I64(0))):
+            bias = load(builder, FLOATS, biases.data, arguments[8])
+            builder.store(builder.fadd(builder.load(total), bias), total)
+        lanes = builder.load(total)
         # NaN, an empty slot, never passes.
         passed = builder.fcmp_ordered(">=", lanes, floor)
         passed = builder.and_(passed, builder.icmp_signed("<", _LANE, every(16)))
@@ -78,31 +97,11 @@ def _make_pass_block(biased: bool) -> Any:
         homes = builder.select(home, builder.add(_LANE, every(14)), elsewhere)
         return _keep(builder, passed, ((lanes, data(18)), (homes, data(19))), arguments[20])
 
-    def pass_block(
-        typing_context, head, block, tables, table, slots, count, scale, bias, place, base, shift,
-        step, floor, others, first, own, held, other, values, keys, at,
-    ):  # fmt: skip
-        big, one = types.int64, types.float32
-        return big(
-            head, big, tables, big, slots, big, scale, bias, big, one, one, one, one, others, big,
-            big, big, big, values, keys, big,
-        ), generate  # fmt: skip
-
-    return intrinsic(pass_block)
-
-
-pass_block = _make_pass_block(biased=False)
-"""Estimates of a block's 16 rows; those that reach `floor`, and their homes, are kept.
-
-The estimate is base + scale · (shift + step · what `count` words at `slots` name in the tables from
-flat `table` on); `block` is where the head begins, `place` where the scales do. Lanes below `own`
-are at home in the cell, from home `first` on; further ones below `held` have their homes in
-`others` from flat `other` on (there lane 0's would be). What passes goes to `values` and `keys`
-from flat `at` on, where there is room for 16; returns where it ends.
-"""
-
-biased_pass_block = _make_pass_block(biased=True)
-"""The same with the biases added to the estimates."""
+    big, one = types.int64, types.float32
+    return big(
+        head, big, tables, big, slots, big, scale, bias, big, one, one, one, one, others, big, big,
+        big, big, values, keys, big,
+    ), generate  # fmt: skip
 
 
 @intrinsic  # type: ignore[untyped-decorator]
