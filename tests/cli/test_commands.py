@@ -77,6 +77,17 @@ def test_a_plan_is_obeyed_and_reported(run, built, vectors_path):
     assert found["stats"]["size_bytes"] > 300 * 300 * 128 * 4
 
 
+@pytest.mark.parametrize("option", ["--exact", "--certify"])
+def test_answers_are_proven_if_asked(run, built, vectors_path, vectors, option):
+    outcome = run("search", built, "--vectors", vectors_path, "-k", 5, option, "--json")
+    assert outcome.code == 0
+    best = np.argsort(-(vectors.astype(float) @ vectors.T.astype(float)), kind="stable")[:, :5]
+    for query, rows in zip(outcome.json["queries"], best.tolist(), strict=True):
+        assert query["certified"] or option == "--certify"
+        if query["certified"]:
+            assert [hit["row"] for hit in query["hits"]] == rows
+
+
 def test_hits_off_a_terminal_are_plain_text(run, built, vectors_path):
     outcome = run("search", built, "--vectors", vectors_path, "-k", 1, "--stats")
     assert "query: 299" in outcome.out

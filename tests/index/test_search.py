@@ -206,8 +206,13 @@ def test_probing_goes_on_until_k_rows_are_found(index, corpus):
     assert hits.stats.cells > len(queries)
 
 
-def test_no_query_has_no_answer(index, corpus):
-    hits = index.search(np.empty((0, 100), np.float32), 7)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"exact": True}, {"certify": True}, {"where": "row < 900"}, {"plan": "probe=2; full"}],
+    ids=str,
+)
+def test_no_query_has_no_answer(index, options):
+    hits = index.search(np.empty((0, 100), np.float32), 7, **options)
     assert hits.rows.shape == hits.scores.shape == hits.ids.shape == (0, 7)
     assert len(hits) == 0
 

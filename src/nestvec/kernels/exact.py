@@ -481,7 +481,7 @@ def exact_batch(
     `counts` are [rows bounded by their heads, rows bounded by all words, rows scored in full, 1 if
     the query was given up]: it is as soon as more than `patience` rows score above its floor.
     """
-    tile, words = min(_TILE, len(queries)), funnel.starts[1]
+    tile, words = max(1, min(_TILE, len(queries))), funnel.starts[1]
     room = _CHUNK + _RUN * LANES
     asked = _Asked(
         np.empty(tile), np.empty((tile, len(cells.counts)), np.float32),
