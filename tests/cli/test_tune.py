@@ -20,7 +20,7 @@ def test_a_plan_is_found_kept_and_shown(run, built, queries_path):
     assert (told["verdict"], told["kept"], told["k"]) == ("CERTIFIED", True, 5)
     shown = run("info", built, "--json").json["tuned"]
     assert [(one["k"], one["plan"], one["current"]) for one in shown] == [(5, told["plan"], True)]
-    assert "recall >= 0.9 at 0.95 confidence" in run("info", built).out
+    assert "recall@5 >= 0.9 at 0.95 confidence" in run("info", built).out
     used = run("search", built, "--vectors", queries_path, "-k", "5", "--json").json
     assert used["plan"] == told["plan"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from nestvec import Plan
 from nestvec.tune.promise import Promise
-from nestvec.tune.questions import Measured
+from nestvec.tune.served import Measured
 
 ROUNDS = 150
 
