@@ -100,22 +100,28 @@ class Questions:
         return Found(found, float(hits.stats.size_bytes) / len(self))
 
     def recalls(self, found: Int64[np.ndarray, "q found"]) -> Float64[np.ndarray, " q"]:
-        """The share of each exact top k that is found; whatever scores as the k-th is as good."""
+        """The share of each exact top k that is found.
+
+        Of rows with equal scores exact search names the first; the others are as good.
+        """
         hit = [np.isin(true, rows).sum() for true, rows in zip(self.truth, found, strict=True)]
         hits = np.array(hit, np.int64)
         for query in np.flatnonzero(self.tied & (hits < self.k)).tolist():
-            hits[query] = min(self.k, hits[query] + self._as_good(query, found[query]))
+            hits[query] += self._stand_ins(query, found[query])
         return hits / self.k
 
-    def _as_good(self, query: int, found: Int64[np.ndarray, " found"]) -> int:
-        """How many rows that the truth does not name score what its last one does, in float64."""
-        last = self.truth[query, -1:]
-        rivals = np.setdiff1d(found, [*self.truth[query].tolist(), NONE])
-        vectors = self.index.snapshot.vectors_of([*last.tolist(), *rivals.tolist()])
-        places, asked = np.arange(len(vectors)), self.queries[query : query + 1]
-        scored = run_scan(vectors, places, asked, len(places), 1, self.index.metric)
-        scores = dict(zip(scored.rows[0].tolist(), scored.scores[0].tolist(), strict=True))
-        return sum(scores[place] >= scores[0] for place in places[1:].tolist())
+    def _stand_ins(self, query: int, found: Int64[np.ndarray, " found"]) -> int:
+        """How many rows that are found score as missed ones do that tie for the last place."""
+        missed = np.setdiff1d(self.truth[query], found)
+        rest = np.setdiff1d(found, [*self.truth[query].tolist(), NONE])
+        rows = [*self.truth[query, -1:].tolist(), *missed.tolist(), *rest.tolist()]
+        vectors, places = self.index.snapshot.vectors_of(rows), np.arange(len(rows))
+        asked = self.queries[query : query + 1]
+        scored = run_scan(vectors, places, asked, len(rows), 1, self.index.metric)
+        scores = np.empty(len(rows))
+        scores[scored.rows[0]] = scored.scores[0]
+        tie = scores[1:] == scores[0]
+        return int(min(tie[: len(missed)].sum(), tie[len(missed) :].sum()))
 
     @cached_property
     def exact_ndcg(self) -> Float64[np.ndarray, " q"]:
