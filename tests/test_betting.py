@@ -93,6 +93,20 @@ def test_so_many_queries_without_a_loss_are_enough(alpha, n):
     assert betting_p(np.zeros(n), alpha) <= 0.05 < betting_p(np.zeros(n - 1), alpha)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "lost", "n"),
+    [(0.1, 10, 42), (0.1, 100, 133), (0.05, 10, 87), (0.05, 100, 271), (0.01, 10, 443),
+     (0.01, 100, 1379), (0.005, 10, 888), (0.005, 100, 2763)],
+)  # fmt: skip
+def test_so_many_queries_are_enough_where_some_lose_a_tenth(alpha, lost, n):
+    def evenly(n):
+        losses = np.zeros(n)
+        losses[np.linspace(n / (2 * lost), n - 1 - n / (2 * lost), lost).round().astype(int)] = 0.1
+        return losses
+
+    assert betting_p(evenly(n), alpha) <= 0.05 < betting_p(evenly(n - 1), alpha)
+
+
 @law
 @given(samples, st.floats(0.6, 0.99))
 def test_the_largest_mean_loss_is_where_the_test_begins_to_refute(losses, confidence):

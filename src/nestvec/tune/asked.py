@@ -11,6 +11,7 @@ from nestvec.index import Index
 from nestvec.index.records import check_ids
 from nestvec.metrics import Id, Qrels
 from nestvec.progress import Progress
+from nestvec.shapes import Float32
 from nestvec.tune.promise import Promise
 from nestvec.tune.questions import Grades, Questions
 from nestvec.vectors import as_queries
@@ -32,23 +33,29 @@ class Asked:
 
         `InputError` where there are judgements for a promise that needs none, or the reverse.
         """
-        if promise.loss != "ndcg":
-            if self.qrels is not None or self.query_ids is not None:
-                raise InputError(f"qrels and query_ids say nothing of '{promise}'; leave them out")
-            return Questions.ask(index, self.queries, promise.k, progress)
+        if promise.loss == "ndcg":
+            queries, grades = self._judged(index, promise)
+            return Questions.ask(index, queries, promise.k, progress, grades)
+        if self.qrels is not None or self.query_ids is not None:
+            raise InputError(f"qrels and query_ids say nothing of '{promise}'; leave them out")
+        return Questions.ask(index, self.queries, promise.k, progress)
+
+    def _judged(
+        self, index: Index, promise: Promise
+    ) -> tuple[Float32[np.ndarray, "q dim"], tuple[Grades, ...]]:
+        """The queries that have a relevant document, and the grades of each one's documents."""
         if self.qrels is None:
             raise InputError(f"'{promise}' is about relevance; give qrels, what people judged")
         array = as_queries(self.queries, index.dim)
         given = range(len(array)) if self.query_ids is None else self.query_ids
         ids = check_ids(given, len(array)).tolist()
         kept = [row for row, id_ in enumerate(ids) if _is_relevant(self.qrels.get(id_, {}))]
-        grades = _by_row(index, [self.qrels[ids[row]] for row in kept])
         if not kept:
             raise InputError(
                 f"qrels name no relevant document for any of {len(array)} queries; their queries "
                 f"are such as {list(self.qrels)[:1]}, those given such as {ids[:1]}"
             )
-        return Questions.ask(index, array[kept], promise.k, progress, grades)
+        return array[kept], _by_row(index, [self.qrels[ids[row]] for row in kept])
 
 
 def _is_relevant(grades: Mapping[Id, float | int]) -> bool:
