@@ -6,6 +6,8 @@ import pytest
 import nestvec as nv
 from nestvec import Plan
 from nestvec.errors import InputError
+from nestvec.metrics import recall_at_k
+from nestvec.statistics import betting_p
 from nestvec.tune import check
 from nestvec.tune.promise import Promise
 
@@ -41,6 +43,15 @@ def test_a_plan_that_misses_is_broken(changing, queries):
 
 def test_the_tuned_plan_is_not_broken_by_queries_of_the_same_kind(promised, queries):
     assert check(promised, queries[600:], K).verdict != "BROKEN"
+
+
+def test_queries_sorted_by_how_hard_they_are_do_not_mislead(changing, queries):
+    found = changing.search(queries, K, plan=Plan(1)).rows
+    recalls = recall_at_k(found, changing.search(queries, K, exact=True).rows, K)
+    easy_first = queries[np.argsort(-recalls, kind="stable")]
+    pretend(changing, Plan(1))
+    assert betting_p(np.sort(1 - recalls), 0.1) <= 0.05  # as bets in that order would have it
+    assert check(changing, easy_first, K).verdict == "BROKEN"
 
 
 def test_few_queries_neither_show_nor_refute(changing, queries):
