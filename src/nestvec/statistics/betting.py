@@ -23,7 +23,7 @@ def betting_p(losses: ArrayLike, alpha: float, confidence: float = 0.95) -> floa
     """The p-value of "the mean loss is above `alpha`" by independent losses in [0, 1], in order.
 
     Valid at every sample size and for every distribution. It depends on the order, which must not
-    depend on the losses: shuffle first. Bets are predictable plug-in ones (eq. 26 of 2010.09686),
+    depend on the losses: shuffle first. Bets are the predictable plug-in ones for n known,
     √(2·ln(1/δ) / (n·σ̂²ₜ₋₁)) with δ = 1 − `confidence`, at which they work best; σ̂² starts from
     1/4. Never rises where `alpha` does.
     """
