@@ -43,7 +43,7 @@ def info(
             f"{hot / max(1, plain):.1%} of the float32 vectors ({size(plain)})",
             "on disk": f"{size(disk)}, full vectors and texts included",
             "default plan": facts["default_plan"],
-            **{f"tuned for k={t['k']}": _tuned_line(t) for t in facts["tuned"]},
+            **{f"tuned for k={t['rows']}": _tuned_line(t) for t in facts["tuned"]},
         }
     )
     print()
@@ -95,7 +95,7 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "disk_bytes": sum(file["size_bytes"] for file in files),
         "float32_bytes": 4 * len(index) * index.dim,
         "default_plan": str(index.default_plan(max(1, min(10, len(index))))),
-        "tuned": [_tuned(k, tuned) for k, tuned in sorted(index.tuned.items())],
+        "tuned": [_tuned(rows, tuned) for rows, tuned in sorted(index.tuned.items())],
         "files": files,
         "verified": verified,
     }
@@ -112,18 +112,17 @@ def _segment(part: Part) -> dict[str, Any]:
     }
 
 
-def _tuned(k: int, tuned: TunedPlan) -> dict[str, Any]:
-    return {"k": k, "plan": str(tuned.plan), "current": tuned.current, **tuned.evidence}
+def _tuned(rows: int, tuned: TunedPlan) -> dict[str, Any]:
+    return {**tuned.evidence, "rows": rows, "plan": str(tuned.plan), "current": tuned.current}
 
 
 def _tuned_line(tuned: Mapping[str, Any]) -> str:
     if not tuned["current"]:
         return "stale: rows have changed since, searches use the default; nestvec tune"
-    served = "recall" if tuned["loss"] == "recall" else "all found"
     easy = ", OPTIMISTIC: by queries from the index" if tuned["optimistic"] else ""
     return (
-        f"{tuned['plan']} · {served} >= {tuned['target']:g} at {tuned['confidence']:.4g} "
-        f"confidence, {tuned['recall']['value']:.4f} on {tuned['recall']['n']:,} queries{easy}"
+        f"{tuned['plan']} · {tuned['promise']}, "
+        f"{tuned['served']['value']:.4f} on {tuned['served']['n']:,} queries{easy}"
     )
 
 
