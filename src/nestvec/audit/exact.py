@@ -1,15 +1,15 @@
 """The full vectors' answers, against which all else is held."""
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from nestvec.audit.distractors import Distractors, distractors
+from nestvec.audit.draw import generator
 from nestvec.audit.fidelity import geometry
 from nestvec.audit.model import K, Ranking
-from nestvec.audit.relevance import PerQuery, judged_queries, relevance_values
+from nestvec.audit.relevance import PerQuery, relevance_values
 from nestvec.audit.task import Task
 from nestvec.shapes import Int64
 from nestvec.statistics import Estimate, bootstrap_mean
@@ -39,12 +39,10 @@ class Exact:
             return None
         return distractors(self.task.full, judged, self.task.own)
 
-    @cached_property
+    @property
     def asked(self) -> Int64[np.ndarray, " asked"]:
         """The queries that a verdict is about: the judged ones, or all without judgements."""
-        if self.task.judged is None:
-            return np.arange(len(self.task.full.queries))
-        return judged_queries(self.task.judged)
+        return self.task.asked
 
     @cached_property
     def groups(self) -> Int64[np.ndarray, " asked"] | None:
@@ -58,8 +56,3 @@ class Exact:
         for name, values in (self.relevance or {}).items():
             found[name] = bootstrap_mean(values, rng, groups=self.groups)
         return found
-
-
-def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers of a variant's own: its figures do not depend on what else is audited."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])

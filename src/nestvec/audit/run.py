@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from nestvec.audit.exact import Exact, generator
-from nestvec.audit.hardship import Hardship
+from nestvec.audit.asymmetry import by_side
+from nestvec.audit.draw import generator
+from nestvec.audit.exact import Exact
+from nestvec.audit.families import families
 from nestvec.audit.knee import knee
-from nestvec.audit.measure import Made, Measured, measure
+from nestvec.audit.made import Made
+from nestvec.audit.measure import Measured, measure
 from nestvec.audit.model import Check, Encoded, K, Variant
 from nestvec.audit.preflight import check_rows, check_vectors_given, has_failed, self_checks
-from nestvec.audit.rank import Ranked, cut, rank, rescore
+from nestvec.audit.rank import rank
 from nestvec.audit.report import SCHEMA, Report
 from nestvec.audit.task import Candidate, Task
 from nestvec.audit.transform import Transform
@@ -25,6 +29,7 @@ from nestvec.audit.verdict import (
     safe_dims,
     shared_confidence,
 )
+from nestvec.audit.worst import texts_of
 from nestvec.progress import Advance, Progress
 
 
@@ -54,26 +59,23 @@ def _batches(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 def _measure_all(
     exact: Exact, batches: Sequence[Sequence[Candidate]], advance: Advance
 ) -> Iterator[Measured]:
-    task, hardship = exact.task, Hardship(exact)
+    task, asked = exact.task, families(exact)
     variants = [candidate.variant for candidate in task.candidates]
     confidence = shared_confidence(variants, task.thresholds.confidence)
     for batch in batches:
         for made in _make(exact, batch, advance):
-            yield measure(exact, hardship, made, confidence)
+            yield measure(asked, made, confidence)
 
 
 def _make(exact: Exact, batch: Sequence[Candidate], advance: Advance) -> Iterator[Made]:
-    """Encode and rank once, deep enough for all of the batch, and rescore for each."""
+    """Encode and rank once, deep enough for all of the batch, which is rescored for each."""
     task = exact.task
     transform, encoded = _encode(task, batch[0])
     deepest = max(candidate.variant.rescore for candidate in batch)
     depth = max(task.depth, min(deepest, len(task.full.documents) - 1))
     found = rank(encoded, depth, task.own, exact.ranking.rows[:, :K], advance)
     for candidate in batch:
-        count = min(candidate.variant.rescore, depth)
-        ranking = rescore(task.full, found.ranking, count) if count else found.ranking
-        answers = Ranked(cut(ranking, task.depth), found.depths)
-        yield Made(candidate.variant, transform, encoded, answers)
+        yield Made(exact, candidate.variant, transform, encoded, found)
 
 
 def _encode(task: Task, candidate: Candidate) -> tuple[Transform | None, Encoded]:
@@ -93,7 +95,7 @@ def _preflight(task: Task) -> list[Check]:
         itself = int((task.own[task.judged.queries] == task.judged.documents).sum())
     rng = generator(task.seed, "preflight")
     return [
-        *check_vectors_given(task.full),
+        *check_vectors_given(task.full, task.own),
         *check_rows(task.full.documents, task.own, itself),
         *self_checks(task.full, task.own, rng),
     ]
@@ -110,6 +112,8 @@ def _content(
     rivals = equal_bytes(variants)
     return {
         "schema": SCHEMA,
+        "nestvec": version("nestvec"),
+        "made": None,
         "command": command,
         "seed": task.seed,
         "inputs": task.describe(),
@@ -120,9 +124,11 @@ def _content(
             _variant(one, verdict) | {"equal_bytes": rivals[one.variant.name]}
             for one, verdict in zip(measured, verdicts, strict=True)
         ],
+        "asymmetry": by_side(exact, measured),
         "safe_dims": safe_dims(variants, verdicts),
         "knee": _knee(task, measured),
         "worst_queries": {one.variant.name: one.worst for one in measured},
+        "texts": texts_of(task, measured),
     }
 
 

@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -182,7 +183,7 @@ def _run(
         seed=seed,
         progress=bar,
     )
-    return report.with_command(shlex.join(["nestvec", *sys.argv[1:]]))
+    return report.signed(shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc))
 
 
 def _ids(ids: Any, n: int) -> list[Any]:
