@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.audit.agreement import agreement
-from nestvec.audit.distractors import distractors
+from nestvec.audit.distractors import Distractors
 from nestvec.audit.exact import Exact, generator
 from nestvec.audit.fidelity import fidelity, geometry, resolution
 from nestvec.audit.growth import corpus_growth
@@ -35,6 +35,8 @@ class Made:
     encoded: Encoded
     found: Ranked
     """`ranking` is rescored, if the variant is; `depths` are of the ranking before."""
+    distractors: Distractors | None
+    """Before rescoring; None as those of the full vectors."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def measure(exact: Exact, hardship: Hardship, made: Made, confidence: float) -> 
     if relevant is not None and exact.relevance is not None:
         parts.append(relevance(exact.relevance, relevant, rng, exact.groups))
     if not made.variant.rescore:
-        parts += [*_of_scores(exact, made.encoded, rng), *_of_hardship(hardship, made, rng)]
+        parts += [*_of_scores(exact, made, rng), *_of_hardship(hardship, made, rng)]
     metrics = {name: one for part in parts for name, one in part.metrics.items()}
     rankings = exact.ranking.rows[exact.asked], ranking.rows[exact.asked]
     names = [task.query_ids[row] for row in exact.asked], task.ids
@@ -118,15 +120,14 @@ def _kept(exact: Exact, agreed: PerQuery, relevant: PerQuery | None) -> Kept:
     return Kept(name, exact.relevance[NDCG], relevant[NDCG], limits.retention)
 
 
-def _of_scores(exact: Exact, encoded: Encoded, rng: np.random.Generator) -> list[Findings]:
+def _of_scores(exact: Exact, made: Made, rng: np.random.Generator) -> list[Findings]:
     """Hard negatives and corpus growth: of scores, and so not of a variant that is rescored."""
     task, parts = exact.task, []
     if task.triplets is not None:
-        parts.append(hard_negatives(task.full, encoded, task.triplets, rng))
-        parts.append(excess_fragility(task.full, encoded, task.triplets, rng))
-    if task.judged is not None and exact.distractors is not None:
-        variant = distractors(encoded, task.judged, task.own)
-        parts.append(corpus_growth(exact.distractors, variant, K, rng))
+        parts.append(hard_negatives(task.full, made.encoded, task.triplets, rng))
+        parts.append(excess_fragility(task.full, made.encoded, task.triplets, rng))
+    if exact.distractors is not None and made.distractors is not None:
+        parts.append(corpus_growth(exact.distractors, made.distractors, K, rng))
     return parts
 
 
