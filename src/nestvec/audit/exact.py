@@ -5,12 +5,14 @@ from functools import cached_property
 
 import numpy as np
 
-from nestvec.audit.distractors import Distractors, distractors
+from nestvec.audit.distractors import Census, Distractors, fewest_distractors
 from nestvec.audit.draw import generator
 from nestvec.audit.fidelity import geometry
-from nestvec.audit.model import K, Ranking
+from nestvec.audit.model import Encoded, K, Ranking
+from nestvec.audit.rank import Ranked, rank
 from nestvec.audit.relevance import PerQuery, relevance_values
 from nestvec.audit.task import Task
+from nestvec.progress import Advance
 from nestvec.shapes import Int64
 from nestvec.statistics import Estimate, bootstrap_mean
 
@@ -21,23 +23,20 @@ class Exact:
 
     task: Task
     ranking: Ranking
+    distractors: Distractors | None
+    """What stands against the judged documents; None without, or among too few documents."""
+
+    @classmethod
+    def of(cls, task: Task, advance: Advance) -> "Exact":
+        """The full vectors ranked; `advance` is called with the number of queries just done."""
+        found, standing = ranked(task, task.full, task.depth, advance=advance)
+        return cls(task, found.ranking, standing)
 
     @cached_property
     def relevance(self) -> PerQuery | None:
         """Relevance of the judged queries; None without judgements."""
         judged = self.task.judged
         return None if judged is None else relevance_values(self.ranking.rows, judged)
-
-    @cached_property
-    def distractors(self) -> Distractors | None:
-        """What stands against the judged documents; None without, or among too few documents."""
-        judged = self.task.judged
-        if judged is None:
-            return None
-        most = int(np.unique(judged.queries, return_counts=True)[1].max())
-        if len(self.task.full.documents) - most - 1 < K:
-            return None
-        return distractors(self.task.full, judged, self.task.own)
 
     @property
     def asked(self) -> Int64[np.ndarray, " asked"]:
@@ -56,3 +55,19 @@ class Exact:
         for name, values in (self.relevance or {}).items():
             found[name] = bootstrap_mean(values, rng, groups=self.groups)
         return found
+
+
+def ranked(
+    task: Task,
+    encoded: Encoded,
+    depth: int,
+    wanted: Int64[np.ndarray, "q m"] | None = None,
+    advance: Advance = lambda _: None,
+) -> tuple[Ranked, Distractors | None]:
+    """What vectors of the task answer, as `rank` has it, and how its judged documents stand."""
+    judged = task.judged
+    if judged is None or fewest_distractors(encoded, judged) < K:
+        return rank(encoded, depth, task.own, wanted, advance), None
+    census = Census.of(encoded, judged, task.own)
+    found = rank(encoded, depth, task.own, wanted, advance, census.take)
+    return found, census.distractors()

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from nestvec.audit.agreement import agreement
+from nestvec.audit.distractors import Distractors
 from nestvec.audit.exact import Exact
 from nestvec.audit.model import Encoded, K, Ranking, Variant
 from nestvec.audit.paired import Paired
@@ -59,6 +60,8 @@ class Made:
     encoded: Encoded
     found: Ranked
     """By its vectors, deep enough to be rescored; `depths` are of the full vectors' first ten."""
+    distractors: Distractors | None
+    """How its judged documents stand, by its vectors; None as those of the full vectors."""
 
     @cached_property
     def ranking(self) -> Ranking:

@@ -10,14 +10,13 @@ import numpy as np
 
 from nestvec.audit.asymmetry import by_side
 from nestvec.audit.draw import generator
-from nestvec.audit.exact import Exact
+from nestvec.audit.exact import Exact, ranked
 from nestvec.audit.families import families
 from nestvec.audit.knee import knee
 from nestvec.audit.made import Made
 from nestvec.audit.measure import Measured, measure
 from nestvec.audit.model import Check, Encoded, K, Variant
 from nestvec.audit.preflight import check_rows, check_vectors_given, has_failed, self_checks
-from nestvec.audit.rank import rank
 from nestvec.audit.report import SCHEMA, Report
 from nestvec.audit.task import Candidate, Task
 from nestvec.audit.transform import Transform
@@ -37,8 +36,7 @@ def run(task: Task, command: str, progress: Progress) -> Report:
     """Audit every candidate of the task; `command` is what would do so again."""
     batches = _batches(task.candidates)
     with progress("Auditing", len(task.full.queries) * (1 + len(batches))) as advance:
-        found = rank(task.full, task.depth, task.own, advance=advance)
-        exact = Exact(task, found.ranking)
+        exact = Exact.of(task, advance)
         preflight = _preflight(task)
         measured = [*_measure_all(exact, batches, advance)]
     order = {candidate.variant.name: row for row, candidate in enumerate(task.candidates)}
@@ -73,9 +71,9 @@ def _make(exact: Exact, batch: Sequence[Candidate], advance: Advance) -> Iterato
     transform, encoded = _encode(task, batch[0])
     deepest = max(candidate.variant.rescore for candidate in batch)
     depth = max(task.depth, min(deepest, len(task.full.documents) - 1))
-    found = rank(encoded, depth, task.own, exact.ranking.rows[:, :K], advance)
+    found, standing = ranked(task, encoded, depth, exact.ranking.rows[:, :K], advance)
     for candidate in batch:
-        yield Made(exact, candidate.variant, transform, encoded, found)
+        yield Made(exact, candidate.variant, transform, encoded, found, standing)
 
 
 def _encode(task: Task, candidate: Candidate) -> tuple[Transform | None, Encoded]:

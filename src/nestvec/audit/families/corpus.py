@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from nestvec.audit.distractors import Distractors, distractors
+from nestvec.audit.distractors import Distractors
 from nestvec.audit.draw import generator
 from nestvec.audit.exact import Exact
 from nestvec.audit.growth import corpus_growth
@@ -38,13 +38,10 @@ class Growth:
         What the shortlist lets through is ordered as by full vectors: among m documents the
         recall of the two together is at most the smaller of both, and at least their sum − 1.
         """
-        task = self.exact.task
-        assert task.judged is not None
         depth = made.variant.rescore or K
-        if depth > self.of_full.least:
+        if made.distractors is None or depth > self.of_full.least:
             return
-        variant = distractors(made.encoded, task.judged, task.own)
-        found = corpus_growth(self.of_full, variant, depth, rng)
+        found = corpus_growth(self.of_full, made.distractors, depth, rng)
         yield _of_shortlist(found) if made.variant.rescore else found
 
 
