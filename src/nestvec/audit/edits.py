@@ -9,14 +9,13 @@ from nestvec.audit.contrast import Contrasts, contrast_triplets, contrasts
 from nestvec.audit.draw import generator
 from nestvec.audit.given import Texts
 from nestvec.audit.mine import best_judged
-from nestvec.audit.model import Encoded, Judged, Triplets
+from nestvec.audit.model import EDITED, Encoded, Judged, Triplets
 from nestvec.audit.typos import with_typos
 from nestvec.encode import Encoder
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Float32, Int64
 
-EDITED = "edited"
 TYPOS = "typos"
 MOST_EDITED = 200
 """So many judged queries, drawn at random, have the document that answers them best edited."""

@@ -62,14 +62,14 @@ def few_shot(
     return Findings(metrics, {"few_shot": {"full": of_full, "chance": 1 / ways} | settings})
 
 
-def _members(labels: Int64[np.ndarray, " n"], least: int) -> list[Int64[np.ndarray, " members"]]:
+def _members(labels: Int64[np.ndarray, " n"], least: int) -> list[Int64[np.ndarray, " _"]]:
     """The rows of each class that has at least so many."""
     classes, counts = np.unique(labels, return_counts=True)
     return [np.flatnonzero(labels == label) for label in classes[counts >= least]]
 
 
 def _draw(
-    members: list[Int64[np.ndarray, " members"]], ways: int, each: int, rng: np.random.Generator
+    members: list[Int64[np.ndarray, " _"]], ways: int, each: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, "ways each"]:
     chosen = rng.choice(len(members), ways, replace=False)
     return np.stack([rng.choice(members[way], each, replace=False) for way in chosen])

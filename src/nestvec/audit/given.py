@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -33,16 +34,16 @@ class Stress:
     Nothing here changes a verdict: that is about all queries.
     """
 
-    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    slices: Mapping[str, Sequence[Any] | np.ndarray] = field(default_factory=dict)
     """By name, true or false or a category for each query: a language, a kind, a customer. Parts
     of fewer than 20 judged queries are not told of."""
-    frequencies: Sequence[int] | None = None
+    frequencies: Sequence[int] | np.ndarray | None = None
     """How often each query is asked, or its entity or class occurs: the rarest tenth is a slice."""
     noisy: Mapping[str, ArrayLike] = field(default_factory=dict)
     """By name, the queries [q, dim] anew, as they come in when something disturbs them."""
     strangers: Mapping[str, ArrayLike] = field(default_factory=dict)
     """By name, queries [m, dim] of another kind than those asked, without judgements. (With
     judgements, put them among the queries and name them in `slices`.)"""
-    labels: Sequence[Any] | None = None
+    labels: Sequence[Any] | np.ndarray | None = None
     """The class of each document, for classification by a few examples. Its size is the frequency
     of queries that it answers, where there are judgements and no other `frequencies`."""

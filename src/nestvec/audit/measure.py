@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nestvec.audit.draw import generator
-from nestvec.audit.edits import EDITED
 from nestvec.audit.families import Family
 from nestvec.audit.made import Kept, Made
-from nestvec.audit.model import Check, Variant
+from nestvec.audit.model import EDITED, Check, Variant
 from nestvec.audit.preflight import check_answers, check_cosine, check_variant
 from nestvec.audit.task import Task
 from nestvec.audit.verdict import Claim, Thresholds

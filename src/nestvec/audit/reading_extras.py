@@ -137,7 +137,7 @@ def _read_noisy(vectors: ArrayLike, name: str, full: Encoded) -> Float32[np.ndar
 
 
 def _read_slices(
-    given: Mapping[str, Sequence[Any]], task: Task
+    given: Mapping[str, Sequence[Any] | np.ndarray], task: Task
 ) -> dict[str, Bool[np.ndarray, " q"]]:
     """A mask per part, by "name" where values are true or false, else by "name=value"."""
     found: dict[str, Bool[np.ndarray, " q"]] = {}
@@ -159,7 +159,9 @@ def _is_told(part: Bool[np.ndarray, " asked"]) -> bool:
     return LEAST_SLICE <= int(part.sum()) <= len(part) - LEAST_SLICE
 
 
-def _read_labels(given: Sequence[Any] | None, n: int) -> Int64[np.ndarray, " n"] | None:
+def _read_labels(
+    given: Sequence[Any] | np.ndarray | None, n: int
+) -> Int64[np.ndarray, " n"] | None:
     if given is None:
         return None
     if len(given) != n:
@@ -169,7 +171,7 @@ def _read_labels(given: Sequence[Any] | None, n: int) -> Int64[np.ndarray, " n"]
 
 
 def _read_frequencies(
-    given: Sequence[int] | None, labels: Int64[np.ndarray, " n"] | None, task: Task
+    given: Sequence[int] | np.ndarray | None, labels: Int64[np.ndarray, " n"] | None, task: Task
 ) -> Int64[np.ndarray, " q"] | None:
     """Those given; else how many documents are of the class of each query's best one."""
     q = len(task.full.queries)

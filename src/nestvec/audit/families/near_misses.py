@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from nestvec.audit.edits import EDITED, Edited
+from nestvec.audit.edits import Edited
 from nestvec.audit.exact import Exact
 from nestvec.audit.hard import excess_fragility, hard_negatives
 from nestvec.audit.made import Made
 from nestvec.audit.mine import mine_from_union
-from nestvec.audit.model import Encoded, Findings, Triplets
+from nestvec.audit.model import EDITED, Encoded, Findings, Triplets
 from nestvec.audit.scorers import ByShortlist, ByVectors, Scorer
 
 

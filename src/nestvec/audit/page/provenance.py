@@ -73,9 +73,10 @@ def worst_queries(report: Report, shown: Row | None) -> Section | None:
         tables=[
             Table(
                 "Queries by loss",
-                ("query", "before", "after", "by full vectors", f"by {shown.name}"),
+                ("query", "before", "after", "by full vectors", f"by {shown.name}", "relevant"),
                 [_worst_cells(query) for query in worst],
-            )
+            ),
+            _quoted(report.get("texts", {}), worst),
         ],
     )
 
@@ -129,6 +130,23 @@ def _worst_cells(query: Mapping[str, Any]) -> Sequence[Cell]:
         Cell(figures.number(query["after"]), note=f"{shared} of {len(full)} answers left"),
         Cell(", ".join(map(str, full)), "text"),
         Cell(", ".join(map(str, variant)), "text"),
+        Cell(", ".join(map(str, query.get("relevant", ()))), "text"),
+    )
+
+
+def _quoted(texts: Mapping[str, str], worst: Sequence[Mapping[str, Any]]) -> Table:
+    """How the documents begin that these queries name first."""
+    named = dict.fromkeys(
+        str(id_)
+        for query in worst
+        for ranking in ("full", "variant", "relevant")
+        for id_ in query.get(ranking, ())
+    )
+    return Table(
+        "How these documents begin",
+        ("document", "text"),
+        [(Cell(id_), Cell(texts[id_], "text")) for id_ in named if id_ in texts],
+        folded=True,
     )
 
 
