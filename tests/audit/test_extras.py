@@ -45,7 +45,7 @@ def test_categories_are_slices_and_small_ones_are_not_told_of(corpus):
 
 
 def test_a_slice_that_breaks_first_is_seen(corpus):
-    """Queries of one kind that say nothing in the first dimensions, as those of a photograph may."""
+    """Queries of one kind that say nothing in the first dimensions, as a photograph may."""
     queries = corpus.queries.copy()
     queries[100:, :12] = 0
     found = nv.audit(

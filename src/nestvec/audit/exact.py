@@ -38,6 +38,17 @@ class Exact:
         judged = self.task.judged
         return None if judged is None else relevance_values(self.ranking.rows, judged)
 
+    def shortlist(self, count: int) -> Int64[np.ndarray, "q count"]:
+        """The full vectors' own first `count`, at most as many as any variant rescores."""
+        rows = self.ranking.rows
+        return (rows if count <= rows.shape[1] else self._deep)[:, :count]
+
+    @cached_property
+    def _deep(self) -> Int64[np.ndarray, "q deep"]:
+        deepest = max(candidate.variant.rescore for candidate in self.task.candidates)
+        depth = min(deepest, len(self.task.full.documents) - 1)
+        return rank(self.task.full, depth, self.task.own).ranking.rows
+
     @property
     def asked(self) -> Int64[np.ndarray, " asked"]:
         """The queries that a verdict is about: the judged ones, or all without judgements."""

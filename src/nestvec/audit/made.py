@@ -76,11 +76,17 @@ class Made:
         return cut(self.found.ranking, self._count) if self._count else None
 
     @property
-    def scorer(self) -> Scorer:
-        """What tells documents of the corpus apart."""
+    def scorers(self) -> tuple[Scorer, Scorer]:
+        """What tells documents of the corpus apart: the full vectors, and the variant.
+
+        Where it rescores a shortlist, the full vectors answer from their own one of that length:
+        what they would not find either is not lost by making vectors smaller.
+        """
+        full = self.exact.task.full
         if self.shortlist is None:
-            return ByVectors(self.encoded)
-        return ByShortlist(self.exact.task.full, self.shortlist.rows)
+            return ByVectors(full), ByVectors(self.encoded)
+        own = self.exact.shortlist(self._count)
+        return ByShortlist(full, own), ByShortlist(full, self.shortlist.rows)
 
     @cached_property
     def agreed(self) -> PerQuery:

@@ -29,12 +29,11 @@ class NearMisses:
 
     def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
         """What is told apart, and what is lost by it."""
-        triplets, full = self._triplets(made), ByVectors(self.exact.task.full)
+        triplets = self._triplets(made)
         if triplets is None:
             return
-        yield hard_negatives(full, made.scorer, triplets, rng)
-        n = len(self.exact.task.full.documents)
-        yield excess_fragility(full, made.scorer, triplets, n, rng)
+        yield hard_negatives(*made.scorers, triplets, rng)
+        yield excess_fragility(*made.scorers, triplets, len(self.exact.task.full.documents), rng)
 
     def _triplets(self, made: Made) -> Triplets | None:
         task = self.exact.task
@@ -61,23 +60,28 @@ class EditedDocuments:
         """As of other near misses, all kinds together by the name "edited", and each kind."""
         if made.transform is None:
             return
-        edited, full = self.edited, ByVectors(self.edited.full)
-        variant = self._scorer(made)
-        found = hard_negatives(full, variant, edited.triplets, rng)
+        edited, scorers = self.edited, self._scorers(made)
+        found = hard_negatives(*scorers, edited.triplets, rng)
         yield Findings(
             {_named(name): estimate for name, estimate in found.metrics.items()},
             {"edited_documents": found.details["hard_negatives"]},
         )
-        fragility = excess_fragility(full, variant, edited.triplets, edited.corpus, rng)
+        fragility = excess_fragility(*scorers, edited.triplets, edited.corpus, rng)
         yield Findings({_named(name): one for name, one in fragility.metrics.items()})
 
-    def _scorer(self, made: Made) -> Scorer:
+    def _scorers(self, made: Made) -> tuple[Scorer, Scorer]:
+        """As `Made.scorers`, in the small world of edits."""
         edited, transform = self.edited, made.transform
         assert transform is not None
         if made.shortlist is not None:
-            return ByShortlist(edited.full, made.shortlist.rows[edited.queries], edited.rows)
+            found = made.shortlist.rows
+            own, listed = (
+                ByShortlist(edited.full, rows[edited.queries], edited.rows)
+                for rows in (made.exact.shortlist(found.shape[1]), found)
+            )
+            return own, listed
         sides = transform.queries(edited.full.queries), transform.documents(edited.full.documents)
-        return ByVectors(Encoded(*sides))
+        return ByVectors(edited.full), ByVectors(Encoded(*sides))
 
 
 def _named(metric: str) -> str:
