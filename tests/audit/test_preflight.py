@@ -17,6 +17,10 @@ from nestvec.audit.transform import Codec, encode
 from nestvec.audit.variants import default_grid
 
 
+def given(full):
+    return check_vectors_given(full, np.full(len(full.queries), -1))
+
+
 def statuses(checks):
     return {check.name: check.status for check in checks}
 
@@ -113,15 +117,15 @@ def test_missing_answers_fail_and_ties_warn():
 
 
 def test_unit_vectors_are_recognised_and_others_warn(corpus):
-    assert statuses(check_vectors_given(corpus.full))["unit length"] == "ok"
+    assert statuses(given(corpus.full))["unit length"] == "ok"
     longer = Encoded(corpus.queries, 2 * corpus.documents)
-    assert statuses(check_vectors_given(longer))["unit length"] == "warning"
+    assert statuses(given(longer))["unit length"] == "warning"
 
 
 def test_constant_dimensions_warn(corpus):
     documents = corpus.documents.copy()
     documents[:, 5] = 0.5
-    checks = check_vectors_given(Encoded(corpus.queries, documents))
+    checks = given(Encoded(corpus.queries, documents))
     assert statuses(checks)["constant dimensions"] == "warning"
 
 

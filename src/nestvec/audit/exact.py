@@ -1,16 +1,16 @@
 """The full vectors' answers, against which all else is held."""
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from nestvec.audit.distractors import Census, Distractors, fewest_distractors
+from nestvec.audit.draw import generator
 from nestvec.audit.fidelity import geometry
 from nestvec.audit.model import Encoded, K, Ranking
 from nestvec.audit.rank import Ranked, rank
-from nestvec.audit.relevance import PerQuery, judged_queries, relevance_values
+from nestvec.audit.relevance import PerQuery, relevance_values
 from nestvec.audit.task import Task
 from nestvec.progress import Advance
 from nestvec.shapes import Int64
@@ -38,12 +38,10 @@ class Exact:
         judged = self.task.judged
         return None if judged is None else relevance_values(self.ranking.rows, judged)
 
-    @cached_property
+    @property
     def asked(self) -> Int64[np.ndarray, " asked"]:
         """The queries that a verdict is about: the judged ones, or all without judgements."""
-        if self.task.judged is None:
-            return np.arange(len(self.task.full.queries))
-        return judged_queries(self.task.judged)
+        return self.task.asked
 
     @cached_property
     def groups(self) -> Int64[np.ndarray, " asked"] | None:
@@ -73,8 +71,3 @@ def ranked(
     census = Census.of(encoded, judged, task.own)
     found = rank(encoded, depth, task.own, wanted, advance, census.take)
     return found, census.distractors()
-
-
-def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers of a variant's own: its figures do not depend on what else is audited."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])

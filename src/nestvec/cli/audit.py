@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,7 +139,7 @@ def audit(
             require(module, "audit")
     given, asked = _Files(corpus, queries, model, base_url, out).read()
     limits = {"retention": retention, "overlap": overlap}
-    report = _run(given, asked, (qrels, hard_negatives), (dims, bits), limits, seed)
+    report = _run(given, asked, (qrels, hard_negatives), (dims, bits), limits, seed, out)
     if out is not None:
         _save(report, out)
     else:
@@ -161,6 +162,7 @@ def _run(
     grid: tuple[list[int] | None, list[int] | None],
     limits: Mapping[str, float | None],
     seed: int,
+    out: Path | None,
 ) -> "Report":
     from nestvec.audit import audit as run
     from nestvec.audit.variants import product
@@ -181,8 +183,9 @@ def _run(
         thresholds={name: value for name, value in limits.items() if value is not None},
         seed=seed,
         progress=bar,
+        resume=out,
     )
-    return report.with_command(shlex.join(["nestvec", *sys.argv[1:]]))
+    return report.signed(shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc))
 
 
 def _ids(ids: Any, n: int) -> list[Any]:

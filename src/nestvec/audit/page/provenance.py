@@ -20,7 +20,19 @@ _THRESHOLDS = {
     "least_queries": "fewest queries that are told more than that they are too few",
 }
 
-_INPUTS = {"unit": "unit vectors", "judged_queries": "queries with judgements"}
+_INPUTS = {
+    "unit": "unit vectors",
+    "judged_queries": "queries with judgements",
+    "hard_negatives": "hard negatives, the same for all",
+    "hard_negatives_by": "hard negatives are",
+    "strangers": "strange queries",
+}
+_ORIGINS = {
+    "given": "given",
+    "union": "wrong answers of the full vectors and of the variant",
+    "words": "wrong answers by BM25",
+    "other": "wrong answers by vectors not under audit",
+}
 
 
 def preflight(report: Report, rows: Sequence[Row]) -> Section | None:
@@ -124,5 +136,7 @@ def _input_cells(value: Any) -> tuple[Cell, Cell, Cell]:
     if isinstance(value, Mapping):
         n, dim, digest = value["n"], value.get("dim"), value.get("sha256", "")
         return Cell(f"{n:,}"), Cell("" if dim is None else f"{dim:,}"), Cell(digest, "hash")
+    if isinstance(value, str):
+        return Cell(_ORIGINS.get(value, value)), Cell(""), Cell("")
     said = ("no", "yes")[value] if isinstance(value, bool) else f"{value:,}"
     return Cell(said), Cell(""), Cell("")
