@@ -1,6 +1,7 @@
 """`nestvec.audit`: the one function that a caller needs."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     thresholds: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    resume: str | Path | None = None,
 ) -> "Report":
     """How small `vectors` [n, dim], or those of an index, may be made before `queries` suffer.
 
@@ -54,6 +56,8 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     slices, disturbed and strange queries, and labels.
 
     `thresholds` replace those of `Thresholds`. Equal input and seed give an equal report.
+    `resume` names a folder that keeps what is done until all is: the same audit, begun again after
+    it was stopped, goes on there and gives the same report.
     `InputError` for what does not fit together.
     """
     from dataclasses import replace
@@ -83,4 +87,4 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     triplets, negatives = reading_extras.read_negatives(task, mine, texts)
     extras = reading_extras.read_extras(task, texts, stress, progress)
     task = replace(task, triplets=triplets, negatives=negatives, extras=extras)
-    return run(task, f"nestvec.audit(vectors, queries, ..., seed={seed})", progress)
+    return run(task, f"nestvec.audit(vectors, queries, ..., seed={seed})", progress, resume)

@@ -61,7 +61,7 @@ class Made:
     found: Ranked
     """By its vectors, deep enough to be rescored; `depths` are of the full vectors' first ten."""
     distractors: Distractors | None
-    """How its judged documents stand, by its vectors; None as those of the full vectors."""
+    """What stands against the judged documents by its vectors; None as of the full vectors."""
 
     @cached_property
     def ranking(self) -> Ranking:

@@ -73,8 +73,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The whole report as JSON values, the caller's to change."""
-        plain: dict[str, Any] = _plain(self.content)
-        return plain
+        content: dict[str, Any] = plain(self.content)
+        return content
 
     def save_json(self, path: str | Path) -> None:
         """Write `to_json` to a file."""
@@ -132,16 +132,16 @@ def _holds(estimate: Mapping[str, Any], value: float | None) -> bool:
     return value is None or ((low is None or low <= value) and (high is None or value <= high))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Estimates and NumPy numbers as JSON has them; infinity and NaN, which it has not, as null."""
     if isinstance(value, Estimate):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return deepcopy(value)

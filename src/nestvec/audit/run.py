@@ -1,9 +1,11 @@
 """The audit: one encode and one ranking per variant, then all that is to be said of it."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from nestvec.audit.asymmetry import by_side
 from nestvec.audit.draw import generator
 from nestvec.audit.exact import Exact, ranked
-from nestvec.audit.families import families
+from nestvec.audit.families import Family, families
+from nestvec.audit.journal import Journal
 from nestvec.audit.knee import knee
 from nestvec.audit.made import Made
 from nestvec.audit.measure import Measured, measure
@@ -32,13 +35,19 @@ from nestvec.audit.worst import texts_of
 from nestvec.progress import Advance, Progress
 
 
-def run(task: Task, command: str, progress: Progress) -> Report:
-    """Audit every candidate of the task; `command` is what would do so again."""
+def run(task: Task, command: str, progress: Progress, resume: str | Path | None = None) -> Report:
+    """Audit every candidate of the task; `command` is what would do so again.
+
+    In the folder `resume` is kept what is done, until all is: what was stopped goes on from there.
+    """
     batches = _batches(task.candidates)
+    journal = None if resume is None else Journal.open(resume, task)
     with progress("Auditing", len(task.full.queries) * (1 + len(batches))) as advance:
         exact = Exact.of(task, advance)
         preflight = _preflight(task)
-        measured = [*_measure_all(exact, batches, advance)]
+        measured = [*_measure_all(exact, batches, journal, advance)]
+    if journal is not None:
+        journal.remove()
     order = {candidate.variant.name: row for row, candidate in enumerate(task.candidates)}
     measured.sort(key=lambda one: order[one.variant.name])
     return Report(_content(exact, preflight, measured, command))
@@ -55,14 +64,41 @@ def _batches(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def _measure_all(
-    exact: Exact, batches: Sequence[Sequence[Candidate]], advance: Advance
+    exact: Exact,
+    batches: Sequence[Sequence[Candidate]],
+    journal: Journal | None,
+    advance: Advance,
 ) -> Iterator[Measured]:
+    """While a batch is measured, which takes one core, the next is made: two are held at most."""
     task, asked = exact.task, families(exact)
     variants = [candidate.variant for candidate in task.candidates]
     confidence = shared_confidence(variants, task.thresholds.confidence)
-    for batch in batches:
-        for made in _make(exact, batch, advance):
-            yield measure(asked, made, confidence)
+    done = {} if journal is None else journal.done
+    with ThreadPoolExecutor(1) as pool:
+        busy: Future[list[Measured]] | None = None
+        for batch in batches:
+            names = [candidate.variant.name for candidate in batch]
+            if all(name in done for name in names):
+                yield from (done[name] for name in names)
+                advance(len(task.full.queries))
+                continue
+            made = [*_make(exact, batch, advance)]
+            if busy is not None:
+                yield from busy.result()
+            busy = pool.submit(_measure, asked, made, confidence, journal)
+        if busy is not None:
+            yield from busy.result()
+
+
+def _measure(
+    asked: Sequence[Family], batch: Sequence[Made], confidence: float, journal: Journal | None
+) -> list[Measured]:
+    measured = []
+    for made in batch:
+        measured.append(measure(asked, made, confidence))
+        if journal is not None:
+            journal.note(measured[-1])
+    return measured
 
 
 def _make(exact: Exact, batch: Sequence[Candidate], advance: Advance) -> Iterator[Made]:

@@ -161,7 +161,7 @@ def audit(
         note("edited texts are encoded too; --no-edits leaves them out")
     asked = _Asked(qrels, hard_negatives, mine, slices, labels, edits, dims, bits)
     limits = {"retention": retention, "overlap": overlap}
-    report = _run(given, asked, limits, seed)
+    report = _run(given, asked, limits, seed, out)
     if out is not None:
         _save(report, out)
     else:
@@ -177,7 +177,13 @@ def audit(
         raise typer.Exit(FAILED)
 
 
-def _run(given: Audited, asked: _Asked, limits: Mapping[str, float | None], seed: int) -> "Report":
+def _run(
+    given: Audited,
+    asked: _Asked,
+    limits: Mapping[str, float | None],
+    seed: int,
+    out: Path | None,
+) -> "Report":
     from nestvec.audit import Stress
     from nestvec.audit import audit as run
     from nestvec.audit.variants import product
@@ -211,6 +217,7 @@ def _run(given: Audited, asked: _Asked, limits: Mapping[str, float | None], seed
         thresholds={name: value for name, value in limits.items() if value is not None},
         seed=seed,
         progress=bar,
+        resume=out,
     )
     return report.signed(shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc))
 

@@ -11,6 +11,9 @@ from nestvec.audit.page.metrics import title_of
 from nestvec.audit.page.parts import Cell, Chart, Section, Table, estimate_cell
 from nestvec.audit.page.rows import Row, candidates, family_of, read_estimate
 
+_MOST = 1.5
+"""Ratios are drawn up to here: far above 1 nothing is wrong."""
+_LINE = f"the dotted line is 1, and what is above {_MOST} is drawn there."
 _SIDES: tuple[str, ...] = get_args(Side)
 _COMPARED = ("ndcg@10_retention", "overlap_with_ties@10")
 """What controls are compared by: the first of these that was measured."""
@@ -63,7 +66,7 @@ def growth(rows: Sequence[Row], shown: Row | None) -> Section | None:
 
 def stress(rows: Sequence[Row], shown: Row | None) -> Section | None:
     """Whether hardship hurts the smaller vectors more than the full ones."""
-    points = _points_of(rows, shown, "(.+)_interaction")
+    points = _points_of(rows, shown, "(?!few_shot)(.+)_interaction")
     if not points:
         return None
     quantity = "Kept under stress / kept otherwise"
@@ -72,7 +75,7 @@ def stress(rows: Sequence[Row], shown: Row | None) -> Section | None:
         "Under stress",
         lead="1 means that the stress costs the smaller vectors the share that it costs the full "
         "ones; below 1 they suffer more.",
-        charts=[Chart(f"{quantity}; the dotted line is 1.", by_name(points, quantity, 1.0))],
+        charts=[Chart(f"{quantity}; {_LINE}", by_name(points, quantity, 1.0, _MOST))],
         tables=[_points_table(f"{quantity}, in numbers", "stress", points)],
     )
 
@@ -89,7 +92,7 @@ def slices(rows: Sequence[Row], shown: Row | None) -> Section | None:
         "Slices of the queries",
         lead="Below 1 a slice loses more than the other queries do: a mean over all hides it. Of "
         "many slices some lie below 1 by chance; trust those whose interval does.",
-        charts=[Chart(f"{quantity}; the dotted line is 1.", by_name(points, quantity, 1.0))],
+        charts=[Chart(f"{quantity}; {_LINE}", by_name(points, quantity, 1.0, _MOST))],
         tables=[
             _points_table(f"{quantity}, in numbers", "slice", points),
             _points_table("Kept in each slice, in numbers", "slice", kept),
