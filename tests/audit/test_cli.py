@@ -1,10 +1,12 @@
 """`nestvec audit` as it is typed."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
+from nestvec.audit.journal import FILE
 from nestvec.cli import main
 
 
@@ -117,3 +119,28 @@ def test_a_judgement_of_what_is_not_there_is_named(run, files):
     )
     assert code == 1
     assert "'4000'" in err
+
+
+def test_what_was_stopped_goes_on_in_its_folder(run, files, monkeypatch):
+    command = ("audit", files / "corpus.npy", files / "queries.npy", "-o", files / "kept")
+    command += ("--dims", 64, "--dims", 8, "--bits", 32)
+
+    @contextmanager
+    def stopping(description, total):
+        ranked = []
+
+        def advance(count):
+            ranked.append(count)
+            if sum(ranked) > 400:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("nestvec.cli.audit.bar", stopping)
+        assert run(*command)[0] == 130
+    kept = (files / "kept" / FILE).read_text()
+    assert len(kept.splitlines()) == 2
+    assert run(*command)[0] == 0
+    assert not (files / "kept" / FILE).exists()
+    assert (files / "kept" / "report.json").exists()
