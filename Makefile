@@ -53,6 +53,7 @@ bench: bench-search
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.filters
+	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python benchmarks/readme.py
 
 bench-search: $(VENV)/.bench
