@@ -147,6 +147,15 @@ def test_what_was_mined_may_fail_a_size_but_need_not_be_proven(corpus):
     assert audited(corpus, hard_negatives=hard, **sized).verdicts == ["INSUFFICIENT DATA"]
 
 
+def test_near_misses_that_full_vectors_confuse_are_pointed_at(corpus):
+    """A positive and a negative that are far from the query alike, in either order."""
+    pairs = [(row, 399 - row, 200 + row) for row in range(200)]
+    hard = [(*pair, "far") for pair in pairs]
+    found = audited(corpus, [SMALL], hard_negatives=hard)
+    checks = {check["name"]: check["status"] for check in found.content["variants"][0]["preflight"]}
+    assert checks["above chance"] == "warning"
+
+
 def test_a_rescored_variant_must_tell_near_misses_apart_too(corpus):
     hard = [(row, row, (row + 1) % 400, "next") for row in range(200)]
     shallow, whole = ({"dims": 4, "bits": 1, "rescore": depth} for depth in (10, 399))

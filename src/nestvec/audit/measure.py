@@ -45,7 +45,7 @@ def measure(families: Sequence[Family], made: Made, confidence: float) -> Measur
         made.variant,
         metrics,
         details,
-        (*_checks(made), *_undefined(exact.task, metrics)),
+        (*_checks(made), *_floor(exact.task, metrics, details)),
         (*claim, *_hard_claims(exact.task, metrics, details)),
         kept,
         worst_queries(exact, made),
@@ -97,12 +97,19 @@ def _limits(limits: Thresholds) -> tuple[tuple[str, float, bool], ...]:
     )
 
 
-def _undefined(task: Task, metrics: Mapping[str, Estimate]) -> tuple[Check, ...]:
-    """What was to be proven and has no value."""
-    if task.negatives != "given" or "excess_fragility" in metrics:
+def _floor(
+    task: Task, metrics: Mapping[str, Estimate], details: Mapping[str, Any]
+) -> tuple[Check, ...]:
+    """Where near misses that were given leave nothing to lose, or nothing to hold it against."""
+    if task.negatives != "given":
         return ()
-    said = (
-        "excess fragility is not defined: no positive is told from random documents, or full "
-        "vectors tell none from its near misses"
-    )
-    return (Check("excess fragility", "warning", said),)
+    checks = []
+    if not _told_by_full(details["hard_negatives"]):
+        said = "full vectors tell the near misses apart no better than chance: who guesses keeps it"
+        checks.append(Check("above chance", "warning", said))
+    if "excess_fragility" not in metrics:
+        said = (
+            "excess fragility is not defined: positives are not told from random documents either"
+        )
+        checks.append(Check("excess fragility", "warning", said))
+    return tuple(checks)

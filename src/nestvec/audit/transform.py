@@ -1,14 +1,12 @@
 """What a variant does to vectors: fewer dimensions, then codes, fitted on the documents alone."""
 
 import hashlib
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nestvec.adapt import Rotation
+from nestvec.audit.cores import each_block
 from nestvec.audit.model import FULL_BITS, UNIT_TOLERANCE, Encoded, Variant
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.vectors import normalize
@@ -57,7 +55,7 @@ class Codec:
         def run(block: slice) -> None:
             rounded[block] = self.low + self.step * self._codes(vectors[block])
 
-        _each_block(run, len(vectors))
+        each_block(run, len(vectors), _ROWS)
         return rounded
 
     def _codes(self, vectors: Float32[np.ndarray, "n dims"]) -> Float32[np.ndarray, "n dims"]:
@@ -139,7 +137,7 @@ class Transform:
             # A prefix of a unit vector is not a unit vector.
             reduced[block] = normalize(kept) if self.unit else kept
 
-        _each_block(run, len(vectors))
+        each_block(run, len(vectors), _ROWS)
         return reduced
 
     def _kept(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dims"]:
@@ -187,12 +185,5 @@ def _moments(
     def run(block: slice) -> None:
         squares[block.start // _ROWS] = np.square(vectors[block] - mean).sum(axis=0)
 
-    _each_block(run, n)
+    each_block(run, n, _ROWS)
     return mean, np.sqrt(squares.sum(axis=0) / n)
-
-
-def _each_block(run: Callable[[slice], None], n: int) -> None:
-    """`run` on every `_ROWS` of `n` rows, on all cores; blocks do not depend on how many."""
-    blocks = [slice(first, first + _ROWS) for first in range(0, n, _ROWS)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(run, blocks))

@@ -197,8 +197,8 @@ def _run(
     stress = Stress(
         slices=slices,
         frequencies=None if frequencies is None else _whole(frequencies),
-        noisy=given.vectors_of("noisy"),
-        strangers=given.vectors_of("strangers"),
+        noisy=given.noisy(),
+        strangers=given.strangers(),
         labels=None if labels is None else next(iter(labels.values())),
     )
     report = run(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestvec.cli.material import Given, Material, refuse
+from nestvec.errors import DataError
 from nestvec.index import Index
 
 if TYPE_CHECKING:
@@ -37,10 +38,20 @@ class Audited:
         """Of the queries."""
         return _ids(self.queries.ids, len(self.queries.vectors))
 
-    def vectors_of(self, name: str) -> "dict[str, np.ndarray]":
-        """The vectors of an option, if it is given, by its name."""
-        found = self.disturbed.get(name)
-        return {} if found is None else {name: found.vectors}
+    def noisy(self) -> dict[str, np.ndarray]:
+        """The noisy queries, if they are given, by that name; `DataError` for other ids."""
+        found = self.disturbed.get("noisy")
+        if found is None:
+            return {}
+        ids, rows = _ids(found.ids, len(found.vectors)), [*range(len(found.vectors))]
+        if ids not in (self.query_ids, rows):
+            raise DataError("the noisy queries have other ids than the queries; bring them in step")
+        return {"noisy": found.vectors}
+
+    def strangers(self) -> dict[str, np.ndarray]:
+        """The strange queries, if they are given, by that name."""
+        found = self.disturbed.get("strangers")
+        return {} if found is None else {"strangers": found.vectors}
 
     def texts(self, edits: bool) -> "Texts":
         """The texts that there are; without `edits` no model, so that none is encoded anew."""

@@ -132,7 +132,7 @@ FEW_SHOT = Group(
     "over random choices of five classes. The difference is that to the full vectors.",
     (
         Metric("few_shot_accuracy", "Few-shot accuracy"),
-        Metric("few_shot_difference", "Few-shot accuracy gained"),
+        Metric("few_shot_difference", "Few-shot accuracy, change"),
         Metric("few_shot_retention", "Few-shot accuracy kept"),
     ),
 )
