@@ -353,7 +353,7 @@ def test_an_audit_is_timed_with_and_without_judgements(tmp_path):
     documents, queries = (np.load(tmp_path / f"{name}.npy") for name in ("documents", "queries"))
     assert np.allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-6)
     answers = np.load(tmp_path / "answers.npy")
-    assert ((queries @ documents.T).argmax(axis=1) == answers).mean() > 0.5
+    assert (queries * documents[answers]).sum(axis=1).mean() > 0.6
     for judged in (True, False):
         measured = audit.measure(tmp_path, judged)
         assert measured["wall_s"] > 0
