@@ -349,7 +349,7 @@ def test_an_engine_finds_what_brute_force_finds(name, package, tmp_path):
 def test_an_audit_is_timed_with_and_without_judgements(tmp_path):
     from benchmarks import audit
 
-    audit.write_vectors(tmp_path, 300, 8, 30)
+    audit.write_vectors(tmp_path, 300, 64, 30)
     documents, queries = (np.load(tmp_path / f"{name}.npy") for name in ("documents", "queries"))
     assert np.allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-6)
     answers = np.load(tmp_path / "answers.npy")
