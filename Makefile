@@ -55,6 +55,7 @@ bench: bench-search
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.guarantee --pool 3000 --rounds 250
 	$(BIN)/python -m benchmarks.tuned
+	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python benchmarks/readme.py
 
 bench-search: $(VENV)/.bench

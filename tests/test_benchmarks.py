@@ -341,3 +341,31 @@ def test_an_engine_finds_what_brute_force_finds(name, package, tmp_path):
     assert np.mean([len({*a} & {*b}) / 10 for a, b in zip(found, truth, strict=True)]) > 0.8
     assert (best.batch(data.queries, 1) == found).mean() > 0.95
     assert opened.hot_bytes <= opened.held_bytes
+
+
+# --- the audit ------------------------------------------------------------------------------------
+
+
+def test_an_audit_is_timed_with_and_without_judgements(tmp_path):
+    from benchmarks import audit
+
+    audit.write_vectors(tmp_path, 300, 64, 30)
+    documents, queries = (np.load(tmp_path / f"{name}.npy") for name in ("documents", "queries"))
+    assert np.allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-6)
+    answers = np.load(tmp_path / "answers.npy")
+    assert (queries * documents[answers]).sum(axis=1).mean() > 0.6
+    for judged in (True, False):
+        measured = audit.measure(tmp_path, judged)
+        assert measured["wall_s"] > 0
+        assert measured["peak_mb"] > 10
+        assert 0 < max(measured["stages"].values()) <= 2
+
+
+def test_a_stage_is_the_innermost_function_of_nestvec():
+    from benchmarks import audit
+
+    with audit.looking() as stages:
+        for _ in range(30):
+            nv.truncate(np.ones((200_000, 8), np.float32), 4)
+    assert set(stages) <= {"vectors.truncate", "vectors.normalize", "vectors.check_finite"}
+    assert stages
