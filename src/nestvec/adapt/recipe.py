@@ -1,0 +1,80 @@
+"""How an adaptor is trained: a few numbers, frozen."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from nestvec.errors import InputError
+
+Start = Literal["rotation", "identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What an adaptor is made of and what it is trained for; docs/adapting.md has the losses.
+
+    The defaults are what did best in `benchmarks/adapt.py`; `Recipe.paper()` is the paper's.
+    """
+
+    start: Start = "rotation"
+    """Begin at the principal directions, or at the identity as the paper does."""
+    whitening: float = 0.4
+    """Start with directions of variance v scaled by v^(−whitening/2): 1 would make all equal."""
+    hidden: int = 0
+    """Width of the hidden layer of the residual; 0: the map is linear, and so a plain matrix."""
+    distillation: float = 1.0
+    """Weight of keeping the full-width ranking at every size."""
+    labels: float = 0.5
+    """Of what a judged query is to find, this share are its judgements, the rest the full-width
+    ranking."""
+    topk: float = 0.0
+    pairwise: float = 0.0
+    reconstruction: float = 0.0
+    ranking: float = 0.0
+    """Weights of the paper's four losses; `ranking` asks for pairs."""
+    temperature: float = 0.05
+    """Of the full-width ranking as a distribution over documents."""
+    neighbours: int = 100
+    """How many of each row's nearest `topk` looks at."""
+    noise: float = 0.0
+    """Rows that stand for queries are moved by up to this length in a random direction."""
+    batch: int = 256
+    candidates: int = 4096
+    """Documents that each batch is ranked against."""
+    steps: int = 400
+    patience: int = 4
+    """Stop after so many looks at the held-out queries without a better one; a look is 1/20."""
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        if self.start not in ("rotation", "identity"):
+            raise InputError(f"start={self.start!r} is unknown; use 'rotation' or 'identity'")
+        for name in ("batch", "candidates", "steps", "patience", "neighbours"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} is below 1; use 1 or more")
+        for name in ("temperature", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}={getattr(self, name)} is not above 0")
+        if min(self.weights) < 0 or not max(self.weights) > 0:
+            raise InputError("no loss has a weight above 0, or one is negative; give one a weight")
+        if not 0 <= self.labels <= 1 or self.hidden < 0 or self.noise < 0:
+            raise InputError("labels is a share from 0 to 1; hidden and noise are at least 0")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weights of all losses."""
+        return (
+            self.distillation, self.topk, self.pairwise, self.reconstruction, self.ranking
+        )  # fmt: skip
+
+    @classmethod
+    def paper(cls, dim: int) -> "Recipe":
+        """Matryoshka-Adaptor (2407.20243, table 5), all weights 1; its network is not told."""
+        return cls(
+            start="identity", whitening=0.0, hidden=dim, distillation=0.0, labels=0.0, topk=1.0,
+            pairwise=1.0, reconstruction=1.0, ranking=1.0, batch=128, candidates=50_000,
+            steps=5_000, learning_rate=1e-3,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
