@@ -118,8 +118,9 @@ class MatryoshkaAdaptor(Adapter):
 
         require("torch", "train")
         material = Material.read(vectors, pairs, queries, ids, query_ids, seed)
+        usual = Recipe.keeping() if pairs is None else Recipe()
         fit = Fit(
-            material, check_sizes(dims, material.dim), recipe or Recipe(), seed, confidence, force
+            material, check_sizes(dims, material.dim), recipe or usual, seed, confidence, force
         )
         return fit.run(None if checkpoint is None else Path(checkpoint), told, progress)
 

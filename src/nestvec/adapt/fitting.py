@@ -11,10 +11,12 @@ import numpy as np
 from nestvec.adapt.adapter import Adapter
 from nestvec.adapt.adaptor import MatryoshkaAdaptor
 from nestvec.adapt.heldout import HeldOut
+from nestvec.adapt.linear import Linear
 from nestvec.adapt.material import Judged, Material, check_rank
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.report import AtSize, FitReport, Verdict
 from nestvec.adapt.rotation import Rotation
+from nestvec.adapt.start import starting_point
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32
@@ -37,8 +39,8 @@ class Split(NamedTuple):
     """What to train on; the queries that stop it; the queries that judge it."""
 
     train: Material
-    watch: HeldOut
-    judge: HeldOut
+    watch: Material
+    judge: Material
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,13 @@ class Fit:
 
         begun = time.perf_counter()
         split = split_queries(self.material, self.seed)
+        task, first = self._task(split.train, None), _place(checkpoint, "first")
+        watched = HeldOut.of(split.watch, self._teacher(task.start))
 
         def watch(adaptor: MatryoshkaAdaptor) -> float:
-            return split.watch.mean(adaptor, self.sizes)
+            return watched.mean(adaptor, self.sizes)
 
-        first = _place(checkpoint, "first")
-        trained = train(self._task(split.train, None), watch, first, told, progress)
+        trained = train(task, watch, first, told, progress)
         report = self._report(split, trained)
         if report.verdict == "ROTATION":
             matrix = Rotation.fit(self.material.documents).matrix
@@ -93,10 +96,16 @@ class Fit:
         """Whether queries are dear, so that those held out are learned from in the end."""
         return self.material.judged is not None or bool((self.material.own < 0).any())
 
+    def _teacher(self, start: Float32[np.ndarray, "dim width"]) -> Adapter | None:
+        """Whose ranking is to be kept, if not the vectors' own."""
+        if self.recipe.teacher == "vectors":
+            return None
+        return Linear(start, np.zeros(start.shape[1], np.float32))
+
     def _task(self, material: Material, until: int | None) -> "Task":
         from nestvec.adapt.training.loop import Task
 
-        start = starting_point(material.documents, self.recipe)
+        start = starting_point(material.documents, self.recipe, self.seed)
         steps = self.recipe.steps if until is None else until
         return Task(material, start, self.sizes, self.recipe, self.seed, steps)
 
@@ -104,7 +113,8 @@ class Fit:
         """The comparison on the queries that judge; at full width the rotation changes nothing."""
         rotation, rng = Rotation.fit(split.train.documents), np.random.default_rng([self.seed, 4])
         dims = tuple(sorted({*self.sizes, self.material.dim}))
-        before, after = (split.judge.measure(a, dims) for a in (rotation, trained.adaptor))
+        judge = HeldOut.of(split.judge)
+        before, after = (judge.measure(a, dims) for a in (rotation, trained.adaptor))
         gains = np.mean([after[size] - before[size] for size in self.sizes], axis=0)
         bound = lower_bound_of_ratio(gains, np.ones_like(gains), rng, self.confidence)
         verdict: Verdict = "ADAPTED" if bound > 0 else "FORCED" if self.force else "ROTATION"
@@ -116,7 +126,7 @@ class Fit:
 
         return FitReport(
             verdict=verdict,
-            metric=split.judge.metric,
+            metric=judge.metric,
             gain=bootstrap_mean(gains, rng),
             bound=bound,
             confidence=self.confidence,
@@ -131,19 +141,6 @@ class Fit:
             recipe=self.recipe.to_json(),
             history=trained.history,
         )
-
-
-def starting_point(
-    documents: Float32[np.ndarray, "n dim"], recipe: Recipe
-) -> Float32[np.ndarray, "dim dim"]:
-    """The identity, or the principal directions, each scaled by its strength as the recipe says."""
-    dim = documents.shape[1]
-    if recipe.start == "identity":
-        return np.eye(dim, dtype=np.float32)
-    matrix = Rotation.fit(documents).matrix
-    energy = np.square(documents @ matrix, dtype=np.float64).sum(axis=0)
-    strength = np.maximum(energy / energy[0], 1e-6)
-    return np.asarray(matrix * strength ** (-recipe.whitening / 2), dtype=np.float32)
 
 
 def front_energy(adapter: Adapter, documents: Float32[np.ndarray, "n dim"]) -> float:
@@ -166,8 +163,7 @@ def split_queries(material: Material, seed: int) -> Split:
     hidden = np.zeros(len(material.documents), bool)
     own = material.own[shuffled[:held]]
     hidden[own[own >= 0]] = True
-    train, watch, judge = (_without(material.ask(part), hidden) for part in parts)
-    return Split(train, HeldOut.of(watch), HeldOut.of(judge))
+    return Split(*(_without(material.ask(part), hidden) for part in parts))
 
 
 def _without(material: Material, hidden: Bool[np.ndarray, " n"]) -> Material:

@@ -1,11 +1,12 @@
 """How an adaptor is trained: a few numbers, frozen."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nestvec.errors import InputError
 
-Start = Literal["rotation", "identity"]
+Start = Literal["neighbours", "rotation", "identity"]
+Teacher = Literal["start", "vectors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,14 @@ class Recipe:
     The defaults are what did best in `benchmarks/adapt.py`; `Recipe.paper()` is the paper's.
     """
 
-    start: Start = "rotation"
-    """Begin at the principal directions, or at the identity as the paper does."""
-    whitening: float = 0.4
-    """Start with directions of variance v scaled by v^(−whitening/2): 1 would make all equal."""
+    start: Start = "neighbours"
+    """Begin at the neighbour whitening, at the principal directions, or, as the paper does, at the
+    identity."""
+    nearest: int = 3
+    shrinkage: float = 2.0
+    """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all."""
+    teacher: Teacher = "start"
+    """Whose full-width ranking is to be kept: that of where it starts, or the vectors' own."""
     hidden: int = 0
     """Width of the hidden layer of the residual; 0: the map is linear, and so a plain matrix."""
     distillation: float = 1.0
@@ -37,18 +42,20 @@ class Recipe:
     """How many of each row's nearest `topk` looks at."""
     noise: float = 0.0
     """Rows that stand for queries are moved by up to this length in a random direction."""
-    batch: int = 256
+    batch: int = 128
     candidates: int = 4096
     """Documents that each batch is ranked against."""
-    steps: int = 400
+    steps: int = 150
     patience: int = 4
     """Stop after so many looks at the held-out queries without a better one; a look is 1/20."""
     learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
-        if self.start not in ("rotation", "identity"):
-            raise InputError(f"start={self.start!r} is unknown; use 'rotation' or 'identity'")
-        for name in ("batch", "candidates", "steps", "patience", "neighbours"):
+        for name, known in (("start", get_args(Start)), ("teacher", get_args(Teacher))):
+            if getattr(self, name) not in known:
+                given = getattr(self, name)
+                raise InputError(f"{name}={given!r} is unknown; use one of {', '.join(known)}")
+        for name in ("batch", "candidates", "steps", "patience", "neighbours", "nearest"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} is below 1; use 1 or more")
         for name in ("temperature", "learning_rate"):
@@ -56,8 +63,10 @@ class Recipe:
                 raise InputError(f"{name}={getattr(self, name)} is not above 0")
         if min(self.weights) < 0 or not max(self.weights) > 0:
             raise InputError("no loss has a weight above 0, or one is negative; give one a weight")
-        if not 0 <= self.labels <= 1 or self.hidden < 0 or self.noise < 0:
-            raise InputError("labels is a share from 0 to 1; hidden and noise are at least 0")
+        if not 0 <= self.labels <= 1 or min(self.hidden, self.noise, self.shrinkage) < 0:
+            raise InputError(
+                "labels is a share from 0 to 1; hidden, noise and shrinkage are at least 0"
+            )
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -67,10 +76,18 @@ class Recipe:
         )  # fmt: skip
 
     @classmethod
+    def keeping(cls) -> "Recipe":
+        """Keeps the vectors' own ranking and nothing else: the default without pairs.
+
+        What `Recipe()` does better, by judgements, nobody can show without any.
+        """
+        return cls(start="rotation", teacher="vectors", steps=400, batch=256)
+
+    @classmethod
     def paper(cls, dim: int) -> "Recipe":
         """Matryoshka-Adaptor (2407.20243, table 5), all weights 1; its network is not told."""
         return cls(
-            start="identity", whitening=0.0, hidden=dim, distillation=0.0, labels=0.0, topk=1.0,
+            start="identity", teacher="vectors", hidden=dim, distillation=0.0, labels=0.0, topk=1.0,
             pairwise=1.0, reconstruction=1.0, ranking=1.0, batch=128, candidates=50_000,
             steps=5_000, learning_rate=1e-3,
         )  # fmt: skip

@@ -110,10 +110,17 @@ class _Run:
         self.state = self.state.after_look(numbers, value)
         self._checkpoint.save(self._network, self._optimizer, self.state)
 
+    def _teacher(self, batch: Batch) -> Float[torch.Tensor, "q n"]:
+        """The cosines at full width that the recipe wants kept."""
+        sides = batch.queries, batch.documents
+        if self._task.recipe.teacher == "start":
+            sides = sides[0] @ self._start, sides[1] @ self._start
+        return next(losses.nested_scores(*sides, [sides[0].shape[1]]))
+
     def _loss(self, batch: Batch) -> Float[torch.Tensor, ""]:
         """The recipe's losses, summed over all sizes."""
         recipe = self._task.recipe
-        full = batch.queries @ batch.documents.T
+        full = self._teacher(batch)
         target = _target(batch, full, recipe)
         mapped = self._network(batch.queries), self._network(batch.documents)
         total = full.new_zeros(())
