@@ -15,7 +15,7 @@ _KEY = "nestvec.adapter"
 
 def write_file(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write the file in one step: it is there whole or not at all."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     if path.suffix != ".safetensors":
         raise DataError(f"'{path}' does not end in .safetensors, the format written; rename it")
@@ -23,7 +23,8 @@ def write_file(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str
     partial = path.with_name(f"{path.name}.partial")
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(whole, partial, metadata={_KEY: text})
+    # Not `save_file`, which makes files that nobody else may read.
+    partial.write_bytes(save(whole, metadata={_KEY: text}))
     partial.replace(path)
 
 

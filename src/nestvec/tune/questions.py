@@ -14,7 +14,6 @@ from nestvec.metrics import recall_at_k
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Float32, Float64, Int64, UInt64
-from nestvec.vectors import as_queries
 
 _BLOCK_QUERIES = 256
 _BLOCK_ROWS = 4096
@@ -47,14 +46,14 @@ class Questions:
     @classmethod
     def ask(cls, index: Index, queries: ArrayLike, k: int, progress: Progress) -> "Questions":
         """With the answers of `search(exact=True)`."""
-        array = as_queries(queries, index.dim)
+        array = index.adapt(queries)
         own = own_rows(index.snapshot, array)
         depth = _depth(own, k)
         truth = np.empty((len(array), k), np.int64)
         with progress("exact answers", len(array)) as advance:
             for first in range(0, len(array), _BLOCK_QUERIES):
                 block = slice(first, first + _BLOCK_QUERIES)
-                hits = index.search(array[block], depth, exact=True)
+                hits = index.search(array[block], depth, exact=True, adapted_by=_adapter(index))
                 truth[block] = _others(hits, own[block], k)
                 advance(len(hits))
         return cls(index, array, k, own, truth)
@@ -78,10 +77,16 @@ class Questions:
 
     def measure(self, plan: Plan) -> Measured:
         """Recall by row number, which never overstates: of equal scores exact search names one."""
-        hits = self.index.search(self.queries, self.depth, plan=plan)
+        adapted = _adapter(self.index)
+        hits = self.index.search(self.queries, self.depth, plan=plan, adapted_by=adapted)
         found = _others(hits, self.own, self.k)
         cost = float(hits.stats.size_bytes) / len(self)
         return Measured(recall_at_k(found, self.truth, self.k), cost)
+
+
+def _adapter(index: Index) -> str | None:
+    """The fingerprint of the adapter that the queries went through."""
+    return None if index.adapter is None else index.adapter.fingerprint
 
 
 def own_rows(snapshot: Snapshot, queries: Float32[np.ndarray, "q dim"]) -> Int64[np.ndarray, " q"]:
