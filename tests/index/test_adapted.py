@@ -111,7 +111,9 @@ def test_the_catalog_says_which_adapter_it_is(index, adapter):
 def test_other_widths_and_other_models_are_refused(vectors, tmp_path, rng):
     signal = rng.standard_normal((400, 64)) / np.arange(1, 65)
     rows = (signal / np.linalg.norm(signal, axis=1, keepdims=True)).astype(np.float32)
-    fitted = MatryoshkaAdaptor(Map(np.eye(64, dtype=np.float32)), Map(np.eye(64, dtype=np.float32)), (8,), 0.95)
+    fitted = MatryoshkaAdaptor(
+        Map(np.eye(64, dtype=np.float32)), Map(np.eye(64, dtype=np.float32)), (8,), 0.95
+    )
     with pytest.raises(VectorsError, match="24 dimensions but 64"):
         Index.build(vectors, tmp_path / "i.nv", adapter=fitted)
     foreign = Rotation.random(64, 1).transform(rows)

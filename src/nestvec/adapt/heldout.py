@@ -92,13 +92,14 @@ class HeldOut:
         """The quality of cosine ranking by each prefix of what the adapter gives."""
         queries = adapter.transform_queries(self.material.queries)
         documents = adapter.transform(self.material.documents)
+        return {size: self.grade(queries[:, :size], documents[:, :size]) for size in dims}
 
-        def at(size: int) -> PerQuery:
-            # A prefix of a unit vector is not a unit vector.
-            asked, searched = (normalize(rows[:, :size]) for rows in (queries, documents))
-            return quality(nearest(asked, searched, self.material.own), self.truth)
-
-        return {size: at(size) for size in dims}
+    def grade(
+        self, queries: Float32[np.ndarray, "q dims"], documents: Float32[np.ndarray, "n dims"]
+    ) -> PerQuery:
+        """The quality of cosine ranking by these; a prefix of a unit vector is not one itself."""
+        found = nearest(normalize(queries), normalize(documents), self.material.own)
+        return quality(found, self.truth)
 
     def mean(self, adapter: Adapter, dims: Sequence[int]) -> float:
         """The mean over all queries and sizes: what early stopping goes by."""

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nestvec.encode.files import ADAPTED_LABEL
 from nestvec.errors import DataError
 from nestvec.progress import Progress
 from nestvec.shapes import Float32
-
-LABEL = "nestvec.adapted"
-"""Where a `.safetensors` of vectors says which adapter made them."""
 
 
 def write_rows(
@@ -48,7 +46,7 @@ def _npy_header(shape: tuple[int, int]) -> bytes:
 def _safetensors_header(shape: tuple[int, int], label: Mapping[str, str]) -> bytes:
     size = 4 * shape[0] * shape[1]
     header = {
-        "__metadata__": {LABEL: json.dumps(label)},
+        "__metadata__": {ADAPTED_LABEL: json.dumps(label)},
         "vectors": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]},
     }
     text = json.dumps(header).encode()

@@ -2,24 +2,22 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, Material, refuse
+from nestvec.cli.material import Material
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.cli.sides import Sides, forget, ids_of
 from nestvec.extras import require
 from nestvec.index import Index
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
     from nestvec.audit.report import Report
-    from nestvec.encode import Encoder
 
 FAILED = 1
 _SHOWN_CHARS = 100
@@ -30,50 +28,6 @@ _COLUMNS: Columns = {
 _CHANGES: Columns = {"variant": "left", "before": "left", "after": "left", "moved": "left"}
 _SHOWN = ("ndcg@10_retention", "overlap_with_ties@10")
 """What a verdict is about: the first of these that a variant has."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """What the command is given, and how texts among it become vectors."""
-
-    corpus: Path
-    queries: Path
-    model: str | None
-    base_url: str | None
-    kept: Path | None
-    """Where vectors of texts are kept, so that the next audit need not encode them again."""
-
-    def read(self) -> tuple["Index | Material", Material]:
-        """Both sides; texts encoded by one model, that of the index if the corpus is one."""
-        index = Index.open(self.corpus) if self.corpus.is_dir() else None
-
-        @cache
-        def encoder() -> "tuple[Encoder, dict[str, Any]]":
-            return self._open(index)
-
-        queries = self._material(self.queries, encoder)
-        documents = self._material(self.corpus, encoder) if index is None else index
-        if not encoder.cache_info().currsize:
-            given = {"--model": self.model, "--base-url": self.base_url}
-            refuse("for vectors, which are not encoded again", given)
-        return documents, queries
-
-    def _open(self, index: Index | None) -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import DEFAULT, describe, open_for, open_model
-
-        if index is None:
-            opened = open_model(self.model or DEFAULT, self.base_url, None)
-        else:
-            opened = open_for(index, self.model, self.base_url)
-        return opened, describe(opened, None)
-
-    def _material(
-        self, path: Path, encoder: Callable[[], "tuple[Encoder, dict[str, Any]]"]
-    ) -> Material:
-        folder = self.kept or path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        given = Given(path, None, None, None, None, None)
-        return given.read(folder / path.name, None, lambda: None, encoder)
 
 
 def audit(
@@ -136,13 +90,13 @@ def audit(
     if out is not None:
         for module in ("jinja2", "vl_convert"):
             require(module, "audit")
-    given, asked = _Files(corpus, queries, model, base_url, out).read()
+    given, asked = Sides(corpus, queries, model, base_url, out).read()
     limits = {"retention": retention, "overlap": overlap}
     report = _run(given, asked, (qrels, hard_negatives), (dims, bits), limits, seed)
     if out is not None:
         _save(report, out)
     else:
-        _forget(given, asked)
+        forget(given, asked)
     if junit is not None:
         report.save_junit(junit)
     changes = None if old is None else report.compare(old)
@@ -166,8 +120,8 @@ def _run(
     from nestvec.audit.variants import product
     from nestvec.data import read_qrels, read_triplets
 
-    ids = _ids(given.ids, len(given.vectors))
-    query_ids = _ids(asked.ids, len(asked.vectors))
+    ids = ids_of(given)
+    query_ids = ids_of(asked)
     qrels, hard = labels
     dims, bits = grid
     report = run(
@@ -185,23 +139,12 @@ def _run(
     return report.with_command(shlex.join(["nestvec", *sys.argv[1:]]))
 
 
-def _ids(ids: Any, n: int) -> list[Any]:
-    return list(range(n)) if ids is None else [*(ids.tolist() if hasattr(ids, "tolist") else ids)]
-
-
 def _save(report: "Report", folder: Path) -> None:
     from nestvec.audit.page import save_html
 
     folder.mkdir(parents=True, exist_ok=True)
     report.save_json(folder / "report.json")
     save_html(report.to_json(), folder / "report.html")
-
-
-def _forget(*sides: Index | Material) -> None:
-    """Vectors of texts are left where there is a folder for them, and only there."""
-    for side in sides:
-        if isinstance(side, Material) and side.encoded is not None:
-            side.encoded.unlink()
 
 
 def _print(report: "Report", changes: list[dict[str, Any]] | None) -> None:
