@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.adapt.adapter import Adapter, Affine, Arrays, Facts, Side, check_sizes
+from nestvec.adapt.rotation import is_orthogonal
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
 
@@ -147,10 +149,11 @@ class MatryoshkaAdaptor(Adapter):
         """The sizes it was trained for."""
         return self.sizes
 
-    @property
+    @cached_property
     def lossless(self) -> bool:
         """Whether it does no more than rotate."""
-        return self.report is not None and self.report.verdict == "ROTATION"
+        plain = self.documents.residual is None and not self.two_sided
+        return plain and is_orthogonal(self.documents.matrix)
 
     @property
     def front_energy(self) -> float | None:

@@ -24,6 +24,9 @@ class Recipe:
     """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all."""
     teacher: Teacher = "start"
     """Whose full-width ranking is to be kept: that of where it starts, or the vectors' own."""
+    orthogonal: bool = False
+    """Turn the starting map and change nothing else: at full width its scores stay what they are.
+    From the rotation that makes a rotation."""
     hidden: int = 0
     """Width of the hidden layer of the residual; 0: the map is linear, and so a plain matrix."""
     distillation: float = 1.0
@@ -63,6 +66,10 @@ class Recipe:
                 raise InputError(f"{name}={getattr(self, name)} is not above 0")
         if min(self.weights) < 0 or not max(self.weights) > 0:
             raise InputError("no loss has a weight above 0, or one is negative; give one a weight")
+        if self.orthogonal and self.hidden:
+            raise InputError(
+                f"hidden={self.hidden} cannot be orthogonal; use 0, or orthogonal=False"
+            )
         if not 0 <= self.labels <= 1 or min(self.hidden, self.noise, self.shrinkage) < 0:
             raise InputError(
                 "labels is a share from 0 to 1; hidden, noise and shrinkage are at least 0"
@@ -77,11 +84,11 @@ class Recipe:
 
     @classmethod
     def keeping(cls) -> "Recipe":
-        """Keeps the vectors' own ranking and nothing else: the default without pairs.
+        """A rotation that keeps the vectors' own ranking: the default without pairs.
 
         What `Recipe()` does better, by judgements, nobody can show without any.
         """
-        return cls(start="rotation", teacher="vectors", steps=400, batch=256)
+        return cls(start="rotation", teacher="vectors", orthogonal=True, learning_rate=1e-3)
 
     @classmethod
     def paper(cls, dim: int) -> "Recipe":

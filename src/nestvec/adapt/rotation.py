@@ -64,12 +64,17 @@ class Rotation(Adapter):
         from nestvec.extras import require
 
         require("torch", "train")
-        from nestvec.adapt.training.orthogonal import learn
+        from nestvec.adapt.recipe import Recipe
+        from nestvec.adapt.training.loop import Task, train
 
-        material = Material.read(vectors, seed=seed)
+        material, recipe = Material.read(vectors, seed=seed), Recipe.keeping()
         sizes = check_sizes(dims, material.dim)
         check_rank(material.documents, sizes)
-        return learn(material, sizes, seed, progress)
+        start = cls.fit(material.documents).matrix
+        task = Task(material, start, sizes, recipe, seed, recipe.steps)
+        return cls(
+            train(task, None, None, lambda step, value: None, progress).adaptor.documents.matrix
+        )
 
     @classmethod
     def from_second_moment(cls, moment: Float64[np.ndarray, "dim dim"]) -> "Rotation":
@@ -124,16 +129,17 @@ class Rotation(Adapter):
     @classmethod
     def restore(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Rotation":
         """The rotation; `ValueError` unless its matrix is orthogonal."""
-        matrix = arrays["matrix"].astype(np.float64)
-        if matrix.shape != (len(matrix), len(matrix)):
-            raise ValueError("its matrix is not square")
-        if np.abs(matrix.T @ matrix - np.eye(len(matrix))).max() > _SLACK:
+        if not is_orthogonal(arrays["matrix"]):
             raise ValueError("its matrix is not orthogonal")
         return cls(arrays["matrix"])
 
 
-_SLACK = 1e-3
-"""Far above what float32 leaves of an orthogonal matrix."""
+def is_orthogonal(matrix: Float32[np.ndarray, "dim width"]) -> bool:
+    """Whether inner products are kept, as far as float32 can say of a matrix."""
+    wide = matrix.astype(np.float64)
+    if wide.shape != (len(wide), len(wide)):
+        return False
+    return bool(np.abs(wide.T @ wide - np.eye(len(wide))).max() < len(wide) * 2.0**-22)
 
 
 def float32_blocks(array: Float[np.ndarray, "n dim"]) -> Iterator[Float32[np.ndarray, "m dim"]]:

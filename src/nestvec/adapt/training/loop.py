@@ -66,7 +66,7 @@ def train(
                 if run.state.history:
                     told(*run.state.history[-1])
     state = run.state
-    return Trained(as_adaptor(_map_of(state.best), task.sizes), state.best_step, state.history)
+    return Trained(as_adaptor(state.best, task.sizes), state.best_step, state.history)
 
 
 class _Run:
@@ -77,10 +77,13 @@ class _Run:
         recipe = task.recipe
         device = "cuda" if torch.cuda.is_available() else "cpu"
         width = task.start.shape[1]
-        self._dims = tuple(sorted({*task.sizes, width}))
+        # Turning changes nothing at full width.
+        self._dims = task.sizes if recipe.orthogonal else tuple(sorted({*task.sizes, width}))
         self._network = Network(task.start, len(self._dims), recipe, task.seed).to(device)
         self._start = torch.tensor(task.start, device=device)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), recipe.learning_rate)
+        self._optimizer = torch.optim.Adam(
+            [p for p in self._network.parameters() if p.requires_grad], recipe.learning_rate
+        )
         self._batches = Batches(task.material, recipe, task.seed, device)
         self.state = checkpoint.restore(self._network, self._optimizer)
 
@@ -106,7 +109,7 @@ class _Run:
     def look(self, watch: Watch | None) -> None:
         """Ask the held-out queries, and leave a checkpoint."""
         numbers = self._network.numbers()
-        value = None if watch is None else watch(as_adaptor(_map_of(numbers), self._task.sizes))
+        value = None if watch is None else watch(as_adaptor(numbers, self._task.sizes))
         self.state = self.state.after_look(numbers, value)
         self._checkpoint.save(self._network, self._optimizer, self.state)
 
@@ -152,7 +155,3 @@ def _target(
     sums = batch.grades.sum(dim=1, keepdim=True)
     share = torch.where(sums > 0, recipe.labels, 0.0)
     return (1 - share) * ranking + share * batch.grades / sums.clamp(min=1e-9)
-
-
-def _map_of(numbers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array for name, array in numbers.items() if name != "log_scales"}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch.nn.utils.parametrizations import orthogonal
 
 from nestvec.adapt.adaptor import Map, MatryoshkaAdaptor, Residual
 from nestvec.adapt.recipe import Recipe
@@ -11,13 +12,17 @@ from nestvec.shapes import Float, Float32
 
 
 class Network(torch.nn.Module):
-    """x · matrix + relu(x · into + bias) · out, and one scale of scores for each size."""
+    """x · matrix + relu(x · into + bias) · out, and one scale of scores for each size.
+
+    An orthogonal one is x · matrix · turn, and only the turn is learned.
+    """
 
     def __init__(
         self, start: Float32[np.ndarray, "dim width"], sizes: int, recipe: Recipe, seed: int
     ) -> None:
         super().__init__()
-        self.matrix = torch.nn.Parameter(torch.tensor(start))
+        self.turn = _rotation(start.shape[1]) if recipe.orthogonal else None
+        self.matrix = torch.nn.Parameter(torch.tensor(start), requires_grad=not recipe.orthogonal)
         scale = np.full(sizes, np.log(1 / recipe.temperature), np.float32)
         self.log_scales = torch.nn.Parameter(torch.tensor(scale))
         self.into = self.bias = self.out = None
@@ -33,13 +38,36 @@ class Network(torch.nn.Module):
     def forward(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n width"]:
         """The mapped rows."""
         mapped = rows @ self.matrix
+        if self.turn is not None:
+            mapped = self.turn(mapped)
         if self.into is not None:
             mapped = mapped + torch.relu(rows @ self.into + self.bias) @ self.out
         return mapped
 
     def numbers(self) -> dict[str, np.ndarray]:
-        """A copy of all parameters."""
-        return {name: p.detach().cpu().numpy().copy() for name, p in self.named_parameters()}
+        """A copy of all that the map is made of."""
+        names = ("matrix", "into", "bias", "out")
+        parts = {name: getattr(self, name) for name in names}
+        copied = {n: p.detach().cpu().numpy().copy() for n, p in parts.items() if p is not None}
+        if self.turn is not None:
+            turn = self.turn.weight.detach().cpu().numpy().T
+            copied["matrix"] = _product(copied["matrix"], turn)
+        return copied
+
+
+def _rotation(dim: int) -> torch.nn.Linear:
+    """A layer whose weight is the Cayley transform of its parameters, at first the identity."""
+    layer = torch.nn.Linear(dim, dim, bias=False)
+    orthogonal(layer, orthogonal_map="cayley", use_trivialization=True)
+    # With the trivialisation the weight that is set becomes the base, and the parameters zero.
+    layer.weight = torch.eye(dim)
+    return layer
+
+
+def _product(matrix: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """The matrix times the orthogonal one nearest to what float32 left of a rotation."""
+    left, _, right = np.linalg.svd(turn.astype(np.float64))
+    return np.ascontiguousarray(matrix @ (left @ right), dtype=np.float32)
 
 
 def as_adaptor(numbers: Mapping[str, np.ndarray], sizes: tuple[int, ...]) -> MatryoshkaAdaptor:
