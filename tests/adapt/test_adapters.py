@@ -186,8 +186,8 @@ def test_centred_pca_is_the_principal_directions_of_what_is_left_without_the_mea
 
 def test_an_adaptor_keeps_the_length_of_every_row(rng, vectors):
     rows = vectors * rng.uniform(0.1, 9, (len(vectors), 1)).astype(np.float32)
-    given = two_given = KINDS["adaptor"](rng)
-    for side in (given.transform, two_given.transform_queries):
+    given = KINDS["adaptor"](rng)
+    for side in (given.transform, given.transform_queries):
         lengths = np.linalg.norm(side(rows), axis=1)
         assert np.allclose(lengths, np.linalg.norm(rows, axis=1), rtol=1e-5)
     assert (given.transform(np.zeros((2, DIM), np.float32)) == 0).all()

@@ -7,6 +7,7 @@ import pytest
 
 from nestvec import MatryoshkaAdaptor, Rotation
 from nestvec.adapt import Linear
+from nestvec.adapt.adapter import check_sizes
 from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.heldout import HeldOut, nearest
 from nestvec.adapt.material import Judged, Material
@@ -15,20 +16,20 @@ from nestvec.adapt.start import starting_point
 from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
 from nestvec.progress import silent
 
-from .conftest import DIM, clustered
+from .conftest import DIM
 
 pytest.importorskip("torch")
-QUICK = Recipe.keeping()
-QUICK = replace(QUICK, steps=40, batch=64)
+QUICK = replace(Recipe.keeping(), steps=60, batch=64, learning_rate=1e-2)
+LABELLED = Recipe(steps=60)
 EPS = 2.0**-24
 
 
 @pytest.fixture
 def skewed(rng):
-    """Rows whose principal directions are not those that tell neighbours apart."""
-    loud = 3 * rng.standard_normal((600, 4))
-    near = clustered(rng, 600, DIM) * 4
-    rows = np.concatenate([np.sign(loud) * np.abs(loud) ** 0.3, near], axis=1)
+    """Four far-off groups, which take the first principal directions and tell no neighbours."""
+    spread = np.where(np.arange(16) < 4, 0.05, np.where(np.arange(16) < 8, 1, 0.15))
+    rows = rng.standard_normal((600, 16)) * spread
+    rows[np.arange(600), rng.integers(0, 4, 600)] += 3
     return (rows @ Rotation.random(16, 1).matrix).astype(np.float32)
 
 
@@ -55,7 +56,7 @@ def test_before_the_first_step_it_is_its_starting_point(recipe, vectors):
     from nestvec.adapt.training.loop import Task, train
 
     material = Material.read(vectors)
-    start = starting_point(material.documents, recipe, 0)
+    start = starting_point(material, recipe, 0)
     task = Task(material, start, (4, 8), recipe, 0, until=0)
     untouched = train(task, None, None, lambda step, value: None, silent).adaptor
     expected = Linear(start, np.zeros(DIM, np.float32)).transform(material.documents)
@@ -66,7 +67,7 @@ def test_before_the_first_step_it_is_its_starting_point(recipe, vectors):
 
 
 def test_the_papers_adaptor_starts_at_the_identity(vectors):
-    start = starting_point(vectors, Recipe.paper(DIM), 0)
+    start = starting_point(Material.read(vectors), Recipe.paper(DIM), 0)
     assert (start == np.eye(DIM)).all()
 
 
@@ -100,8 +101,7 @@ def test_equal_input_and_seed_give_an_equal_adaptor(skewed):
 
 
 def test_an_adaptor_that_keeps_more_neighbours_is_returned_with_what_shows_it(skewed, tmp_path):
-    recipe = Recipe.keeping()
-    adaptor = MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=recipe)
+    adaptor = MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=QUICK)
     report = adaptor.report
     assert report.verdict == "ADAPTED"
     assert report.metric == "overlap@10"
@@ -116,7 +116,7 @@ def test_an_adaptor_that_keeps_more_neighbours_is_returned_with_what_shows_it(sk
 
 def test_pairs_teach_what_people_find_relevant(rng):
     rows, intents = pairs_of_intents(rng, 700, 24)
-    adaptor = MatryoshkaAdaptor.fit(rows, [2, 4], qrels_of(intents))
+    adaptor = MatryoshkaAdaptor.fit(rows, [2, 4], qrels_of(intents), recipe=LABELLED)
     assert adaptor.report.metric == "ndcg@10"
     assert adaptor.report.verdict == "ADAPTED"
     assert adaptor.report.gain.value > 0.1
@@ -132,7 +132,7 @@ def test_queries_apart_from_documents_are_learned_from_too(rng):
     ]  # fmt: skip
     adaptor = MatryoshkaAdaptor.fit(
         rows[:500], [4], pairs, queries=rows[500:], ids=names,
-        query_ids=[f"q{q}" for q in range(500, 700)],
+        query_ids=[f"q{q}" for q in range(500, 700)], recipe=LABELLED,
     )  # fmt: skip
     assert adaptor.report.verdict == "ADAPTED"
     assert adaptor.report.gain.n == 40
@@ -146,8 +146,9 @@ def test_an_adaptor_that_is_not_better_is_left_out_unless_asked_for(vectors, for
     assert adaptor.report.verdict == ("FORCED" if force else "ROTATION")
     assert adaptor.report.bound <= 0
     assert adaptor.lossless is not force
+    pca = Rotation.fit(Material.read(vectors).documents)
     if not force:
-        assert (adaptor.documents.matrix == Rotation.fit(vectors).matrix).all()
+        assert (adaptor.documents.matrix == pca.matrix).all()
         assert "this is the rotation" in adaptor.report.said
 
 
@@ -216,11 +217,11 @@ def test_pairs_are_renumbered_with_their_queries():
 def test_a_fit_that_was_stopped_goes_on_to_the_very_same_end(skewed, rng, tmp_path, labelled):
     rows, intents = pairs_of_intents(rng, 300, 16) if labelled else (skewed, None)
     pairs = qrels_of(intents) if labelled else None
-    recipe = replace(Recipe(), steps=40, patience=99) if labelled else QUICK
+    recipe = replace(Recipe(), steps=60, patience=99) if labelled else QUICK
     whole = MatryoshkaAdaptor.fit(rows, [3, 6], pairs, recipe=recipe, force=True)
 
     def stop(step, value):
-        if step == 20:
+        if step == 21:
             raise KeyboardInterrupt
 
     kept = tmp_path / "c"
@@ -232,9 +233,9 @@ def test_a_fit_that_was_stopped_goes_on_to_the_very_same_end(skewed, rng, tmp_pa
         rows, [3, 6], pairs, recipe=recipe, checkpoint=kept, force=True,
         told=lambda step, value: seen.append(step),
     )  # fmt: skip
-    assert min(seen) > 20
+    assert min(seen) > 21
     assert resumed.fingerprint == whole.fingerprint
-    assert replace(resumed.report, seconds=0) == replace(whole.report, seconds=0)
+    assert replace(resumed.report, seconds=0.0) == replace(whole.report, seconds=0.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -269,10 +270,17 @@ def test_vectors_that_nothing_can_be_learned_from_are_refused(vectors):
 @pytest.mark.parametrize(
     ("dims", "said"),
     [([6, 3], "do not rise"), ([3, 3], "do not rise"), ([], "do not rise"), ([13], "wider"),
-     ([0], "below 1"), ([2.5], "whole number"), (8, "are not sizes")],
+     ([0], "below 1")],
 )  # fmt: skip
 def test_dims_that_are_no_rising_sizes_are_refused(vectors, dims, said):
     refused(DimsError, said, vectors, dims)
+
+
+def test_sizes_of_other_types_are_refused():
+    with pytest.raises(DimsError, match="whole number"):
+        check_sizes([2.5], DIM)
+    with pytest.raises(DimsError, match="are not sizes"):
+        check_sizes(8, DIM)
 
 
 def test_pairs_that_name_nobody_are_refused(vectors):
@@ -291,8 +299,8 @@ def test_queries_of_another_width_are_refused(vectors):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"start": "x"}, {"teacher": "x"}, {"steps": 0}, {"temperature": 0}, {"labels": 2},
-     {"distillation": 0}, {"hidden": 3, "orthogonal": True}],
+    [{"steps": 0}, {"patience": 0}, {"noise": -1.0}, {"temperature": 0.0}, {"labels": 2.0},
+     {"distillation": 0.0}, {"hidden": 3, "orthogonal": True}],
 )  # fmt: skip
 def test_recipes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(InputError):
@@ -300,5 +308,5 @@ def test_recipes_that_make_no_sense_are_refused(wrong):
 
 
 def test_only_the_ranking_loss_asks_for_pairs(vectors):
-    recipe = Recipe(distillation=0, ranking=1)
+    recipe = Recipe(distillation=0.0, ranking=1.0)
     refused(InputError, "asks for pairs", vectors, [3], recipe=recipe)

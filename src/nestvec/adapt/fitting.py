@@ -105,7 +105,7 @@ class Fit:
     def _task(self, material: Material, until: int | None) -> "Task":
         from nestvec.adapt.training.loop import Task
 
-        start = starting_point(material.documents, self.recipe, self.seed)
+        start = starting_point(material, self.recipe, self.seed)
         steps = self.recipe.steps if until is None else until
         return Task(material, start, self.sizes, self.recipe, self.seed, steps)
 

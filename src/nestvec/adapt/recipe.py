@@ -21,7 +21,8 @@ class Recipe:
     identity."""
     nearest: int = 3
     shrinkage: float = 2.0
-    """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all."""
+    """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all;
+    half as far with pairs."""
     teacher: Teacher = "start"
     """Whose full-width ranking is to be kept: that of where it starts, or the vectors' own."""
     orthogonal: bool = False
@@ -39,19 +40,19 @@ class Recipe:
     reconstruction: float = 0.0
     ranking: float = 0.0
     """Weights of the paper's four losses; `ranking` asks for pairs."""
-    temperature: float = 0.05
+    temperature: float = 0.03
     """Of the full-width ranking as a distribution over documents."""
     neighbours: int = 100
     """How many of each row's nearest `topk` looks at."""
     noise: float = 0.0
     """Rows that stand for queries are moved by up to this length in a random direction."""
     batch: int = 128
-    candidates: int = 4096
+    candidates: int = 2048
     """Documents that each batch is ranked against."""
-    steps: int = 150
-    patience: int = 4
+    steps: int = 600
+    patience: int = 20
     """Stop after so many looks at the held-out queries without a better one; a look is 1/20."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
         for name, known in (("start", get_args(Start)), ("teacher", get_args(Teacher))):
@@ -88,7 +89,13 @@ class Recipe:
 
         What `Recipe()` does better, by judgements, nobody can show without any.
         """
-        return cls(start="rotation", teacher="vectors", orthogonal=True, learning_rate=1e-3)
+        return cls(
+            start="rotation",
+            teacher="vectors",
+            orthogonal=True,
+            temperature=0.05,
+            learning_rate=2e-3,
+        )
 
     @classmethod
     def paper(cls, dim: int) -> "Recipe":

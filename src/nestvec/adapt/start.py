@@ -1,8 +1,9 @@
-"""Where training starts: closed forms that need documents alone."""
+"""Where training starts: closed forms, which are adapters in their own right."""
 
 import numpy as np
 
 from nestvec.adapt.heldout import nearest
+from nestvec.adapt.material import Judged, Material
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.rotation import Rotation
 from nestvec.shapes import Float32, Float64
@@ -11,40 +12,63 @@ _ROWS = 20_000
 """Rows whose neighbours are looked up; more change nothing."""
 
 
-def starting_point(
-    documents: Float32[np.ndarray, "n dim"], recipe: Recipe, seed: int
-) -> Float32[np.ndarray, "dim dim"]:
+def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.ndarray, "dim dim"]:
     """The map that the recipe begins with; its columns are the dimensions, the best first."""
     if recipe.start == "identity":
-        return np.eye(documents.shape[1], dtype=np.float32)
+        return np.eye(material.dim, dtype=np.float32)
     if recipe.start == "rotation":
-        return Rotation.fit(documents).matrix
-    return neighbour_whitening(documents, recipe.nearest, recipe.shrinkage, seed)
+        return Rotation.fit(material.documents).matrix
+    noise = _share(neighbour_noise(material.documents, recipe.nearest, seed))
+    shrinkage = recipe.shrinkage
+    if material.judged is not None:
+        noise = (noise + _share(pair_noise(material, material.judged))) / 2
+        shrinkage /= 2  # pairs know more of the noise
+    return whitened(material.documents, noise, shrinkage)
 
 
-def neighbour_whitening(
-    documents: Float32[np.ndarray, "n dim"], k: int, shrinkage: float, seed: int
-) -> Float32[np.ndarray, "dim dim"]:
-    """Linear discriminant analysis with every row and its `k` nearest for a class of its own.
-
-    N, the second moment of the differences between neighbours, says in which directions rows differ
-    that mean the same. W = (N + shrinkage · tr(N)/dim · I)^(−1/2) makes that noise even; the
-    principal directions of what W gives then come first where signal is strong against it.
-    """
+def neighbour_noise(
+    documents: Float32[np.ndarray, "n dim"], k: int, seed: int
+) -> Float64[np.ndarray, "dim dim"]:
+    """The second moment of what rows and their `k` nearest differ by: rows that mean the same."""
     rng = np.random.default_rng([seed, 6])
-    chosen = np.sort(rng.permutation(len(documents))[:_ROWS])
-    rows = documents[chosen]
+    rows = documents[np.sort(rng.permutation(len(documents))[:_ROWS])]
     found = nearest(rows, rows, np.arange(len(rows)), k)
     noise = np.zeros((rows.shape[1],) * 2)
     for place in range(k):
         away = rows - rows[found[:, place]]
         noise += away.T @ away
-    noise /= found.size
-    noise += shrinkage * np.trace(noise) / len(noise) * np.eye(len(noise))
-    whitening = _inverse_root(noise)
-    signal = whitening @ (rows.T @ rows / len(rows)) @ whitening
+    return noise / found.size
+
+
+def pair_noise(material: Material, judged: Judged) -> Float64[np.ndarray, "dim dim"]:
+    """The second moment of what queries and the documents that answer them differ by."""
+    away = material.queries[judged.queries] - material.documents[judged.documents]
+    return np.asarray(away.T @ away / len(away), dtype=np.float64)
+
+
+def whitened(
+    documents: Float32[np.ndarray, "n dim"],
+    noise: Float64[np.ndarray, "dim dim"],
+    shrinkage: float,
+) -> Float32[np.ndarray, "dim dim"]:
+    """Linear discriminant analysis: directions of much signal against little noise come first.
+
+    W = (N + shrinkage · tr(N)/dim · I)^(−1/2) makes the noise N even; the principal directions
+    of what W makes of the documents follow, not centred.
+    """
+    dim = len(noise)
+    whitening = _inverse_root(noise + shrinkage * np.trace(noise) / dim * np.eye(dim))
+    moment = documents.T @ documents / len(documents)
+    signal = whitening @ moment @ whitening
     directions = Rotation.from_second_moment(signal).matrix
-    return np.asarray(whitening @ directions, dtype=np.float32)
+    # As long as the rows were: a learning rate then means the same, whatever the start.
+    length = np.sqrt(np.trace(moment) / np.trace(signal))
+    return np.asarray(length * whitening @ directions, dtype=np.float32)
+
+
+def _share(moment: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, "dim dim"]:
+    """Of trace 1; all zeros stay so."""
+    return np.asarray(moment / max(np.trace(moment), 1e-30))
 
 
 def _inverse_root(matrix: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, "dim dim"]:

@@ -76,15 +76,13 @@ class _Run:
         self._task, self._checkpoint = task, checkpoint
         recipe = task.recipe
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        width = task.start.shape[1]
-        # Turning changes nothing at full width.
-        self._dims = task.sizes if recipe.orthogonal else tuple(sorted({*task.sizes, width}))
-        self._network = Network(task.start, len(self._dims), recipe, task.seed).to(device)
+        self._network = Network(task.start, task.sizes, recipe, task.seed).to(device)
         self._start = torch.tensor(task.start, device=device)
         self._optimizer = torch.optim.Adam(
             [p for p in self._network.parameters() if p.requires_grad], recipe.learning_rate
         )
-        self._batches = Batches(task.material, recipe, task.seed, device)
+        teacher = task.start if recipe.teacher == "start" else None
+        self._batches = Batches(task.material, teacher, recipe, task.seed, device)
         self.state = checkpoint.restore(self._network, self._optimizer)
 
     @property
@@ -113,22 +111,15 @@ class _Run:
         self.state = self.state.after_look(numbers, value)
         self._checkpoint.save(self._network, self._optimizer, self.state)
 
-    def _teacher(self, batch: Batch) -> Float[torch.Tensor, "q n"]:
-        """The cosines at full width that the recipe wants kept."""
-        sides = batch.queries, batch.documents
-        if self._task.recipe.teacher == "start":
-            sides = sides[0] @ self._start, sides[1] @ self._start
-        return next(losses.nested_scores(*sides, [sides[0].shape[1]]))
-
     def _loss(self, batch: Batch) -> Float[torch.Tensor, ""]:
         """The recipe's losses, summed over all sizes."""
         recipe = self._task.recipe
-        full = self._teacher(batch)
+        full = batch.full
         target = _target(batch, full, recipe)
         mapped = self._network(batch.queries), self._network(batch.documents)
         total = full.new_zeros(())
         scales = self._network.log_scales.exp()
-        nested = losses.nested_scores(*mapped, self._dims)
+        nested = losses.nested_scores(*mapped, self._task.sizes)
         for scale, scores in zip(scales, nested, strict=True):
             if recipe.distillation:
                 kept = losses.distillation(scores, target, batch.mask, scale)
@@ -142,7 +133,7 @@ class _Run:
                 total = total + recipe.ranking * losses.ranking(scores, batch.grades, batch.mask)
         if recipe.reconstruction:
             for rows, moved in zip((batch.queries, batch.documents), mapped, strict=True):
-                away = losses.reconstruction(moved, rows @ self._start)
+                away = losses.reconstruction(moved, (rows @ self._start)[:, : moved.shape[1]])
                 total = total + recipe.reconstruction * away
         return total
 

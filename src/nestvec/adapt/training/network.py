@@ -14,29 +14,39 @@ from nestvec.shapes import Float, Float32
 class Network(torch.nn.Module):
     """x · matrix + relu(x · into + bias) · out, and one scale of scores for each size.
 
-    An orthogonal one is x · matrix · turn, and only the turn is learned.
+    Only the columns up to the widest size are trained; the others stay as they started. An
+    orthogonal one is x · matrix · turn, all columns, and only the turn is trained.
     """
 
     def __init__(
-        self, start: Float32[np.ndarray, "dim width"], sizes: int, recipe: Recipe, seed: int
+        self,
+        start: Float32[np.ndarray, "dim width"],
+        sizes: tuple[int, ...],
+        recipe: Recipe,
+        seed: int,
     ) -> None:
         super().__init__()
-        self.turn = _rotation(start.shape[1]) if recipe.orthogonal else None
-        self.matrix = torch.nn.Parameter(torch.tensor(start), requires_grad=not recipe.orthogonal)
-        scale = np.full(sizes, np.log(1 / recipe.temperature), np.float32)
+        dim, width = start.shape
+        trained = width if recipe.orthogonal else sizes[-1]
+        self._rest = start[:, trained:]
+        self.turn = _rotation(width) if recipe.orthogonal else None
+        self.matrix = torch.nn.Parameter(
+            torch.tensor(start[:, :trained]), requires_grad=not recipe.orthogonal
+        )
+        # Scores begin twice as soft as the ranking to keep: a prefix tells less apart.
+        scale = np.full(len(sizes), np.log(0.5 / recipe.temperature), np.float32)
         self.log_scales = torch.nn.Parameter(torch.tensor(scale))
         self.into = self.bias = self.out = None
         if recipe.hidden:
-            dim, width = start.shape
             # Entries of a unit row are of size 1/√dim: so the hidden layer begins at size 1.
             drawn = np.random.default_rng([seed, 2]).standard_normal((dim, recipe.hidden))
             self.into = torch.nn.Parameter(torch.tensor(drawn.astype(np.float32)))
             self.bias = torch.nn.Parameter(torch.zeros(recipe.hidden))
             # Zero: the map begins at its start.
-            self.out = torch.nn.Parameter(torch.zeros(recipe.hidden, width))
+            self.out = torch.nn.Parameter(torch.zeros(recipe.hidden, trained))
 
-    def forward(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n width"]:
-        """The mapped rows."""
+    def forward(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n trained"]:
+        """The columns that are trained, of the mapped rows."""
         mapped = rows @ self.matrix
         if self.turn is not None:
             mapped = self.turn(mapped)
@@ -46,12 +56,14 @@ class Network(torch.nn.Module):
 
     def numbers(self) -> dict[str, np.ndarray]:
         """A copy of all that the map is made of."""
-        names = ("matrix", "into", "bias", "out")
-        parts = {name: getattr(self, name) for name in names}
+        parts = {name: getattr(self, name) for name in ("matrix", "into", "bias", "out")}
         copied = {n: p.detach().cpu().numpy().copy() for n, p in parts.items() if p is not None}
         if self.turn is not None:
             turn = self.turn.weight.detach().cpu().numpy().T
             copied["matrix"] = _product(copied["matrix"], turn)
+        copied["matrix"] = np.concatenate([copied["matrix"], self._rest], axis=1)
+        if "out" in copied:
+            copied["out"] = np.pad(copied["out"], ((0, 0), (0, self._rest.shape[1])))
         return copied
 
 
@@ -64,14 +76,16 @@ def _rotation(dim: int) -> torch.nn.Linear:
     return layer
 
 
-def _product(matrix: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def _product(
+    matrix: Float32[np.ndarray, "dim width"], turn: Float32[np.ndarray, "width width"]
+) -> Float32[np.ndarray, "dim width"]:
     """The matrix times the orthogonal one nearest to what float32 left of a rotation."""
     left, _, right = np.linalg.svd(turn.astype(np.float64))
     return np.ascontiguousarray(matrix @ (left @ right), dtype=np.float32)
 
 
 def as_adaptor(numbers: Mapping[str, np.ndarray], sizes: tuple[int, ...]) -> MatryoshkaAdaptor:
-    """The adaptor of a network's parameters."""
+    """The adaptor of a network's numbers."""
     residual = None
     if "into" in numbers:
         residual = Residual(numbers["into"], numbers["bias"], numbers["out"])
