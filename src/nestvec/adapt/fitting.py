@@ -11,7 +11,6 @@ import numpy as np
 from nestvec.adapt.adapter import Adapter
 from nestvec.adapt.adaptor import MatryoshkaAdaptor
 from nestvec.adapt.heldout import HeldOut
-from nestvec.adapt.linear import Linear
 from nestvec.adapt.material import Judged, Material, check_rank
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.report import AtSize, FitReport, Verdict
@@ -24,7 +23,7 @@ from nestvec.statistics import bootstrap_mean, lower_bound_of_ratio
 from nestvec.statistics.estimate import check_share
 
 if TYPE_CHECKING:
-    from nestvec.adapt.training.loop import Task, Trained
+    from nestvec.adapt.training.loop import Task, Trained, Watch
 
 _SHARE = 0.3
 _MOST = 1500
@@ -69,12 +68,7 @@ class Fit:
         begun = time.perf_counter()
         split = split_queries(self.material, self.seed)
         task, first = self._task(split.train, None), _place(checkpoint, "first")
-        watched = HeldOut.of(split.watch, self._teacher(task.start))
-
-        def watch(adaptor: MatryoshkaAdaptor) -> float:
-            return watched.mean(adaptor, self.sizes)
-
-        trained = train(task, watch, first, told, progress)
+        trained = train(task, self._watch(split), first, told, progress)
         report = self._report(split, trained)
         if report.verdict == "ROTATION":
             matrix = Rotation.fit(self.material.documents).matrix
@@ -96,11 +90,16 @@ class Fit:
         """Whether queries are dear, so that those held out are learned from in the end."""
         return self.material.judged is not None or bool((self.material.own < 0).any())
 
-    def _teacher(self, start: Float32[np.ndarray, "dim width"]) -> Adapter | None:
-        """Whose ranking is to be kept, if not the vectors' own."""
-        if self.recipe.teacher == "vectors":
+    def _watch(self, split: Split) -> "Watch | None":
+        """What early stopping goes by; None where nothing that is known says what is better.
+
+        Overlap with the full-width ranking is no measure of a recipe that means to change it:
+        judgements rise while it falls (docs/adapting.md). Then the last step is taken.
+        """
+        if self.material.judged is None and self.recipe.teacher == "start":
             return None
-        return Linear(start, np.zeros(start.shape[1], np.float32))
+        watched = HeldOut.of(split.watch)
+        return lambda adaptor: watched.mean(adaptor, self.sizes)
 
     def _task(self, material: Material, until: int | None) -> "Task":
         from nestvec.adapt.training.loop import Task

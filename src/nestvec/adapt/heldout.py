@@ -70,18 +70,11 @@ class HeldOut:
     truth: Truth
 
     @classmethod
-    def of(cls, material: Material, teacher: Adapter | None = None) -> "HeldOut":
-        """To be found are the judged documents, or else the nearest ten at full width.
-
-        Nearest as the `teacher` has it, or by the vectors themselves.
-        """
+    def of(cls, material: Material) -> "HeldOut":
+        """To be found are the judged documents, or else the nearest ten at full width."""
         if material.judged is not None:
             return cls(material, material.judged)
-        queries, documents = material.queries, material.documents
-        if teacher is not None:
-            queries = normalize(teacher.transform_queries(queries))
-            documents = normalize(teacher.transform(documents))
-        return cls(material, nearest(queries, documents, material.own))
+        return cls(material, nearest(material.queries, material.documents, material.own))
 
     @property
     def metric(self) -> str:

@@ -90,12 +90,9 @@ class Recipe:
         What `Recipe()` does better, by judgements, nobody can show without any.
         """
         return cls(
-            start="rotation",
-            teacher="vectors",
-            orthogonal=True,
-            temperature=0.05,
-            learning_rate=2e-3,
-        )
+            start="rotation", teacher="vectors", orthogonal=True, temperature=0.05, steps=150,
+            learning_rate=1e-3,
+        )  # fmt: skip
 
     @classmethod
     def paper(cls, dim: int) -> "Recipe":

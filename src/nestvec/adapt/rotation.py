@@ -1,7 +1,7 @@
 """Orthogonal maps: full-width inner products stay, energy moves to the front."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,7 +67,10 @@ class Rotation(Adapter):
         from nestvec.adapt.recipe import Recipe
         from nestvec.adapt.training.loop import Task, train
 
-        material, recipe = Material.read(vectors, seed=seed), Recipe.keeping()
+        material = Material.read(vectors, seed=seed)
+        # Longer than where the nearest ten are kept best: the very nearest, which judgements are
+        # about, go on to gain (docs/adapting.md).
+        recipe = replace(Recipe.keeping(), steps=300, learning_rate=2e-3)
         sizes = check_sizes(dims, material.dim)
         check_rank(material.documents, sizes)
         start = cls.fit(material.documents).matrix
