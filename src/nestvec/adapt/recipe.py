@@ -50,8 +50,9 @@ class Recipe:
     candidates: int = 2048
     """Documents that each batch is ranked against."""
     steps: int = 600
-    patience: int = 20
-    """Stop after so many looks at the held-out queries without a better one; a look is 1/20."""
+    patience: int = 10
+    """Stop after so many looks at the held-out queries without a better one; a look is a tenth of
+    the steps."""
     learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Recipe:
         return cls(
             start="identity", teacher="vectors", hidden=dim, distillation=0.0, labels=0.0, topk=1.0,
             pairwise=1.0, reconstruction=1.0, ranking=1.0, batch=128, candidates=50_000,
-            steps=5_000, learning_rate=1e-3,
+            steps=5_000, patience=1, learning_rate=1e-3,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Side(str, Enum):
 
 
 _Corpus = Annotated[
-    Path, typer.Argument(help="Texts (.jsonl, .tsv, .csv, .txt), or vectors (.npy, …).")
+    Path, typer.Argument(help="Texts (.jsonl, .tsv, .csv, .txt), vectors (.npy, …), an index.")
 ]
 _Qrels = Annotated[
     Path | None,
@@ -100,6 +100,7 @@ def fit(
       nestvec adapt fit corpus.npy --method pca -o pca.safetensors
     """
     given, asked = Sides(corpus, queries, model, base_url, output.parent).read_some()
+    _check_raw(given)
     sizes = _sizes(dims, given.vectors.shape[1])
     if method is not Method.adaptor:
         _refuse_training_options(method, asked, qrels, force)
@@ -200,7 +201,8 @@ def compare(
     """Compare adapters with the plain prefix, a random rotation, PCA, and a learned rotation.
 
     nDCG@10 by --qrels, and overlap@10 with the full-width ranking; with intervals, and what each
-    gains over PCA, query by query. Without --adapter an adaptor is fitted to the documents.
+    gains over PCA, query by query. Without --adapter an adaptor is fitted to the documents. Of more
+    than 50,000 documents so many are drawn at random, besides the judged.
 
     Examples:
       nestvec adapt compare corpus.npy queries.npy --dims 32 --dims 64
@@ -209,6 +211,7 @@ def compare(
     from nestvec.adapt.compare import compare as run
 
     given, asked = Sides(corpus, queries, model, base_url, out).read()
+    _check_raw(given)
     sizes = _sizes(dims, given.vectors.shape[1])
     methods = _methods(given, sizes, adapter or [], seed)
     done = run(methods, _asked_material(given, asked, qrels), sizes, seed, bar)
@@ -220,6 +223,15 @@ def compare(
         print_json(done.to_json())
     else:
         _print_comparison(done)
+
+
+def _check_raw(given: Index | Material) -> None:
+    """`InputError` for vectors that are not as their model made them."""
+    if isinstance(given, Index) and given.adapter is not None:
+        raise InputError(
+            f"the vectors of {given.path} went through an adapter already; give the file of "
+            "vectors that it was built from"
+        )
 
 
 def _sizes(dims: list[int] | None, width: int) -> list[int]:

@@ -18,7 +18,7 @@ from nestvec.adapt.training.network import Network, as_adaptor
 from nestvec.progress import Progress
 from nestvec.shapes import Float, Float32
 
-_LOOKS = 20
+_LOOKS = 10
 _WARM_UP = 20
 """Steps in which the learning rate rises."""
 
