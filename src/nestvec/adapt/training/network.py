@@ -27,7 +27,8 @@ class Network(torch.nn.Module):
     ) -> None:
         super().__init__()
         dim, width = start.shape
-        trained = width if recipe.orthogonal else sizes[-1]
+        self._widest = sizes[-1]
+        trained = width if recipe.orthogonal else self._widest
         self._rest = start[:, trained:]
         self.turn = _rotation(width) if recipe.orthogonal else None
         self.matrix = torch.nn.Parameter(
@@ -45,11 +46,13 @@ class Network(torch.nn.Module):
             # Zero: the map begins at its start.
             self.out = torch.nn.Parameter(torch.zeros(recipe.hidden, trained))
 
-    def forward(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n trained"]:
-        """The columns that are trained, of the mapped rows."""
-        mapped = rows @ self.matrix
+    def forward(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n widest"]:
+        """The columns up to the widest size, of the mapped rows."""
+        matrix = self.matrix
         if self.turn is not None:
-            mapped = self.turn(mapped)
+            # Both matrices first, and no column that no size asks for: a third of the work.
+            matrix = matrix @ self.turn.weight.T[:, : self._widest]
+        mapped = rows @ matrix
         if self.into is not None:
             mapped = mapped + torch.relu(rows @ self.into + self.bias) @ self.out
         return mapped
