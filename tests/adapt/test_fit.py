@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nestvec import MatryoshkaAdaptor, Rotation
+from nestvec import MatryoshkaAdaptor, Rotation, truncate
 from nestvec.adapt import Linear
 from nestvec.adapt.adapter import check_sizes
+from nestvec.adapt.adaptor import Map
+from nestvec.adapt.complete import completed
 from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.heldout import HeldOut, nearest
 from nestvec.adapt.material import Judged, Material
@@ -170,6 +172,24 @@ def test_the_papers_losses_can_be_trained(rng):
     adaptor = MatryoshkaAdaptor.fit(rows, [3, 6], qrels_of(intents), recipe=recipe, force=True)
     assert adaptor.documents.residual is not None
     assert adaptor.report.recipe["ranking"] == 1
+
+
+@pytest.mark.parametrize("width", [2, 6, 11])
+def test_completing_an_adaptor_changes_no_prefix_and_mends_full_width(vectors, rng, width):
+    start = starting_point(Material.read(vectors), Recipe(), 0)
+    bent = start + 0.3 * rng.standard_normal(start.shape).astype(np.float32)
+    broken = MatryoshkaAdaptor(Map(bent), Map(bent), (width,))
+    whole = completed(broken, vectors, width)
+    for rows in (vectors[:50], -vectors[7:9]):
+        before, after = (truncate(one.transform(rows), width) for one in (broken, whole))
+        assert np.allclose(before, after, atol=1e-5)
+
+    def away(one):
+        given = one.transform(vectors)
+        return np.abs(given @ given.T - vectors @ vectors.T).mean()
+
+    assert away(whole) < away(broken) or whole is broken
+    assert (whole is broken) is (width == 11)  # one column mends nothing
 
 
 # --- held-out queries -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 
 from nestvec.adapt.adapter import Adapter
 from nestvec.adapt.adaptor import MatryoshkaAdaptor
+from nestvec.adapt.complete import completed
 from nestvec.adapt.heldout import HeldOut
 from nestvec.adapt.material import Judged, Material, check_rank
 from nestvec.adapt.recipe import Recipe
@@ -69,13 +70,15 @@ class Fit:
         split = split_queries(self.material, self.seed)
         task, first = self._task(split.train, None), _place(checkpoint, "first")
         trained = train(task, self._watch(split), first, told, progress)
+        trained = replace(trained, adaptor=self._finished(trained, split.train))
         report = self._report(split, trained)
         if report.verdict == "ROTATION":
             matrix = Rotation.fit(self.material.documents).matrix
             chosen = MatryoshkaAdaptor.rotation(matrix, self.sizes)
         elif self._scarce:
             last, task = _place(checkpoint, "last"), self._task(self.material, trained.step)
-            chosen = train(task, None, last, _nothing, progress).adaptor
+            again = train(task, None, last, _nothing, progress)
+            chosen = self._finished(again, self.material)
         else:
             chosen = trained.adaptor
         for path in (_place(checkpoint, "first"), _place(checkpoint, "last")):
@@ -100,6 +103,13 @@ class Fit:
             return None
         watched = HeldOut.of(split.watch)
         return lambda adaptor: watched.mean(adaptor, self.sizes)
+
+    def _finished(self, trained: "Trained", material: Material) -> MatryoshkaAdaptor:
+        """With columns for full width behind those that were trained, if any are left over."""
+        recipe, width = self.recipe, self.sizes[-1]
+        if recipe.orthogonal or recipe.hidden or width == material.dim:
+            return trained.adaptor
+        return completed(trained.adaptor, material.documents, width)
 
     def _task(self, material: Material, until: int | None) -> "Task":
         from nestvec.adapt.training.loop import Task

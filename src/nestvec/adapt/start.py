@@ -10,6 +10,8 @@ from nestvec.shapes import Float32, Float64
 
 _ROWS = 20_000
 """Rows whose neighbours are looked up; more change nothing."""
+_MOST_PAIRS = 8
+"""Of one query: one that a hundred documents answer does not outweigh the others."""
 
 
 def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.ndarray, "dim dim"]:
@@ -42,7 +44,9 @@ def neighbour_noise(
 
 def pair_noise(material: Material, judged: Judged) -> Float64[np.ndarray, "dim dim"]:
     """The second moment of what queries and the documents that answer them differ by."""
-    away = material.queries[judged.queries] - material.documents[judged.documents]
+    first = np.searchsorted(judged.queries, judged.queries)
+    some = np.arange(len(first)) - first < _MOST_PAIRS
+    away = material.queries[judged.queries[some]] - material.documents[judged.documents[some]]
     return np.asarray(away.T @ away / len(away), dtype=np.float64)
 
 

@@ -54,7 +54,7 @@ class Batches:
         )
 
     def draw(self, step: int) -> Batch:
-        """The batch of a step: queries, and documents that stand for some, half and half."""
+        """The batch of a step: queries, and documents that stand for some."""
         rng = np.random.default_rng([self._seed, 3, step])
         asked, stand_ins = self._drawn(rng)
         own = np.concatenate([self._material.own[asked], stand_ins])
@@ -86,7 +86,9 @@ class Batches:
         """Queries and documents; where the queries are documents there is no need for others."""
         batch, material = self._recipe.batch, self._material
         of_documents = bool((material.own >= 0).all()) and material.judged is None
-        asked = 0 if of_documents else -(-batch // 2)
+        # Judged queries teach more, and are fewer: a quarter of each batch is enough of them.
+        share = 2 if material.judged is None else 4
+        asked = 0 if of_documents else -(-batch // share)
         return (
             rng.integers(0, len(material.queries), asked),
             rng.integers(0, len(material.documents), batch - asked),
