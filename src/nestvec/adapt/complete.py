@@ -20,9 +20,10 @@ def completed(
 ) -> MatryoshkaAdaptor:
     """The adaptor with other columns behind the first `width`, if that mends full width.
 
-    The cosines of prefixes up to `width` do not change. With A the first columns and C the second moment of the documents, the others are B such that
-    c²AAᵀ + BBᵀ is as near to the identity as it can be for rows like these, which would keep all
-    inner products: B = C^(−½) U √Λ, of the strongest directions of C − c² C^½ AAᵀ C^½.
+    The cosines of prefixes up to `width` do not change. With A the first columns and C the second
+    moment of the documents, the others are B such that c²AAᵀ + BBᵀ is as near to the identity as
+    it can be for rows like these, which would keep all inner products: B = C^(−½) U √Λ, of the
+    strongest directions of C − c² C^½ AAᵀ C^½.
     """
     dim = documents.shape[1]
     first = adaptor.documents.matrix[:, :width].astype(np.float64)
