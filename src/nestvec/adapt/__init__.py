@@ -4,6 +4,7 @@ from nestvec.adapt.adapter import Adapter
 from nestvec.adapt.adaptor import MatryoshkaAdaptor
 from nestvec.adapt.chain import Chain
 from nestvec.adapt.linear import Linear, Prefix
+from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.rotation import Rotation
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Linear",
     "MatryoshkaAdaptor",
     "Prefix",
+    "Recipe",
     "Rotation",
 ]
