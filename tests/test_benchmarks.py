@@ -369,3 +369,26 @@ def test_a_stage_is_the_innermost_function_of_nestvec():
             nv.truncate(np.ones((200_000, 8), np.float32), 4)
     assert set(stages) <= {"vectors.truncate", "vectors.normalize", "vectors.check_finite"}
     assert stages
+
+
+# --- judged collections ---------------------------------------------------------------------------
+
+
+def test_no_document_is_relevant_to_queries_on_both_sides_of_a_strict_split():
+    from benchmarks.judged import _half
+
+    rng = np.random.default_rng(0)
+    pairs = [(query, int(doc), 1.0) for query in range(200) for doc in rng.integers(0, 900, 2)]
+    train, strict = _half(pairs, 200)
+    assert strict
+    assert 50 <= train.sum() <= 100
+    found = [{doc for query, doc, _ in pairs if train[query] == side} for side in (True, False)]
+    assert not found[0] & found[1]
+
+
+def test_a_split_that_cannot_be_strict_says_so():
+    from benchmarks.judged import _half
+
+    train, strict = _half([(query, 0, 1.0) for query in range(40)], 40)
+    assert not strict
+    assert train.sum() == 20

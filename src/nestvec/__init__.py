@@ -1,6 +1,6 @@
 """Nested (Matryoshka) embeddings: vectors whose every prefix is itself a usable vector."""
 
-from nestvec.adapt import Rotation
+from nestvec.adapt import MatryoshkaAdaptor, Rotation
 from nestvec.audit import audit
 from nestvec.errors import NestvecError
 from nestvec.index import Hits, Index
@@ -11,6 +11,7 @@ from nestvec.vectors import truncate
 __all__ = [
     "Hits",
     "Index",
+    "MatryoshkaAdaptor",
     "NestvecError",
     "Plan",
     "Rotation",

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import nestvec
+from nestvec.cli.adapt import adapt
 from nestvec.cli.audit import audit
 from nestvec.cli.change import add, compact, delete, update
 from nestvec.cli.demo import demo
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (encode, index, search, audit, tune, add, update, delete, compact, info, demo):
     app.command()(command)
+app.add_typer(adapt, name="adapt")
 
 
 def _show_version(wanted: bool) -> bool:

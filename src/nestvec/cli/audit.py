@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.audited import Audited, AuditFiles
+from nestvec.cli.audited import Audited
 from nestvec.cli.material import refuse
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.cli.sides import Sides
 from nestvec.errors import DataError
 from nestvec.extras import require
 from nestvec.index import Index
@@ -154,7 +155,7 @@ def audit(
         for module in ("jinja2", "vl_convert"):
             require(module, "audit")
     disturbed = {"noisy": noisy, "strangers": strangers}
-    given = AuditFiles(corpus, queries, disturbed, model, base_url, out).read()
+    given = Audited.read(Sides(corpus, queries, model, base_url, out), disturbed)
     if given.encoder is None:
         refuse("without texts; vectors cannot be edited", {"--no-edits": not edits})
     elif edits:

@@ -25,7 +25,8 @@ def info(
       nestvec info corpus.nv
       nestvec info corpus.nv --verify
     """
-    facts = _facts(Index.open(index, verify=verify), verify)
+    index_ = Index.open(index, verify=verify)
+    facts = _facts(index_, verify)
     if json:
         print_json(facts)
         return
@@ -36,6 +37,7 @@ def info(
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
             "rows": f"{facts['rows']:,} of {facts['dim']} dims",
             "model": f"{model['name']} ({model['revision'] or 'revision unknown'})",
+            **_adapter_line(index_),
             "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
             f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
             "codes": f"{facts['bits']:g} bits per dimension; rotation {facts['rotation']}",
@@ -87,6 +89,7 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "deleted_rows": sum(segment["deleted_rows"] for segment in segments),
         "dim": index.dim,
         "model": meta["model"],
+        "adapter": index.adapter and index.adapter.fingerprint,
         "rotation": meta["rotation"],
         "bits": meta["bits"],
         "seed": meta["seed"],
@@ -99,6 +102,13 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "files": files,
         "verified": verified,
     }
+
+
+def _adapter_line(index: Index) -> dict[str, str]:
+    used = index.adapter
+    if used is None:
+        return {}
+    return {"adapter": f"{used.kind} from {used.dim} dims, {used.fingerprint[:12]}"}
 
 
 def _segment(part: Part) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32, Float64, Int64
 from nestvec.tune.own import NONE, others, own_rows
-from nestvec.vectors import as_queries
 
 _BLOCK_QUERIES = 256
 
@@ -60,7 +59,7 @@ class Questions:
         grades: tuple[Grades, ...] | None = None,
     ) -> "Questions":
         """With the answers of `search(exact=True)`."""
-        array = as_queries(queries, index.dim)
+        array = index.adapt(queries)
         own = own_rows(index.snapshot, array)
         truth, tied = np.empty((len(array), k), np.int64), np.zeros(len(array), bool)
         depth = k + bool((own != NONE).any())
@@ -68,7 +67,7 @@ class Questions:
         with progress("exact answers", len(array)) as advance:
             for first in range(0, len(array), _BLOCK_QUERIES):
                 block = slice(first, first + _BLOCK_QUERIES)
-                hits = index.search(array[block], depth, exact=True)
+                hits = index.search(array[block], depth, exact=True, adapted_by=_adapter(index))
                 places = others(hits, own[block])
                 truth[block] = np.take_along_axis(hits.rows, places[:, :k], axis=1)
                 # Float32 scores: those that are equal in float64 are equal here.
@@ -95,7 +94,8 @@ class Questions:
         """So many rows as `plan` finds them, not counting, where it keeps more, a query itself."""
         kept = min((stage.keep for stage in plan.stages), default=len(self.index))
         asked = min(rows + bool(self.optimistic), max(rows, kept), len(self.index))
-        hits = self.index.search(self.queries, asked, plan=plan)
+        adapted = _adapter(self.index)
+        hits = self.index.search(self.queries, asked, plan=plan, adapted_by=adapted)
         found = np.take_along_axis(hits.rows, others(hits, self.own)[:, :rows], axis=1)
         return Found(found, float(hits.stats.size_bytes) / len(self))
 
@@ -132,3 +132,8 @@ class Questions:
         """nDCG@k against what people judged."""
         judged: Qrels = dict(enumerate(self.grades or ()))
         return ndcg_at_k(found, range(len(self)), judged, self.k)
+
+
+def _adapter(index: Index) -> str | None:
+    """The fingerprint of the adapter that the queries went through."""
+    return None if index.adapter is None else index.adapter.fingerprint
