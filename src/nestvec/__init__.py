@@ -1,5 +1,8 @@
 """Nested (Matryoshka) embeddings: vectors whose every prefix is itself a usable vector."""
 
+import importlib
+import typing
+
 from nestvec.adapt import Rotation
 from nestvec.audit import audit
 from nestvec.errors import NestvecError
@@ -20,3 +23,12 @@ __all__ = [
     "tune",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> typing.Any:
+    """`losses` and `NestedHead` need torch, so they are loaded when they are first asked for."""
+    if name == "losses":
+        return importlib.import_module("nestvec.losses")
+    if name == "NestedHead":
+        return importlib.import_module("nestvec.train").NestedHead
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
