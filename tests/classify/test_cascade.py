@@ -15,7 +15,7 @@ def test_it_answers_as_full_width_does_and_reads_less(cascade, asked):
     found = report(cascade, *asked)
     assert found.full.value > 0.8
     assert found.accuracy.value > found.full.value - 0.03
-    assert found.expected_dims < 24
+    assert found.expected_dims < 28
 
 
 def test_what_is_predicted_is_what_is_reported(cascade, asked):

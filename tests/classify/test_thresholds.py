@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.classify.thresholds import NEVER, Answers, certified, greedy_chain
+from nestvec.classify.thresholds import NEVER, Answers, backward_chain, certified, pairwise_chain
 from nestvec.statistics import binomial_p
 
 
@@ -26,14 +26,38 @@ def test_the_first_size_that_is_sure_enough_answers():
     assert answers.lost((0.4, 0.7)).tolist() == [False, False, True]
 
 
+GRID = np.linspace(0.1, 1.0, 100)
+
+
 @given(st.integers(0, 10_000))
-def test_each_threshold_of_the_chain_is_the_least_of_the_best(seed):
+def test_each_threshold_of_the_papers_chain_is_the_least_of_the_best_with_the_next(seed):
     answers = answers_of(np.random.default_rng(seed), 60)
-    grid = np.linspace(0.1, 1.0, 100)
-    for place, threshold in enumerate(greedy_chain(answers)):
+    for place, threshold in enumerate(pairwise_chain(answers)):
         first, second = answers.right[place], answers.right[place + 1]
-        together = [np.where(answers.sure[place] >= t, first, second).mean() for t in grid]
-        assert threshold == grid[np.flatnonzero(np.array(together) == max(together))[0]]
+        together = [np.where(answers.sure[place] >= t, first, second).mean() for t in GRID]
+        assert threshold == GRID[np.flatnonzero(np.array(together) == max(together))[0]]
+
+
+@given(st.integers(0, 10_000))
+def test_each_threshold_of_the_backward_chain_is_the_least_of_the_best_with_all_that_follow(seed):
+    answers = answers_of(np.random.default_rng(seed), 60)
+    first, second = backward_chain(answers)
+    for place, threshold in enumerate((first, second)):
+        tried = [(t, second) if place == 0 else (NEVER, t) for t in GRID]
+        accuracy = np.array([answers.of(answers.used(of)).mean() for of in tried])
+        assert threshold == GRID[accuracy.argmax()]
+
+
+def test_the_papers_chain_does_not_see_beyond_the_next_size():
+    """The second size is no better than the first, the third always right."""
+    sure = np.array([[0.5, 0.9], [0.5, 0.9], [1.0, 1.0]])
+    right = np.array([[False, True], [False, True], [True, True]])
+    answers = Answers(sure, right)
+    accuracy = [
+        answers.of(answers.used(chain(answers))).mean()
+        for chain in (pairwise_chain, backward_chain)
+    ]
+    assert accuracy == [0.5, 1.0]
 
 
 def test_the_certificate_tells_what_the_threshold_loses(rng):
@@ -75,6 +99,6 @@ def test_full_width_alone_loses_nothing(rng):
 
 def test_one_size_needs_no_threshold(rng):
     answers = answers_of(rng, 100, (0.9,))
-    assert greedy_chain(answers) == ()
+    assert pairwise_chain(answers) == backward_chain(answers) == ()
     assert answers.used(()).tolist() == [0] * 100
     assert certified(answers, 0.5, 0.9)[0] == pytest.approx(())

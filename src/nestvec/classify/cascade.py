@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.classify.linear import FITS, Linear, prefix
-from nestvec.classify.thresholds import NEVER, Answers, Certificate, certified, greedy_chain
+from nestvec.classify.thresholds import CHAINS, NEVER, Answers, Certificate, certified
 from nestvec.errors import DimsError, InputError, VectorsError
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.vectors import as_float32, check_dims
@@ -54,13 +54,14 @@ class Cascade:
             raise InputError(f"sizes, labels and counts are of {sorted(classes)} classes; use one")
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913  one call says all about a cascade
         cls,
         vectors: ArrayLike,
         labels: Labels,
         dims: Sequence[int] | None = None,
         *,
         classifier: str = "softmax",
+        chain: str = "backward",
         alpha: float | None = None,
         confidence: float = 0.95,
         held_out: float = 0.3,
@@ -71,27 +72,25 @@ class Cascade:
         `dims` are the sizes, in any order (None: halvings of the width down to 8); the largest
         stands for full width. `classifier` is "softmax" or "nearest-mean". A share `held_out` of
         each class, drawn with `seed`, is not learnt from; classes of one row are learnt from only.
-        With `alpha`, half of the held-out rows calibrate and the others certify.
+        Thresholds are as `of` says.
         """
-        _check_promise(alpha, confidence)
+        _check_options(classifier, chain, alpha, confidence)
         rows = as_float32(vectors)
         sizes = _sizes(dims, rows.shape[1])
         names, answers = _classes(labels, len(rows))
         learning, holding = _split(answers, held_out, np.random.default_rng(seed))
         counts = np.bincount(answers[learning], minlength=len(names))
-        if classifier not in FITS:
-            raise InputError(f"classifier={classifier!r} is unknown; use one of {', '.join(FITS)}")
         fitted = [
             FITS[classifier](prefix(rows[learning], size, True), answers[learning], len(names))
             for size in sizes
         ]
         return cls.of(
             fitted, names, rows[holding], [names[i] for i in answers[holding]],
-            counts=counts.tolist(), alpha=alpha, confidence=confidence, seed=seed,
+            counts=counts.tolist(), chain=chain, alpha=alpha, confidence=confidence, seed=seed,
         )  # fmt: skip
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913  one call says all about its thresholds
         cls,
         sizes: Sequence[Linear],
         labels: Sequence[Label],
@@ -99,17 +98,19 @@ class Cascade:
         answers: Labels,
         *,
         counts: Sequence[int] | None = None,
+        chain: str = "backward",
         alpha: float | None = None,
         confidence: float = 0.95,
         seed: int = 0,
     ) -> "Cascade":
         """Classifiers that there are already (a trained head's), with thresholds on held-out rows.
 
-        Each size is calibrated by a temperature. Without `alpha` the thresholds are the greedy
-        chain of MRL-AC; with it, one threshold such that accuracy is within `alpha` of the largest
-        size's with `confidence`, shown on half of the rows and calibrated on the other.
+        Each size is calibrated by a temperature. Without `alpha` no promise is made: the `chain` is
+        "backward", or "pairwise" as in MRL-AC, which sees no further than the next size. With
+        `alpha` accuracy is within `alpha` of the largest size's with `confidence`: half of the rows
+        calibrate, and one threshold for all sizes is certified on the others.
         """
-        _check_promise(alpha, confidence)
+        _check_options("softmax", chain, alpha, confidence)
         rows = as_float32(vectors)
         found = _numbers(answers, labels, len(rows))
         calibrating, certifying = _halves(len(rows), alpha is not None, np.random.default_rng(seed))
@@ -121,8 +122,8 @@ class Cascade:
         never = (NEVER,) * (len(tempered) - 1)
         cascade = cls(tempered, never, tuple(labels), known)
         if alpha is None:
-            chain = greedy_chain(cascade.answers(rows, answers))
-            return replace(cascade, thresholds=chain)
+            chosen = CHAINS[chain](cascade.answers(rows, answers))
+            return replace(cascade, thresholds=chosen)
         of_rows = cascade.answers(rows[certifying], [labels[i] for i in found[certifying]])
         thresholds, certificate = certified(of_rows, alpha, confidence)
         return replace(cascade, thresholds=thresholds, certificate=certificate)
@@ -173,7 +174,11 @@ class Cascade:
         return read(Path(path))
 
 
-def _check_promise(alpha: float | None, confidence: float) -> None:
+def _check_options(classifier: str, chain: str, alpha: float | None, confidence: float) -> None:
+    if classifier not in FITS:
+        raise InputError(f"classifier={classifier!r} is unknown; use one of {', '.join(FITS)}")
+    if chain not in CHAINS:
+        raise InputError(f"chain={chain!r} is unknown; use one of {', '.join(CHAINS)}")
     if alpha is not None and not (0 < alpha < 1 and 0.5 < confidence < 1):
         raise InputError(
             f"alpha={alpha} at confidence={confidence} cannot be shown by a sample; "

@@ -1,6 +1,6 @@
 """How sure a size must be to answer, so that later sizes need not be read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,21 +41,41 @@ class Answers:
         return np.asarray(self.right[-1] & ~self.of(self.used(thresholds)))
 
 
-def greedy_chain(answers: Answers) -> tuple[float, ...]:
+Chain = Callable[[Answers], tuple[float, ...]]
+
+
+def pairwise_chain(answers: Answers) -> tuple[float, ...]:
     """The thresholds of MRL-AC (Kusupati et al., 2022, §4.2.1).
 
     For each size and the next: the least of 100 from 0.1 to 1 that makes these two together most
-    accurate. No promise is made of other rows.
+    accurate. What is lost to sizes beyond the next is not seen.
     """
     return tuple(
-        _pair(sure, right, following)
+        _least_best(sure, right, following)
         for sure, right, following in zip(
             answers.sure[:-1], answers.right[:-1], answers.right[1:], strict=True
         )
     )
 
 
-def _pair(
+def backward_chain(answers: Answers) -> tuple[float, ...]:
+    """From the last size but one to the first: the least of the same 100 that does best.
+
+    Best with all that follows, as chosen before, rather than with the next size alone.
+    """
+    thresholds: tuple[float, ...] = ()
+    following = answers.right[-1]
+    for sure, right in zip(answers.sure[-2::-1], answers.right[-2::-1], strict=True):
+        threshold = _least_best(sure, right, following)
+        thresholds = (threshold, *thresholds)
+        following = np.where(sure >= threshold, right, following)
+    return thresholds
+
+
+CHAINS: dict[str, Chain] = {"backward": backward_chain, "pairwise": pairwise_chain}
+
+
+def _least_best(
     sure: Float64[np.ndarray, " n"],
     right: Bool[np.ndarray, " n"],
     following: Bool[np.ndarray, " n"],

@@ -39,6 +39,13 @@ class Classifier(str, Enum):
     nearest_mean = "nearest-mean"
 
 
+class Chain(str, Enum):
+    """How thresholds are chosen, the last first or by pairs."""
+
+    backward = "backward"
+    pairwise = "pairwise"
+
+
 _Cascade = Annotated[Path, typer.Argument(metavar="CASCADE", help="A file written by fit.")]
 _Label = Annotated[str, typer.Option(metavar="NAME", help="Column with the labels.")]
 _Only = Annotated[
@@ -66,6 +73,9 @@ def fit(
         typer.Option(metavar="N", help="Repeat for several; else halvings of the width."),
     ] = None,
     classifier: Annotated[Classifier, typer.Option(help="What is fitted.")] = Classifier.softmax,
+    chain: Annotated[
+        Chain, typer.Option(help="Without --alpha. pairwise: the MRL paper's.")
+    ] = Chain.backward,
     alpha: Annotated[
         float | None,
         typer.Option(help="Certify that accuracy is within this of full width's. Else no promise."),
@@ -86,7 +96,7 @@ def fit(
     rows = Labelled(data, texts, only, text_column, model, base_url).read(_named)
     cascade = Cascade.fit(
         rows.vectors, rows.column(label), dims or None, classifier=classifier.value,
-        alpha=alpha, confidence=confidence, held_out=held_out, seed=seed,
+        chain=chain.value, alpha=alpha, confidence=confidence, held_out=held_out, seed=seed,
     )  # fmt: skip
     cascade = replace(cascade, model=rows.model)
     cascade.save(output)
