@@ -48,11 +48,12 @@ def evaluate_sizes(
     width = given.shape[1]
     sizes = sorted({check_dims(size, width) for size in dims})
     judged = list(range(len(asked))) if query_ids is None else list(query_ids)
+    k = min(k, len(given))
     names = np.arange(len(given)) if document_ids is None else np.asarray(document_ids)
     rng = np.random.default_rng(seed)
 
     def ndcg(pair: _Pair, size: int) -> Float64[np.ndarray, " q"]:
-        found = nearest(pair[0][:, :size], pair[1][:, :size], min(k, len(given)))
+        found = nearest(pair[0][:, :size], pair[1][:, :size], k)
         return ndcg_at_k(names[found], judged, qrels, k)
 
     forms = dict(_forms(asked, given, rng))
