@@ -127,6 +127,7 @@ class _Batch:
             pull_back(d_queries[rows], part.queries, tile.row_pulls, part.by_query, self.cuts)
             by_scale += tile.row_pulls.sum() / self.scale
             pulls += tile.column_pulls
+            del tile  # before the next takes as much again
         pull_back(d_candidates, self.candidates, pulls, self.by_candidate, self.cuts)
         return loss, d_queries, d_candidates, by_scale
 
