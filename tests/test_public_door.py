@@ -51,6 +51,21 @@ def test_importing_loads_nothing_heavy():
     assert not {module.partition(".")[0] for module in loaded} & set(HEAVY)
 
 
+def test_cascades_are_there_and_load_scipy_when_asked_for():
+    script = "import nestvec as nv, sys; print('scipy' in sys.modules, nv.Cascade.__name__)"
+    assert python("-c", script).stdout.split() == ["False", "Cascade"]
+
+
+def test_losses_and_heads_are_there_and_load_torch_when_asked_for():
+    pytest.importorskip("torch")
+    script = "import nestvec as nv, sys; print('torch' in sys.modules, nv.{}.__doc__[:6])"
+    for name, says in {"losses": "Losses", "NestedHead": "Logits"}.items():
+        told = python("-c", script.format(name)).stdout.split()
+        assert told == ["False", says]
+    with pytest.raises(AttributeError, match="no attribute 'loses'"):
+        nestvec.loses  # noqa: B018
+
+
 def test_importing_takes_less_than_60_ms_of_the_processor_more_than_numpy():
     def cost_ms(module):
         script = f"import time; start = time.process_time(); import {module}; "

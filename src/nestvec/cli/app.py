@@ -14,6 +14,7 @@ import nestvec
 from nestvec.cli.adapt import adapt
 from nestvec.cli.audit import audit
 from nestvec.cli.change import add, compact, delete, update
+from nestvec.cli.classify import classify
 from nestvec.cli.demo import demo
 from nestvec.cli.encode import encode
 from nestvec.cli.index import index
@@ -31,6 +32,7 @@ app = typer.Typer(
 for command in (encode, index, search, audit, tune, add, update, delete, compact, info, demo):
     app.command()(command)
 app.add_typer(adapt, name="adapt")
+app.add_typer(classify, name="classify")
 
 
 def _show_version(wanted: bool) -> bool:

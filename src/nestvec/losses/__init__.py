@@ -1,0 +1,43 @@
+"""Losses of nested (Matryoshka) training: tensors in, scalar out; nothing sees or wraps a model.
+
+Each takes `dims`, the widths of the prefixes that are trained ("cuts"), in any order, and is the
+sum over cuts of weight × loss on that prefix alone; weights are 1 unless given. With one cut it
+*is* the plain loss on that prefix. `docs/losses.md` says when to use which.
+"""
+
+from nestvec.extras import require
+
+require("torch", "train")  # every module below is made of it: say so before they fail
+
+from nestvec.losses.cached import cached_encode  # noqa: E402
+from nestvec.losses.cross_entropy import (  # noqa: E402
+    nested_cross_entropy,
+    nested_masked_lm,
+    nested_tied_cross_entropy,
+    tied_logits,
+)
+from nestvec.losses.distillation import (  # noqa: E402
+    guardrail,
+    nested_mse,
+    nested_neighbours,
+    nested_similarity,
+)
+from nestvec.losses.gather import gather  # noqa: E402
+from nestvec.losses.info_nce import nested_info_nce  # noqa: E402
+from nestvec.losses.regularizers import nested_spread_out, straight_through_sign  # noqa: E402
+
+__all__ = [
+    "cached_encode",
+    "gather",
+    "guardrail",
+    "nested_cross_entropy",
+    "nested_info_nce",
+    "nested_masked_lm",
+    "nested_mse",
+    "nested_neighbours",
+    "nested_similarity",
+    "nested_spread_out",
+    "nested_tied_cross_entropy",
+    "straight_through_sign",
+    "tied_logits",
+]

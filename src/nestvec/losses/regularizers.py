@@ -1,0 +1,63 @@
+"""What makes prefixes robust to coding: spread over the sphere, and trained as bits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from nestvec.errors import VectorsError
+from nestvec.losses.checks import check_embeddings
+from nestvec.losses.cuts import Cuts, Weights
+from nestvec.shapes import Float
+
+
+def nested_spread_out(
+    embeddings: Float[Tensor, "n dim"], dims: Sequence[int], weights: Weights = None
+) -> Float[Tensor, ""]:
+    """Σ over cuts of weight × (mean(c)² + max(0, mean(c²) − 1/dim)), c the cosines of all pairs.
+
+    Zero when rows are as spread as random directions of that width (GOR: Zhang et al., 2017); rows
+    are to be of different things, such as the queries of a batch. Models trained with it lose
+    less when coded in few bits. No pair's cosine is kept: memory is as for dim × dim.
+    """
+    cuts = Cuts.of(dims, check_embeddings(embeddings=embeddings), weights)
+    n = len(embeddings)
+    if n < 2:
+        raise VectorsError(f"{n} rows make no pair; give a batch of at least two")
+    total = embeddings.new_zeros(())
+    for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
+        unit = normalize(embeddings[:, :dim])
+        # Σᵢⱼ cᵢⱼ = ‖Σ uᵢ‖² and Σᵢⱼ cᵢⱼ² = ‖UᵀU‖², both with the diagonal, which is as many ones.
+        mean = (unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1))
+        itself = unit.square().sum(1).square().sum()
+        square = ((unit.T @ unit).square().sum() - itself) / (n * (n - 1))
+        total = total + weight * (mean.square() + (square - 1 / dim).clamp(min=0))
+    return total
+
+
+def straight_through_sign(
+    embeddings: Float[Tensor, "n dim"], limit: float = 1.0
+) -> Float[Tensor, "n dim"]:
+    """+1 where an entry is ≥ 0 and −1 elsewhere; gradients pass as if nothing had been done.
+
+    But for entries beyond ±`limit`, which get none, so that they do not run away (Courbariaux et
+    al., 2016). Put it before a nested loss to train prefixes for use as bits: the loss
+    renormalises, so ±1 needs no scale.
+    """
+    check_embeddings(embeddings=embeddings)
+    signs: Tensor = _Sign.apply(embeddings, limit)
+    return signs
+
+
+class _Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward(values.abs() <= limit)
+        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (passed,) = ctx.saved_tensors
+        return gradient * passed, None

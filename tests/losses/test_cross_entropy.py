@@ -1,0 +1,130 @@
+"""Nested classification: MRL is a sum over heads; MRL-E says the same without making logits."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from nestvec.errors import InputError, VectorsError
+from nestvec.losses import (
+    nested_cross_entropy,
+    nested_masked_lm,
+    nested_tied_cross_entropy,
+    tied_logits,
+)
+
+DIMS = [16, 4, 24]
+LABELS = torch.tensor([3, 0, -100, 4, 1, 2, -100, 0])
+
+
+def gradients(loss, *leaves):
+    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def test_one_size_is_the_plain_cross_entropy():
+    logits = torch.randn(8, 5)
+    for smoothing in (0.0, 0.1):
+        nested = nested_cross_entropy([logits], LABELS, label_smoothing=smoothing)
+        torch.testing.assert_close(nested, cross_entropy(logits, LABELS, label_smoothing=smoothing))
+
+
+def test_sizes_add_up_by_their_weights():
+    logits = list(torch.randn(3, 8, 5))
+    each = [cross_entropy(of_size, LABELS) for of_size in logits]
+    torch.testing.assert_close(
+        nested_cross_entropy(logits, LABELS, [0.5, 1.0, 3.0]), 0.5 * each[0] + each[1] + 3 * each[2]
+    )
+    torch.testing.assert_close(
+        nested_cross_entropy(logits, LABELS, "front"), 2 * each[0] + each[1] + each[2]
+    )
+
+
+def test_tied_logits_are_those_of_column_slices(batch):
+    embeddings, classifier = batch(8, 5)
+    bias = torch.randn(5, dtype=torch.float64)
+    for dim, logits in zip(DIMS, tied_logits(embeddings, classifier, DIMS, bias), strict=True):
+        torch.testing.assert_close(logits, embeddings[:, :dim] @ classifier[:, :dim].T + bias)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("biased", [True, False])
+def test_the_tied_loss_is_that_of_tied_logits(batch, smoothing, biased):
+    embeddings, classifier = batch(8, 5)
+    bias = torch.randn(5, dtype=torch.float64, requires_grad=True) if biased else None
+    leaves = [leaf for leaf in (embeddings, classifier, bias) if leaf is not None]
+    weights = [1.0, 2.0, 0.5]
+    by_logits = nested_cross_entropy(
+        tied_logits(embeddings, classifier, DIMS, bias), LABELS, weights,
+        label_smoothing=smoothing,
+    )  # fmt: skip
+    in_blocks = nested_tied_cross_entropy(
+        embeddings, classifier, LABELS, DIMS, bias, weights, label_smoothing=smoothing
+    )
+    torch.testing.assert_close(gradients(in_blocks, *leaves), gradients(by_logits, *leaves))
+
+
+def test_its_gradient_is_that_of_finite_differences(batch):
+    embeddings, classifier = batch(5, 4, dim=6)
+    bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 3, -100, 1, 2])
+
+    def loss(x, w, b):
+        return nested_tied_cross_entropy(x, w, labels, [6, 2], b, label_smoothing=0.1)
+
+    assert torch.autograd.gradcheck(loss, (embeddings, classifier, bias))
+
+
+def test_every_block_of_columns_is_trained(batch):
+    embeddings, classifier = batch(8, 5)
+    loss = nested_tied_cross_entropy(embeddings, classifier, LABELS, DIMS)
+    for gradient in torch.autograd.grad(loss, (embeddings, classifier)):
+        kept = gradient if len(gradient) == 5 else gradient[LABELS >= 0]
+        assert (kept.abs() > 0).all()
+
+
+def test_rows_that_do_not_count_get_no_gradient(batch):
+    embeddings, classifier = batch(8, 5)
+    loss = nested_tied_cross_entropy(embeddings, classifier, LABELS, DIMS)
+    (gradient,) = torch.autograd.grad(loss, embeddings)
+    assert (gradient[LABELS == -100] == 0).all()
+
+
+def test_a_batch_in_which_nothing_is_asked_has_no_loss(batch):
+    embeddings, classifier = leaves = batch(2, 5)
+    nothing = torch.full((2,), -100)
+    for loss in (
+        nested_tied_cross_entropy(embeddings, classifier, nothing, DIMS),
+        nested_cross_entropy(tied_logits(embeddings, classifier, DIMS), nothing),
+    ):
+        value, *slopes = gradients(loss, *leaves)
+        assert value == 0
+        assert not any(slope.any() for slope in slopes)
+
+
+def test_masked_language_modelling_is_the_tied_loss_of_all_tokens():
+    hidden, tokens = torch.randn(2, 3, 8), torch.randn(11, 8)
+    labels = torch.tensor([[-100, 4, -100], [10, -100, 0]])
+    torch.testing.assert_close(
+        nested_masked_lm(hidden, tokens, labels, [2, 8]),
+        nested_tied_cross_entropy(hidden.reshape(6, 8), tokens, labels.reshape(6), [2, 8]),
+    )
+    with pytest.raises(VectorsError, match="batch, length"):
+        nested_masked_lm(hidden, tokens, labels.T, [2, 8])
+
+
+@pytest.mark.parametrize("wrong", [5, -1])
+def test_a_label_out_of_range_is_refused(wrong):
+    labels = LABELS.clone()
+    labels[0] = wrong
+    with pytest.raises(InputError, match=f"label {wrong} is out of range for 5 classes"):
+        nested_cross_entropy([torch.randn(8, 5)], labels)
+    with pytest.raises(InputError, match="out of range"):
+        nested_tied_cross_entropy(torch.randn(8, 24), torch.randn(5, 24), labels, DIMS)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="one per row"):
+        nested_cross_entropy([torch.randn(8, 5)], LABELS[:3])
+    with pytest.raises(InputError, match="one tensor per size"):
+        nested_cross_entropy([], LABELS)
+    with pytest.raises(InputError, match="1 cuts"):
+        nested_cross_entropy([torch.randn(8, 5)], LABELS, [1.0, 2.0])

@@ -1,0 +1,89 @@
+"""Distillation: nothing to learn from oneself, gradients at every cut, teachers left alone."""
+
+import pytest
+import torch
+from torch.nn.functional import mse_loss, normalize
+
+from nestvec.errors import InputError, VectorsError
+from nestvec.losses import guardrail, nested_mse, nested_neighbours, nested_similarity
+
+DIMS = [4, 16, 24]
+
+
+@torch.no_grad()
+def test_there_is_nothing_to_learn_from_oneself_at_any_cut(batch):
+    (rows,) = batch(12)
+    longer = 3 * rows
+    assert nested_mse(rows, longer, DIMS) == pytest.approx(0, abs=1e-12)
+    assert nested_mse(rows, longer, DIMS, cosine=False) > 1
+    assert guardrail(rows, longer) == pytest.approx(0, abs=1e-12)
+    assert nested_similarity(rows, rows, [24]) == pytest.approx(0, abs=1e-12)
+    assert nested_neighbours(rows, [24], 5) == pytest.approx(0, abs=1e-9)
+
+
+def test_one_cut_is_the_plain_loss_on_renormalised_prefixes(batch):
+    student, teacher = batch(12, 12)
+    expected = mse_loss(normalize(student[:, :16]), normalize(teacher[:, :16]))
+    torch.testing.assert_close(nested_mse(student, teacher, [16]), expected)
+
+
+@torch.no_grad()
+def test_the_guardrail_lets_vectors_turn_and_not_move(batch):
+    rows, other = batch(12, 12)
+    turn, _ = torch.linalg.qr(torch.randn(24, 24, dtype=torch.float64))
+    assert guardrail(rows @ turn, rows) == pytest.approx(0, abs=1e-12)
+    assert guardrail(other, rows) > 0.01
+
+
+def test_teachers_may_be_wider(batch):
+    (student,), (teacher,) = batch(12), batch(12, dim=40)
+    for loss in (
+        nested_mse(student, teacher, DIMS),
+        nested_similarity(student, teacher, DIMS),
+        guardrail(student, teacher),
+        nested_neighbours(student, DIMS, 5, teacher=teacher),
+    ):
+        assert loss > 0
+
+
+@pytest.mark.parametrize("loss", [nested_mse, nested_similarity])
+def test_every_cut_is_trained_and_no_teacher_is(batch, loss):
+    student, teacher = batch(12, 12)
+    loss(student, teacher, DIMS).backward()
+    assert teacher.grad is None
+    for dim in DIMS:
+        (alone,) = torch.autograd.grad(loss(student, teacher, [dim]), student)
+        assert (alone[:, :dim].abs().amax(0) > 0).all()
+        assert not alone[:, dim:].any()
+
+
+def test_neighbours_train_prefixes_towards_the_full_width_that_stays(batch):
+    (rows,) = batch(12)
+    for dim in (4, 16):
+        (gradient,) = torch.autograd.grad(nested_neighbours(rows, [dim], 5), rows)
+        assert (gradient[:, :dim].abs().amax(0) > 0).all()
+        assert not gradient[:, dim:].any()
+
+
+def test_neighbours_are_compared_as_distributions(batch):
+    rows, teacher = batch(6, 6)
+    unit, taught = normalize(rows[:, :4]), normalize(teacher)
+    total = 0.0
+    for i in range(6):
+        wanted = (taught @ taught[i]).detach().clone()
+        wanted[i] = -torch.inf
+        nearest = wanted.topk(3).indices
+        p = (wanted[nearest] / 0.1).softmax(0)
+        found = ((unit @ unit[i])[nearest] / 0.1).log_softmax(0)
+        total = total + (p * (p.log() - found)).sum() / 6
+    torch.testing.assert_close(nested_neighbours(rows, [4], 3, 0.1, teacher=teacher), total)
+
+
+def test_what_does_not_fit_is_refused(batch):
+    (rows,), (fewer,), (single,) = batch(12), batch(11), batch(12, dtype=torch.float32)
+    with pytest.raises(VectorsError, match="same batch"):
+        nested_mse(rows, fewer, DIMS)
+    with pytest.raises(VectorsError, match="float32"):
+        nested_similarity(rows, single, DIMS)
+    with pytest.raises(InputError, match="k < rows"):
+        nested_neighbours(rows, DIMS, 12)

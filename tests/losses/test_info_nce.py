@@ -1,0 +1,304 @@
+"""Nested InfoNCE: the sum of plain losses on prefixes, said twice, with equal gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy, normalize
+
+from nestvec.errors import DimsError, InputError, VectorsError
+from nestvec.losses import blocks, nested_info_nce
+
+DIMS = [24, 4, 16, 9]
+OPTIONS = {
+    "plain": {},
+    "weights": {"weights": [1.0, 2.0, 0.5, 1.5]},
+    "front": {"weights": "front"},
+    "bidirectional": {"bidirectional": True},
+    "inner products": {"cosine": False, "temperature": 2.0},
+    "cold": {"temperature": 0.005},
+    "labels": {"labels": torch.arange(40) % 7},
+    "labels both ways": {"labels": torch.arange(40) % 7, "bidirectional": True},
+    "margin": {"margin": 0.1},
+    "margin and labels": {"margin": -0.1, "labels": torch.arange(40) % 7},
+    "margin of inner products": {"margin": 0.1, "cosine": False, "temperature": 2.0},
+    "excluded": {"excluded": torch.arange(40 * 55).reshape(40, 55) % 3 == 1},
+    "excluded both ways": {
+        "excluded": torch.arange(40 * 55).reshape(40, 55) % 3 == 1,
+        "bidirectional": True,
+        "temperature": 0.01,
+    },
+}
+
+
+def value_and_gradients(loss, *leaves):
+    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def plain_info_nce(queries, documents, temperature=0.05):
+    """The textbook's, of one size."""
+    logits = normalize(queries) @ normalize(documents).T / temperature
+    return cross_entropy(logits, torch.arange(len(queries)))
+
+
+@pytest.fixture(params=[1 << 17, 1])
+def tile(request, monkeypatch):
+    """All rows in one tile, and in several."""
+    monkeypatch.setattr(blocks, "_TILE", request.param)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_blocks_equal_the_reference_in_value_and_gradients(batch, tile, options):
+    queries, documents, negatives = leaves = batch(40, 40, 15)
+    found = [
+        value_and_gradients(
+            nested_info_nce(
+                queries, documents, DIMS, negatives=negatives, method=method, **options
+            ),
+            *leaves,
+        )
+        for method in ("reference", "blocks")
+    ]
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_learned_temperature_has_the_same_gradient(batch, tile):
+    queries, documents = batch(40, 40)
+    temperature = torch.tensor(0.07, dtype=torch.float64, requires_grad=True)
+    slow, fast = (
+        value_and_gradients(
+            nested_info_nce(queries, documents, DIMS, temperature, method=method), temperature
+        )
+        for method in ("reference", "blocks")
+    )
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("method", ["blocks", "reference"])
+def test_one_cut_is_the_plain_loss_on_that_prefix(batch, method):
+    queries, documents = leaves = batch(20, 20)
+    plain = plain_info_nce(queries[:, :9], documents[:, :9])
+    nested = nested_info_nce(queries, documents, [9], method=method)
+    torch.testing.assert_close(
+        value_and_gradients(nested, *leaves), value_and_gradients(plain, *leaves)
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    dims=st.lists(st.integers(1, 24), min_size=1, max_size=24, unique=True),
+    seed=st.integers(0, 99),
+)
+def test_any_cuts_in_any_order_are_the_sum_of_the_plain_losses(dims, seed):
+    torch.manual_seed(seed)
+    queries, documents = torch.randn(2, 10, 24, dtype=torch.float64)
+    weights = [1.0 + i for i in range(len(dims))]
+    nested = nested_info_nce(queries, documents, dims, weights=weights)
+    plain = sum(
+        weight * plain_info_nce(queries[:, :dim], documents[:, :dim])
+        for dim, weight in zip(dims, weights, strict=True)
+    )
+    torch.testing.assert_close(nested, plain)
+
+
+def test_every_cut_has_a_gradient_of_its_own(batch):
+    queries, documents = batch(20, 20)
+    dims = list(range(4, 25, 4))
+    whole = nested_info_nce(queries, documents, dims)
+    (gradient,) = torch.autograd.grad(whole, queries)
+    assert all(gradient[:, dim - 4 : dim].abs().max() > 1e-6 for dim in dims)
+    for dim in dims:
+        rest = nested_info_nce(queries, documents, [d for d in dims if d != dim])
+        (without,) = torch.autograd.grad(rest, queries)
+        assert (gradient - without)[:, :dim].abs().max() > 1e-6
+
+
+def test_dimensions_beyond_the_largest_cut_have_none(batch):
+    queries, documents = batch(20, 20)
+    (gradient,) = torch.autograd.grad(nested_info_nce(queries, documents, [16, 8]), queries)
+    assert gradient[:, :16].abs().min() > 0
+    assert (gradient[:, 16:] == 0).all()
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_the_gradient_is_that_of_finite_differences(batch, cosine):
+    queries, documents, negatives = batch(4, 4, 2, dim=6)
+    temperature = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+
+    def loss(*inputs):
+        *vectors, t = inputs
+        return nested_info_nce(
+            vectors[0], vectors[1], [2, 6, 3], t, negatives=vectors[2], cosine=cosine
+        )
+
+    assert torch.autograd.gradcheck(loss, (queries, documents, negatives, temperature))
+
+
+def test_lengths_do_not_matter_to_cosines_and_do_to_inner_products(batch):
+    queries, documents = batch(20, 20)
+    for cosine in (True, False):
+        once = nested_info_nce(queries, documents, DIMS, cosine=cosine)
+        twice = nested_info_nce(queries, 2 * documents, DIMS, cosine=cosine)
+        assert torch.isclose(once, twice) == cosine
+
+
+def test_the_upstream_gradient_multiplies(batch):
+    queries, documents = leaves = batch(20, 20)
+    once = torch.autograd.grad(nested_info_nce(queries, documents, DIMS), leaves)
+    thrice = torch.autograd.grad(3 * nested_info_nce(queries, documents, DIMS), leaves)
+    torch.testing.assert_close(thrice, [3 * gradient for gradient in once])
+
+
+def test_a_query_shares_its_loss_among_its_positives(batch):
+    queries, documents = batch(4, 4)
+    labels = torch.tensor([0, 0, 1, 2])
+    logits = normalize(queries) @ normalize(documents).T / 0.05
+    log_p = logits.log_softmax(1)
+    of_query = [log_p[0, :2].mean(), log_p[1, :2].mean(), log_p[2, 2], log_p[3, 3]]
+    nested = nested_info_nce(queries, documents, [24], labels=labels)
+    torch.testing.assert_close(nested, -torch.stack(of_query).mean())
+
+
+def test_a_negative_left_out_is_as_if_it_were_not_there(batch):
+    queries, documents, negatives = batch(8, 8, 3)
+    excluded = torch.zeros(8, 11, dtype=torch.bool)
+    excluded[:, 9] = True
+    nested = nested_info_nce(queries, documents, DIMS, negatives=negatives, excluded=excluded)
+    without = nested_info_nce(queries, documents, DIMS, negatives=negatives[[0, 2]])
+    torch.testing.assert_close(nested, without)
+
+
+def test_the_margin_leaves_out_what_is_nearer_than_the_positive_at_full_width(batch):
+    queries, documents = batch(8, 8)
+    copies = queries.detach().clone()  # nearest of all, so no negatives
+    both = nested_info_nce(queries, documents, DIMS, negatives=copies, margin=0.0)
+    scores = normalize(queries) @ normalize(torch.cat([documents, copies])).T
+    excluded = scores > scores.diagonal()[:, None]
+    assert excluded[:, 8:].diagonal().all()
+    by_hand = nested_info_nce(queries, documents, DIMS, negatives=copies, excluded=excluded)
+    torch.testing.assert_close(both, by_hand)
+
+
+def test_the_positive_itself_is_never_left_out(batch):
+    queries, documents = batch(8, 8)
+    everything = torch.ones(8, 8, dtype=torch.bool)
+    nested = nested_info_nce(queries, documents, DIMS, excluded=everything)
+    torch.testing.assert_close(nested, torch.zeros_like(nested), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["blocks", "reference"])
+def test_a_prefix_of_zeros_is_no_catastrophe(batch, method):
+    queries, documents = leaves = batch(8, 8)
+    with torch.no_grad():
+        queries[0, :4] = 0
+    found = value_and_gradients(nested_info_nce(queries, documents, DIMS, method=method), *leaves)
+    assert all(part.isfinite().all() for part in found)
+
+
+def test_half_precision_is_computed_in_float32(batch):
+    queries, documents = leaves = batch(20, 20, dtype=torch.bfloat16)
+    found = value_and_gradients(nested_info_nce(queries, documents, DIMS), *leaves)
+    wide = [leaf.detach().float().requires_grad_() for leaf in leaves]
+    expected = value_and_gradients(nested_info_nce(*wide, DIMS), *wide)
+    assert found[0].dtype == torch.float32
+    assert found[1].dtype == torch.bfloat16
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1].bfloat16())
+
+
+@pytest.mark.parametrize("method", ["blocks", "reference"])
+def test_autocast_does_not_touch_it(batch, method):
+    queries, documents = batch(20, 20, dtype=torch.float32)
+    plain = nested_info_nce(queries, documents, DIMS, method=method, margin=0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = nested_info_nce(queries, documents, DIMS, method=method, margin=0.0)
+    assert cast == plain
+
+
+def test_it_is_that_of_sentence_transformers():
+    losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
+
+    class Given(torch.nn.Module):
+        """A model whose embeddings are its input."""
+
+        def get_embedding_dimension(self):
+            return 24
+
+        def forward(self, features):
+            return {"sentence_embedding": features["vectors"]}
+
+    columns = [torch.randn(20, 24, requires_grad=True) for _ in range(3)]
+    model = Given()
+    theirs = losses.MatryoshkaLoss(
+        model, losses.MultipleNegativesRankingLoss(model, scale=20), DIMS, [1.0, 2.0, 3.0, 4.0]
+    )([{"vectors": column} for column in columns], None)
+    queries, documents, negatives = columns
+    ours = nested_info_nce(
+        queries, documents, DIMS, negatives=negatives, weights=[1.0, 2.0, 3.0, 4.0]
+    )
+    torch.testing.assert_close(
+        value_and_gradients(ours, *columns), value_and_gradients(theirs, *columns)
+    )
+
+
+def test_memory_does_not_grow_with_queries_times_candidates(batch):
+    sizes = []
+
+    def saved(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    queries, documents = batch(600, 600)
+    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
+        nested_info_nce(queries, documents, DIMS)
+    assert max(sizes) == 600 * 24
+
+
+@pytest.mark.parametrize(
+    ("dims", "wrong"), [([8, 8], "twice"), ([25], "wider"), ([], "no cut"), ([0], "below 1")]
+)
+def test_cuts_that_do_not_fit_are_refused(batch, dims, wrong):
+    with pytest.raises(DimsError, match=wrong):
+        nested_info_nce(*batch(4, 4), dims)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"documents": torch.randn(5, 24)}, "4 queries but 5"),
+        ({"documents": torch.randn(4, 23)}, "widths differ"),
+        ({"documents": torch.randn(4, 24).double()}, "dtypes differ"),
+        ({"documents": torch.randn(4, 24, device="meta")}, "devices differ"),
+        ({"negatives": torch.zeros(3, 24, dtype=torch.int64)}, "floating point"),
+    ],
+)
+def test_tensors_that_do_not_fit_each_other_are_refused(change, wrong):
+    given = {"queries": torch.randn(4, 24), "documents": torch.randn(4, 24), "dims": DIMS}
+    with pytest.raises(VectorsError, match=wrong):
+        nested_info_nce(**(given | change))
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"temperature": 0.0}, "above 0"),
+        ({"temperature": float("nan")}, "above 0"),
+        ({"weights": [1.0]}, "4 cuts"),
+        ({"weights": [1.0, 1.0, 1.0, 0.0]}, "above 0"),
+        ({"weights": "back"}, "front"),
+        ({"labels": torch.arange(3)}, "4 queries"),
+        ({"method": "magic"}, "unknown"),
+        ({"gather": True, "bidirectional": True, "excluded": torch.ones(4, 4) > 2}, "bidirect"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, wrong):
+    with pytest.raises(InputError, match=wrong):
+        nested_info_nce(torch.randn(4, 24), torch.randn(4, 24), DIMS, **options)
+
+
+def test_a_batch_of_one_pair_is_refused_unless_there_are_negatives(batch):
+    queries, documents, negatives = batch(1, 1, 1)
+    with pytest.raises(InputError, match="larger batch"):
+        nested_info_nce(queries, documents, DIMS)
+    assert nested_info_nce(queries, documents, DIMS, negatives=negatives) > 0
