@@ -1,4 +1,4 @@
-"""Judged collections, embedded once and kept in `data/adapt`, with queries to learn from and not.
+"""Judged collections, embedded once and kept in `data`, with queries to learn from and not.
 
 Training and test queries share no relevant document, wherever the judgements allow: claims about
 one paper are much alike, and an adaptor that has seen one of them knows the other.
@@ -18,7 +18,7 @@ from nestvec.data import read_retrieval_set
 from nestvec.encode import encode_to_file, open_encoder
 from nestvec.progress import bar
 
-DATA = Path(__file__).parent / "data" / "adapt"
+DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RETRIEVAL = {
     "scifact": "train", "cranfield": "test", "cisi": "test", "cacm": "test",
@@ -52,7 +52,7 @@ def load(name: str) -> Collection:
 
 def _retrieval(name: str) -> Collection:
     given = read_retrieval_set(SHARED / "retrieval" / name, RETRIEVAL[name])
-    documents = _encoded(f"{name}.documents", given.corpus.texts)
+    documents = _encoded(f"{name}.corpus", given.corpus.texts)
     queries = _encoded(f"{name}.queries", given.queries.texts)
     row = {id_: place for place, id_ in enumerate(given.corpus.ids)}
     pairs = [
