@@ -57,6 +57,9 @@ bench: bench-search
 	$(BIN)/python -m benchmarks.tuned
 	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m benchmarks.examples
+	$(BIN)/python -m benchmarks.adapt
+	$(BIN)/python -m benchmarks.losses
+	$(BIN)/python -m benchmarks.classify
 	$(BIN)/python benchmarks/readme.py
 
 bench-search: $(VENV)/.bench
