@@ -58,7 +58,7 @@ def test_ids_are_found_under_their_usual_names(write, name, content):
 
 @pytest.mark.parametrize(("name", "content"), [("x.tsv", TSV), ("x.csv", CSV)])
 def test_every_other_column_is_metadata(write, name, content):
-    assert read_texts(write(name, content)).metadata == ({"year": "1999"}, {"year": "2001"})
+    assert read_texts(write(name, content)).metadata == ({"year": 1999}, {"year": 2001})
 
 
 def test_the_ids_of_a_txt_are_its_line_numbers(write):
@@ -81,7 +81,7 @@ def test_without_an_id_column_the_ids_are_row_numbers(write):
 
 def test_a_later_column_named_like_an_id_is_metadata(write):
     corpus = read_texts(write("x.tsv", "text\tparent_id\na\t5\nb\t5\n"))
-    assert corpus.metadata == ({"parent_id": "5"}, {"parent_id": "5"})
+    assert corpus.metadata == ({"parent_id": 5}, {"parent_id": 5})
 
 
 def test_integer_ids_of_json_stay_integers(write):
@@ -103,7 +103,7 @@ def test_a_title_may_be_missing_in_any_record(write):
 def test_named_columns_are_joined_in_the_order_given(write):
     corpus = read_texts(write("x.tsv", TSV), text_columns=["abstract", "year"])
     assert corpus.texts == ("cats 1999", "dogs 2001")
-    assert corpus.metadata == ({"title": "On"}, {"title": ""})
+    assert corpus.metadata == ({"title": "On"}, {"title": None})
 
 
 def test_one_text_column_needs_no_list(write):

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError, IdsError, InputError
+from nestvec.table import typed
 
 Id = int | str
 Record = dict[str, Any]
@@ -93,7 +94,8 @@ def read_texts(
     Without `text_columns` the text is `title` and then `text` (or else `abstract`), those that
     there are; several columns are joined with one space, as BEIR does. Without `id_column` the id
     is `_id`, or `id`, or a first column named `…_id`, or else the row number from 0. All other
-    columns become metadata, and the entries of a `metadata` object stand beside them.
+    columns become metadata, and the entries of a `metadata` object stand beside them. Those of a
+    table are numbers where all of a column are (`nestvec.table.typed`); an empty field is None.
 
     Raises `DataError` for a file that is not what its name says and `IdsError` for ids that are
     repeated or missing.
@@ -110,7 +112,7 @@ def read_texts(
     read = [columns.split(path, line, record, row) for row, (line, record) in rows]
     ids, texts, metadata = zip(*read, strict=True)
     try:
-        return Corpus(ids, texts, metadata)
+        return Corpus(ids, texts, typed(metadata) if _suffix(path) in _TABLES else metadata)
     except IdsError as e:
         raise IdsError(f"{path}: {e}") from None
 
@@ -259,9 +261,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path} cannot be read: {e.strerror or e}; check the path") from None
 
 
+def _suffix(path: Path) -> str:
+    """What a file's name says that it is, compressed or not."""
+    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
 def _records(path: Path) -> Iterator[tuple[int, Record]]:
     """Line numbers and records of any file of texts."""
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    suffix = _suffix(path)
     if suffix not in _READERS:
         raise DataError(
             f"{path} ends in {suffix or 'no suffix'}; nestvec reads {', '.join(_READERS)}, "
@@ -331,6 +338,7 @@ def _table(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[
         yield line, dict(zip(header, fields, strict=True))
 
 
+_TABLES = (".tsv", ".csv")
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, Record]]]] = {
     ".jsonl": _read_jsonl,
     ".tsv": _read_tsv,
