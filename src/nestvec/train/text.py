@@ -49,13 +49,17 @@ def train_text(
     cosines of renormalised prefixes. `folder / "model"` then holds a Sentence Transformers model:
     load it with `truncate_dim`, or name it to `nestvec encode --model`.
     """
+    place = RunFolder.of(folder, "text", config, digest_of(data))
+    return fit(text_task(data, config), config.loop, place, listen)
+
+
+def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
+    """The task of `train_text`: one tower for both sides."""
     train, held_out = data
     if not all(isinstance(pairs.left, tuple) for pairs in data):
         raise InputError("train_text takes texts on both sides; for images use train_clip")
-    place = RunFolder.of(folder, "text", config, digest_of(data))
     with seeded(config.loop.seed, "model"):
         tower = text_tower(config.model, (*train.left, *train.right), None)
-    sizes = tuple((dim, dim) for dim in sorted(config.measured or config.dims))
     goal = Objective(
         config.dims,
         config.weights,
@@ -65,11 +69,11 @@ def train_text(
         at_once=config.at_once,
         guardrail=config.guardrail,
         mining=config.mining,
-        sizes=sizes,
+        sizes=tuple((dim, dim) for dim in sorted(config.measured or config.dims)),
         metric="nDCG@10",
         measure=ndcg_at_10,
     )
-    return fit(ContrastTask(tower, tower, train, held_out, goal), config.loop, place, listen)
+    return ContrastTask(tower, tower, train, held_out, goal)
 
 
 def digest_of(data: tuple[Pairs, Pairs]) -> str:

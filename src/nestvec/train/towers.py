@@ -81,8 +81,7 @@ class TextTower(Tower):
         """Token numbers; texts are cut where the model cuts them."""
         # Called `tokenize` before version 5.5 of Sentence Transformers.
         prepare = getattr(self.model, "preprocess", None) or self.model.tokenize
-        features: Features = prepare(list(items))
-        return features
+        return dict(prepare(list(items)))
 
     def forward(self, features: Features) -> Float[Tensor, "n dim"]:
         """One row per text."""
