@@ -92,10 +92,16 @@ def _member(members: tuple[Any, ...], value: Any, where: str) -> Any:
             raise InputError(f"{where}.kind={chosen!r} is none of {', '.join(tables)}")
         return tables[chosen]
     for member in members:
-        origin = get_origin(member)
-        if type(value) in (member, list if origin is tuple else origin):
+        if type(value) in _forms(member):
             return member
     return next(member for member in members if member is not NoneType)
+
+
+def _forms(member: Any) -> set[type]:
+    """The types that a value in a file has, to be meant as one of this type."""
+    if get_origin(member) is Literal:
+        return {type(argument) for argument in get_args(member)}
+    return {list, tuple} if get_origin(member) is tuple else {member}
 
 
 def _kind(member: Any) -> Any:

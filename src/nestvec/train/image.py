@@ -118,11 +118,9 @@ class ImageTask(Task):
 
 def model_for(images: Images, architecture: ResNet | ViT, dim: int) -> ImageModel:
     """A new network for images like these."""
-    pixels = images.pixels.reshape(-1, images.pixels.shape[-1])
-    # Of some images, in integers' own sums: exact, and without a float copy of all.
-    some = pixels[:: max(1, len(pixels) // 1_000_000)] / 255.0
-    mean, deviation = some.mean(0), np.maximum(some.std(0), 1e-3)
     size: Any = images.pixels.shape[1:]
+    some = images.pixels[:: max(1, len(images) // 1000)].reshape(-1, size[-1]) / 255
+    mean, deviation = some.mean(0), np.maximum(some.std(0), 1e-3)
     return ImageModel(architecture, dim, size, tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
