@@ -51,6 +51,11 @@ def test_importing_loads_nothing_heavy():
     assert not {module.partition(".")[0] for module in loaded} & set(HEAVY)
 
 
+def test_cascades_are_there_and_load_scipy_when_asked_for():
+    script = "import nestvec as nv, sys; print('scipy' in sys.modules, nv.Cascade.__name__)"
+    assert python("-c", script).stdout.split() == ["False", "Cascade"]
+
+
 def test_losses_and_heads_are_there_and_load_torch_when_asked_for():
     pytest.importorskip("torch")
     script = "import nestvec as nv, sys; print('torch' in sys.modules, nv.{}.__doc__[:6])"

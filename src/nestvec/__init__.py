@@ -25,10 +25,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+_LATER = {"Cascade": "nestvec.classify", "NestedHead": "nestvec.train"}
+
+
 def __getattr__(name: str) -> typing.Any:
-    """`losses` and `NestedHead` need torch, so they are loaded when they are first asked for."""
+    """What needs torch or SciPy is loaded when it is first asked for: these, and `losses`."""
     if name == "losses":
         return importlib.import_module("nestvec.losses")
-    if name == "NestedHead":
-        return importlib.import_module("nestvec.train").NestedHead
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ import typer
 import nestvec
 from nestvec.cli.audit import audit
 from nestvec.cli.change import add, compact, delete, update
+from nestvec.cli.classify import classify
 from nestvec.cli.demo import demo
 from nestvec.cli.encode import encode
 from nestvec.cli.index import index
@@ -43,6 +44,7 @@ for command in (
     demo,
 ):
     app.command()(command)
+app.add_typer(classify, name="classify")
 
 
 def _show_version(wanted: bool) -> bool:

@@ -76,24 +76,13 @@ def with_projection(model: Any, dim: int) -> Any:
     """A Sentence Transformers model with a linear map to `dim` behind it."""
     library, dense = require("sentence_transformers", "train"), _modules("Dense")
     torch = require("torch", "train")
-    last = dense(width_of(model), dim, bias=False, activation_function=torch.nn.Identity())
+    last = dense(model.get_embedding_dimension(), dim, bias=False, activation_function=torch.nn.Identity())
     return library.SentenceTransformer(modules=[*model, last], device=str(model.device))
 
 
-def width_of(model: Any) -> int:
-    """The width of a Sentence Transformers model's rows."""
-    # The method has a shorter name since version 5.5.
-    ask = getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
-    return int(ask())
-
-
 def _modules(name: str) -> Any:
-    """A module class of Sentence Transformers, which moved in version 5.5."""
-    try:
-        place = require("sentence_transformers.sentence_transformer.modules", "train")
-    except ImportError:
-        place = require("sentence_transformers.models", "train")
-    return getattr(place, name)
+    """A module class of Sentence Transformers."""
+    return getattr(require("sentence_transformers.sentence_transformer.modules", "train"), name)
 
 
 def save(model: Any, folder: Path) -> None:

@@ -75,13 +75,11 @@ class TextTower(Tower):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.width = bert.width_of(model)
+        self.width: int = model.get_embedding_dimension()
 
     def features(self, items: Sequence[str]) -> Features:
         """Token numbers; texts are cut where the model cuts them."""
-        # Called `tokenize` before version 5.5 of Sentence Transformers.
-        prepare = getattr(self.model, "preprocess", None) or self.model.tokenize
-        return dict(prepare(list(items)))
+        return dict(self.model.preprocess(list(items)))
 
     def forward(self, features: Features) -> Float[Tensor, "n dim"]:
         """One row per text."""
@@ -125,7 +123,7 @@ def text_tower(settings: Bert | Pretrained, texts: Sequence[str], width: int | N
         )
     else:
         model = settings.open()
-    if width not in (None, bert.width_of(model)):
+    if width not in (None, model.get_embedding_dimension()):
         model = bert.with_projection(model, width)
     return TextTower(model)
 

@@ -1,0 +1,100 @@
+"""Every size of a model at once, held against what costs nothing to make."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nestvec.adapt import Rotation
+from nestvec.metrics import Id, Qrels, ndcg_at_k
+from nestvec.shapes import Float32, Float64, Int64
+from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio
+from nestvec.vectors import as_float32, check_dims, normalize
+
+CONTROLS = ("random", "pca")
+_QUERIES_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class SizeScores:
+    """One size: nDCG@k of its prefix and of the controls, and each as a share of full width."""
+
+    dims: int
+    ndcg: dict[str, Estimate]
+    """By "prefix", "random" (as many dimensions drawn at random) and "pca"."""
+    retention: dict[str, Estimate]
+
+
+def evaluate_sizes(
+    queries: ArrayLike,
+    documents: ArrayLike,
+    qrels: Qrels,
+    dims: Sequence[int],
+    *,
+    query_ids: Sequence[Id] | None = None,
+    document_ids: Sequence[Id] | None = None,
+    k: int = 10,
+    seed: int = 0,
+) -> list[SizeScores]:
+    """nDCG@`k` by cosine at each size, of vectors that were made once [q, dim] and [n, dim].
+
+    A nested model is worth training where its prefixes beat, on the same vectors, random
+    dimensions (the same drawing for all sizes, nested) and the principal components of the
+    documents about the origin (`Rotation`), neither of which takes training. Without ids, rows are
+    meant. Intervals are 95 % bootstrap ones over queries, those of ratios paired.
+    """
+    asked, given = as_float32(queries, "queries"), as_float32(documents, "documents")
+    width = given.shape[1]
+    sizes = sorted({check_dims(size, width) for size in dims})
+    judged = list(range(len(asked))) if query_ids is None else list(query_ids)
+    k = min(k, len(given))
+    names = np.arange(len(given)) if document_ids is None else np.asarray(document_ids)
+    rng = np.random.default_rng(seed)
+
+    def ndcg(pair: _Pair, size: int) -> Float64[np.ndarray, " q"]:
+        found = nearest(pair[0][:, :size], pair[1][:, :size], k)
+        return ndcg_at_k(names[found], judged, qrels, k)
+
+    forms = dict(_forms(asked, given, rng))
+    full = ndcg(forms["prefix"], width)
+    scores = []
+    for size in sizes:
+        per_query = {name: ndcg(pair, size) for name, pair in forms.items()}
+        scores.append(SizeScores(
+            size,
+            {name: bootstrap_mean(values, rng) for name, values in per_query.items()},
+            {name: bootstrap_ratio(values, full, rng) for name, values in per_query.items()},
+        ))  # fmt: skip
+    return scores
+
+
+_Pair = tuple[Float32[np.ndarray, "q dim"], Float32[np.ndarray, "n dim"]]
+
+
+def _forms(
+    queries: Float32[np.ndarray, "q dim"],
+    documents: Float32[np.ndarray, "n dim"],
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, _Pair]]:
+    """The same vectors with their dimensions in the model's, a random, and the PCA's order."""
+    yield "prefix", (queries, documents)
+    order = rng.permutation(documents.shape[1])
+    yield "random", (queries[:, order], documents[:, order])
+    rotation = Rotation.fit(documents)
+    yield "pca", (rotation.transform(queries), rotation.transform(documents))
+
+
+def nearest(
+    queries: Float32[np.ndarray, "q dim"], documents: Float32[np.ndarray, "n dim"], k: int
+) -> Int64[np.ndarray, "q k"]:
+    """The rows of the `k` largest cosines per query, best first; equal ones by the smaller row."""
+    asked, given = normalize(queries), normalize(documents)
+    found = np.empty((len(asked), k), dtype=np.int64)
+    for first in range(0, len(asked), _QUERIES_AT_ONCE):
+        scores = asked[first : first + _QUERIES_AT_ONCE] @ given.T
+        least = np.partition(scores, -k, axis=1)[:, -k]
+        for place, row in enumerate(scores):
+            reached = np.flatnonzero(row >= least[place])
+            found[first + place] = reached[np.argsort(-row[reached], kind="stable")[:k]]
+    return found

@@ -1,0 +1,153 @@
+"""For `SentenceTransformerTrainer`: the nested loss, and an evaluator of all sizes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from torch import Tensor, nn
+
+from nestvec.data import RetrievalSet
+from nestvec.errors import InputError
+from nestvec.losses.cached import cached_encode
+from nestvec.losses.cuts import Weights
+from nestvec.losses.info_nce import nested_info_nce
+from nestvec.shapes import Float
+from nestvec.train.evaluation import CONTROLS, evaluate_sizes
+
+Features = Mapping[str, Any]
+"""What the model reads: tensors of one row per text, and settings."""
+
+
+class NestedInfoNCELoss(nn.Module):
+    """`nested_info_nce` of a batch's columns: anchor, positive, and any number of negatives.
+
+    Equal in value to MatryoshkaLoss around MultipleNegativesRankingLoss. The model is run once per
+    column, nothing is patched, and every cut is in every step. With `mini_batch_size` it is run on
+    so many texts at a time, and again in `backward`, which takes the place of the Cached losses.
+    With `learn_temperature` the temperature is a parameter (as its logarithm, so it stays above 0).
+    All else is as in `nested_info_nce`. Texts that occur twice in a batch are negatives of each
+    other: use the batch sampler `NO_DUPLICATES`.
+    """
+
+    def __init__(  # noqa: PLR0913  one call says all about a loss
+        self,
+        model: nn.Module,
+        dims: Sequence[int],
+        temperature: float = 0.05,
+        *,
+        weights: Weights = None,
+        margin: float | None = None,
+        bidirectional: bool = False,
+        gather: bool = False,
+        mini_batch_size: int | None = None,
+        learn_temperature: bool = False,
+    ) -> None:
+        super().__init__()
+        if mini_batch_size is not None and mini_batch_size < 1:
+            raise InputError(f"mini_batch_size={mini_batch_size}; use 1 or more, or None")
+        self.model = model  # under this name the trainer finds it, to wrap it for many processes
+        self.dims, self.weights, self.margin = list(dims), weights, margin
+        self.bidirectional, self.gather = bidirectional, gather
+        self.mini_batch_size = mini_batch_size
+        log_temperature = torch.tensor(float(temperature)).log()
+        self.log_temperature = nn.Parameter(log_temperature, requires_grad=learn_temperature)
+
+    def forward(self, sentence_features: Iterable[Features], labels: Any) -> Float[Tensor, ""]:
+        """The loss of a batch; its rows are compared, so `labels` are of no use."""
+        queries, documents, *negatives = map(self._embed, sentence_features)
+        return nested_info_nce(
+            queries,
+            documents,
+            self.dims,
+            self.log_temperature.exp(),
+            negatives=torch.cat(negatives) if negatives else None,
+            weights=self.weights,
+            margin=self.margin,
+            bidirectional=self.bidirectional,
+            gather=self.gather,
+        )
+
+    def _embed(self, features: Features) -> Float[Tensor, "n dim"]:
+        if self.mini_batch_size is None:
+            return self._run(features)
+        return cached_encode(self._run, _pieces(features, self.mini_batch_size))
+
+    def _run(self, features: Features) -> Float[Tensor, "n dim"]:
+        # A copy: modules write into what they are given, and it may be read twice.
+        rows: Tensor = self.model(dict(features))["sentence_embedding"]
+        return rows
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """What the trainer writes into the model card."""
+        return {
+            "dims": self.dims,
+            "weights": self.weights,
+            "temperature": round(float(self.log_temperature.detach().exp()), 6),
+            "margin": self.margin,
+            "bidirectional": self.bidirectional,
+            "gather": self.gather,
+            "mini_batch_size": self.mini_batch_size,
+        }
+
+
+def _pieces(features: Features, rows: int) -> Iterator[Features]:
+    """The same, some rows at a time."""
+    counts = {len(value) for value in features.values() if isinstance(value, Tensor) and value.ndim}
+    if len(counts) != 1:
+        raise InputError(
+            "this model's input does not have one row per text (a static or flattened one), so it "
+            "cannot be cut into pieces; leave mini_batch_size out"
+        )
+    (count,) = counts
+    for first in range(0, count, rows):
+        yield {
+            name: value[first : first + rows] if isinstance(value, Tensor) and value.ndim else value
+            for name, value in features.items()
+        }
+
+
+class NestedEvaluator(SentenceEvaluator):
+    """nDCG@k of every size from one encoding of queries and documents, beside two controls.
+
+    Metrics: `ndcg@10_64` for the prefix of 64 dimensions, `ndcg@10_64_random` and
+    `ndcg@10_64_pca` for as many random dimensions and principal components, as in
+    `evaluate_sizes`. `ndcg@10_mean`, over sizes, is what the best checkpoint is chosen by.
+    """
+
+    def __init__(
+        self,
+        data: RetrievalSet,
+        dims: Sequence[int],
+        *,
+        k: int = 10,
+        batch_size: int = 32,
+        seed: int = 0,
+        name: str = "",
+    ) -> None:
+        super().__init__()
+        self.data, self.dims, self.k = data, list(dims), k
+        self.batch_size, self.seed, self.name = batch_size, seed, name
+        self.primary_metric = f"ndcg@{k}_mean"
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1.0, steps: int = -1
+    ) -> dict[str, float]:
+        """The metrics, which are also noted for the model card; no file is written."""
+        settings = {"batch_size": self.batch_size, "show_progress_bar": False}
+        found = evaluate_sizes(
+            model.encode_query(list(self.data.queries.texts), **settings),
+            model.encode_document(list(self.data.corpus.texts), **settings),
+            self.data.qrels, self.dims, query_ids=self.data.queries.ids,
+            document_ids=self.data.corpus.ids, k=self.k, seed=self.seed,
+        )  # fmt: skip
+        metrics = {}
+        for size in found:
+            metrics[f"ndcg@{self.k}_{size.dims}"] = size.ndcg["prefix"].value
+            for control in CONTROLS:
+                metrics[f"ndcg@{self.k}_{size.dims}_{control}"] = size.ndcg[control].value
+        prefixes = [size.ndcg["prefix"].value for size in found]
+        metrics[f"ndcg@{self.k}_mean"] = sum(prefixes) / len(prefixes)
+        named: dict[str, float] = self.prefix_name_to_metrics(metrics, self.name)
+        self.store_metrics_in_model_card_data(model, named, epoch, steps)
+        return named

@@ -1,0 +1,58 @@
+"""All sizes from one encoding, beside what costs nothing."""
+
+import numpy as np
+import pytest
+
+from nestvec.errors import DimsError
+from nestvec.metrics import ndcg_at_k
+from nestvec.train.evaluation import evaluate_sizes, nearest
+
+
+@pytest.fixture
+def task(rng):
+    """Documents with their strength in the last four of 16 dimensions; one answer per query."""
+    strength = np.where(np.arange(16) < 12, 0.05, 1.0)
+    documents = (rng.standard_normal((80, 16)) * strength).astype(np.float32)
+    queries = (documents[:40] + 0.02 * rng.standard_normal((40, 16))).astype(np.float32)
+    return queries, documents, {i: {i: 1} for i in range(40)}
+
+
+def test_full_width_keeps_everything_in_every_order(task):
+    (full,) = evaluate_sizes(*task, [16])
+    assert {of.value for of in full.retention.values()} == {1.0}
+
+
+def test_pca_finds_strength_wherever_it_lies_and_the_prefix_does_not(task):
+    small, _ = evaluate_sizes(*task, [16, 4])
+    assert small.dims == 4
+    assert small.retention["pca"].low > 0.9
+    assert small.retention["prefix"].high < 0.9
+
+
+def test_prefix_scores_are_those_of_brute_force(task):
+    queries, documents, qrels = task
+    (found,) = evaluate_sizes(queries, documents, qrels, [3], k=5)
+    unit = [v[:, :3] / np.linalg.norm(v[:, :3], axis=1, keepdims=True) for v in task[:2]]
+    ranked = np.argsort(-(unit[0] @ unit[1].T), axis=1, kind="stable")[:, :5]
+    expected = ndcg_at_k(ranked, list(range(40)), qrels, 5).mean()
+    assert found.ndcg["prefix"].value == pytest.approx(expected)
+
+
+def test_ids_stand_for_rows(task):
+    queries, documents, qrels = task
+    named = {f"q{q}": {f"d{d}": 1 for d in of} for q, of in qrels.items()}
+    by_id = evaluate_sizes(
+        queries, documents, named, [4],
+        query_ids=[f"q{i}" for i in range(40)], document_ids=[f"d{i}" for i in range(80)],
+    )  # fmt: skip
+    assert by_id == evaluate_sizes(queries, documents, qrels, [4])
+
+
+def test_equal_cosines_go_to_the_smaller_row():
+    documents = np.array([[0, 1], [2, 0], [1, 0], [3, 0]], dtype=np.float32)
+    assert nearest(documents[1:2], documents, 2).tolist() == [[1, 2]]
+
+
+def test_a_size_beyond_the_width_is_refused(task):
+    with pytest.raises(DimsError, match="wider"):
+        evaluate_sizes(*task, [32])
