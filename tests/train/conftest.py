@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from nestvec.train.images import Images  # noqa: E402
-from nestvec.train.pairs import Pairs  # noqa: E402
+from nestvec.train.images import Images
+from nestvec.train.pairs import Pairs
 
 
 @pytest.fixture

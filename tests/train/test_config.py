@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from nestvec.errors import DataError, InputError  # noqa: E402
-from nestvec.train import ClipConfig, ImageConfig, Loop, TextConfig  # noqa: E402
-from nestvec.train.bert import Bert  # noqa: E402
-from nestvec.train.config import build, override, read_table  # noqa: E402
-from nestvec.train.contrast import Mining  # noqa: E402
-from nestvec.train.image_model import ResNet, ViT  # noqa: E402
-from nestvec.train.pairs import PairFile  # noqa: E402
-from nestvec.train.recipes import RECIPES, run  # noqa: E402
+from nestvec.errors import DataError, InputError
+from nestvec.train import ClipConfig, ImageConfig, Loop, TextConfig
+from nestvec.train.bert import Bert
+from nestvec.train.config import build, override, read_table
+from nestvec.train.contrast import Mining
+from nestvec.train.image_model import ResNet, ViT
+from nestvec.train.pairs import PairFile
+from nestvec.train.recipes import RECIPES, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TOML = """

@@ -42,9 +42,7 @@ def test_a_run_taken_up_again_ends_with_the_bits_of_one_never_stopped(
     same_bits(tmp_path / "whole", tmp_path / "again")
 
 
-def test_every_size_learns_and_the_model_opens_in_encode_and_sentence_transformers(
-    tmp_path, pairs
-):
+def test_every_size_learns_and_the_model_opens_in_encode_and_sentence_transformers(tmp_path, pairs):
     from sentence_transformers import SentenceTransformer
 
     config = replace(TEXT, loop=replace(LOOP, steps=60, batch_size=16, evaluate_every=20))

@@ -76,7 +76,9 @@ def with_projection(model: Any, dim: int) -> Any:
     """A Sentence Transformers model with a linear map to `dim` behind it."""
     library, dense = require("sentence_transformers", "train"), _modules("Dense")
     torch = require("torch", "train")
-    last = dense(model.get_embedding_dimension(), dim, bias=False, activation_function=torch.nn.Identity())
+    last = dense(
+        model.get_embedding_dimension(), dim, bias=False, activation_function=torch.nn.Identity()
+    )
     return library.SentenceTransformer(modules=[*model, last], device=str(model.device))
 
 
