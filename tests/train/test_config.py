@@ -124,5 +124,5 @@ def test_the_configurations_that_come_with_nestvec_are_right(name):
     table = read_table(CONFIGS / f"{name}.toml")
     data = table.pop("data")
     build(RECIPES[name].config, table)
-    with pytest.raises(DataError, match="cannot be read|neither"):
+    with pytest.raises(DataError, match=r"cannot be read|neither"):
         RECIPES[name].read(data)  # the files are the user's, so not here; the settings are right

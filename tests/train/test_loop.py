@@ -212,7 +212,7 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
             # Finite at 0, where its slope is not.
             return super().loss(outputs, batch) + (self.body[0].bias * 0).abs().sum().sqrt()
 
-    with pytest.raises(NonFiniteLossError, match="step 1 .* gradient"):
+    with pytest.raises(NonFiniteLossError, match=r"step 1 .* gradient"):
         train(tmp_path / "run", task=Steep())
 
 
