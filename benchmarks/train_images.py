@@ -61,7 +61,7 @@ def main() -> None:
 def one_seed(data: tuple[Images, Images], test: Images, seed: int, steps: int) -> dict[str, Any]:
     """All networks of one seed."""
     loop = Loop(
-        steps=steps, batch_size=128, learning_rate=3e-3, evaluate_every=steps // 5, seed=seed
+        steps=steps, batch_size=128, learning_rate=3e-3, evaluate_every=steps // 2, seed=seed
     )
     configs = {
         "MRL": ImageConfig(dims=DIMS, model=ResNet(), augment=True, loop=loop),

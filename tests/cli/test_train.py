@@ -61,6 +61,19 @@ def test_a_model_is_trained_reported_and_found_again(run, tmp_path, image_config
     assert (again.out, again.err) == (made.out, "")  # it has ended: told, not trained, again
 
 
+def test_images_are_encoded_by_a_model_that_was_trained_on_such(
+    run, refuse, tmp_path, image_config
+):
+    run("train", "image", "--config", image_config, "-o", tmp_path / "run")
+    given = ("encode", tmp_path / "images.npz", "--model", tmp_path / "run" / "model")
+    made = run(*given, "-o", tmp_path / "rows.npy", "--json").json
+    rows = np.load(tmp_path / "rows.npy")
+    assert (made["rows"], made["dim"]) == rows.shape == (40, 16)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    assert "new file" in refuse(*given, "-o", tmp_path / "rows.npy")
+    assert "--limit" in refuse(*given, "-o", tmp_path / "new.npy", "--limit", 3)
+
+
 def test_logs_hold_every_size(run, tmp_path, image_config):
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import RecordWriter  # noqa: F401  its format is read below
