@@ -1,5 +1,6 @@
 """`train_text` and `train_clip`: what a batch holds, and that runs resume."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -168,6 +169,20 @@ def test_pairs_are_read_from_columns_and_held_out_texts_are_seen_nowhere_else(tm
         for left, own, negative in zip(side.left, side.own, side.negatives, strict=True):
             number = int(left[1:])
             assert (side.right[own], negative) == (f"a{number // 2}", f"n{number}")
+
+
+def test_a_column_may_be_inside_the_metadata(tmp_path):
+    lines = [
+        json.dumps({"_id": str(i), "title": "", "text": f"a{i}", "metadata": {"title": f"q{i}"}})
+        for i in range(9)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    file = PairFile(str(tmp_path / "pairs.jsonl"), "metadata.title", "text", held_out=2)
+    train, _ = file.read()
+    rows = zip(train.left, train.own, strict=True)
+    assert all(train.right[own][1:] == left[1:] for left, own in rows)
+    with pytest.raises(DataError, match="row 0 has no text 'name'"):
+        replace(file, left="metadata.name").read()
 
 
 def test_own_ranks_are_those_of_a_sort_where_equal_scores_go_to_the_smaller_row():

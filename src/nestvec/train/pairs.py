@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class PairFile:
     pairs: str
     """A .jsonl, .tsv or .csv file, also .gz."""
     left: str
-    """The column with the text that asks."""
+    """The column with the text that asks; `metadata.NAME` for one inside a record's metadata."""
     right: str
     """The column with the text that it is to find."""
     negative: str | None = None
@@ -96,8 +97,20 @@ class PairFile:
     def read(self) -> tuple[Pairs, Pairs]:
         """The pairs to train on, and those held out."""
         columns = [self.left, self.right, *([] if self.negative is None else [self.negative])]
-        read = [read_texts(Path(self.pairs), name, limit=self.limit).texts for name in columns]
+        read = [_column(Path(self.pairs), name, self.limit) for name in columns]
         return Pairs.of_texts(*read).split(self.held_out, self.seed)
+
+
+def _column(path: Path, name: str, limit: int | None) -> tuple[str, ...]:
+    """The texts of one column, else `DataError`."""
+    inner = name.removeprefix("metadata.")
+    if inner == name:
+        return read_texts(path, name, limit=limit).texts
+    texts: tuple[Any, ...] = tuple(row.get(inner) for row in read_texts(path, limit=limit).metadata)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"{path}: the metadata of row {row} has no text {inner!r}")
+    return texts
 
 
 def _numbered(texts: Sequence[str]) -> tuple[Int64[np.ndarray, " n"], tuple[str, ...]]:
