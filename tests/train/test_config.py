@@ -1,7 +1,8 @@
 """Configuration files: read exactly, or refused with the name of the setting."""
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from nestvec.errors import DataError, InputError
-from nestvec.train import ClipConfig, ImageConfig, Loop, TextConfig
+from nestvec.train import ClipConfig, ImageConfig, Loop, MlmConfig, TextConfig
 from nestvec.train.bert import Bert
 from nestvec.train.config import build, override, read_table
 from nestvec.train.contrast import Mining
@@ -131,3 +132,15 @@ def test_the_configurations_that_come_with_nestvec_are_right(name, monkeypatch):
         return
     train, held_out = RECIPES[name].read(data)
     assert len(train) > len(held_out) == data["held_out"]
+
+
+def test_the_settings_that_the_documentation_names_exist():
+    text = (CONFIGS.parent / "docs" / "training.md").read_text()
+    rows = re.findall(r"^\| (`[a-z_.]+`.*?) \| (.*?) \|", text, re.MULTILINE)
+    named = {name for cell, _ in rows for name in re.findall(r"`([a-z_.]+)`", cell)}
+    configs = (ImageConfig, TextConfig, ClipConfig, MlmConfig)
+    known = {field.name for config in configs for field in fields(config)}
+    inner = {"loop": Loop, "mining": Mining, "model": Bert, "left": ViT, "right": Bert}
+    known |= {f"{name}.{field.name}" for name, of in inner.items() for field in fields(of)}
+    assert named - {"text", "image", "clip", "mlm"} <= known
+    assert {f"loop.{field.name}" for field in fields(Loop)} <= named

@@ -27,7 +27,7 @@ def board(folder: Path) -> Iterator[Listener]:
         writer.add_scalar("train/learning_rate", moment.rate, moment.step)
         if moment.evaluation:
             for size, score in moment.evaluation.scores.items():
-                writer.add_scalar(f"held out/{size}", score, moment.step)
+                writer.add_scalar(f"held_out/{size}", score, moment.step)
 
     try:
         yield listen

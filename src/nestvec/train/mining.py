@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 from nestvec.shapes import Float, Int64
 from nestvec.vectors import check_dims
 
-_BLOCK = 1024
+_BLOCK = 256
 
 
 def mine(
