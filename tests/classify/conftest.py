@@ -26,4 +26,4 @@ def asked():
 def cascade(learning):
     import nestvec as nv
 
-    return nv.Cascade.fit(*learning, dims=[4, 8, 16, 32])
+    return nv.Cascade.fit(*learning, dims=[4, 8, 16, 32], rotation="none")

@@ -46,8 +46,8 @@ def test_dims_summed_counts_every_size_read(cascade, asked):
 
 
 def test_equal_input_and_seed_give_an_equal_cascade(learning, cascade):
-    again = nv.Cascade.fit(*learning, dims=[32, 16, 8, 4])
-    other = nv.Cascade.fit(*learning, dims=[32, 16, 8, 4], seed=1)
+    again = nv.Cascade.fit(*learning, dims=[32, 16, 8, 4], rotation="none")
+    other = nv.Cascade.fit(*learning, dims=[32, 16, 8, 4], rotation="none", seed=1)
     assert again.thresholds == cascade.thresholds
     assert (again.sizes[0].weight == cascade.sizes[0].weight).all()
     assert (other.sizes[0].weight != cascade.sizes[0].weight).any()
@@ -59,6 +59,23 @@ def test_with_alpha_it_is_certified_and_keeps_to_it(learning, asked):
     assert report(cascade, *asked).lost.value < 0.1
 
 
+def test_rotated_sizes_find_what_lies_behind(learning, asked):
+    """The same vectors with their dimensions behind a wide blank."""
+    behind = [(np.pad(vectors, ((0, 0), (32, 0))), labels) for vectors, labels in (learning, asked)]
+    accuracy = {
+        rotation: report(nv.Cascade.fit(*behind[0], dims=[8], rotation=rotation), *behind[1])
+        for rotation in ("pca", "none")
+    }
+    assert accuracy["pca"].accuracy.value > 0.9
+    assert accuracy["none"].accuracy.value < 0.3
+
+
+def test_a_rotation_changes_nothing_at_full_width(learning, asked):
+    fits = [nv.Cascade.fit(*learning, dims=[32], rotation=of) for of in ("pca", "none")]
+    turned, plain = (fit.predict(asked[0]) for fit in fits)
+    assert (turned.labels == plain.labels).mean() > 0.995
+
+
 def test_the_nearest_mean_makes_a_cascade_too(learning, asked):
     cascade = nv.Cascade.fit(*learning, dims=[8, 32], classifier="nearest-mean")
     found = report(cascade, *asked)
@@ -68,7 +85,7 @@ def test_the_nearest_mean_makes_a_cascade_too(learning, asked):
 
 def test_calibration_halves_the_error_of_overconfident_sizes(learning, asked):
     vectors, labels = asked
-    fitted = nv.Cascade.fit(*learning, dims=[32])
+    fitted = nv.Cascade.fit(*learning, dims=[32], rotation="none")
     loud = replace(fitted, sizes=tuple(replace(s, temperature=0.02) for s in fitted.sizes))
     calibrated = nv.Cascade.of(loud.sizes, loud.labels, *learning)
     errors = [report(c, vectors, labels).sizes[0].calibration_error for c in (loud, calibrated)]
@@ -91,7 +108,7 @@ def test_slices_are_thirds_of_the_classes_by_their_rows(rng):
     counts = [5, 5, 40, 40, 300, 300]
     labels = np.repeat(np.arange(6), counts)
     vectors = (np.eye(8)[labels] + 0.2 * rng.standard_normal((690, 8))).astype(np.float32)
-    cascade = nv.Cascade.fit(vectors, labels, dims=[2, 8])
+    cascade = nv.Cascade.fit(vectors, labels, dims=[2, 8], rotation="none")
     found = report(cascade, vectors, labels)
     # .3 of each class is held out: 5 → 3 (one or two rows spared), 40 → 28, 300 → 210.
     assert [(s.fewest, s.most, s.classes, s.rows) for s in found.slices] == [
@@ -107,7 +124,8 @@ def test_a_saved_cascade_is_the_same(cascade, asked, tmp_path):
     promised = nv.Cascade.of(
         cascade.sizes, cascade.labels, vectors, labels, alpha=0.2, confidence=0.8
     )
-    for one in (cascade, promised):
+    turned = nv.Cascade.fit(vectors, labels, dims=[4, 8])
+    for one in (cascade, promised, turned):
         one.save(tmp_path / "a.safetensors")
         again = nv.Cascade.load(tmp_path / "a.safetensors")
         for found, expected in zip(again.predict(vectors), one.predict(vectors), strict=True):
@@ -144,6 +162,8 @@ def test_labels_may_be_numbers(rng):
         ({"dims": [8, 8]}, DimsError, "once"),
         ({"dims": [64]}, DimsError, "wider"),
         ({"classifier": "forest"}, InputError, "unknown"),
+        ({"rotation": "left"}, InputError, "unknown"),
+        ({"chain": "daisy"}, InputError, "unknown"),
         ({"held_out": 1.0}, InputError, "held_out"),
         ({"labels": ["a"] * 900}, InputError, "nothing to tell apart"),
         ({"labels": ["a"] * 899}, InputError, "one per row"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.classify.thresholds import NEVER, Answers, backward_chain, certified, pairwise_chain
@@ -29,6 +29,7 @@ def test_the_first_size_that_is_sure_enough_answers():
 GRID = np.linspace(0.1, 1.0, 100)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000))
 def test_each_threshold_of_the_papers_chain_is_the_least_of_the_best_with_the_next(seed):
     answers = answers_of(np.random.default_rng(seed), 60)
@@ -38,6 +39,7 @@ def test_each_threshold_of_the_papers_chain_is_the_least_of_the_best_with_the_ne
         assert threshold == GRID[np.flatnonzero(np.array(together) == max(together))[0]]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000))
 def test_each_threshold_of_the_backward_chain_is_the_least_of_the_best_with_all_that_follow(seed):
     answers = answers_of(np.random.default_rng(seed), 60)

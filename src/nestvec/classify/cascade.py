@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.adapt import Rotation
 from nestvec.classify.linear import FITS, Linear, prefix
 from nestvec.classify.thresholds import CHAINS, NEVER, Answers, Certificate, certified
 from nestvec.errors import DimsError, InputError, VectorsError
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.vectors import as_float32, check_dims
 
+ROTATIONS = ("pca", "none")
 Label = str | int
 Labels = Sequence[Any] | np.ndarray
 """Texts or whole numbers, one per row."""
@@ -41,6 +43,8 @@ class Cascade:
     labels: tuple[Label, ...]
     counts: tuple[int, ...]
     certificate: Certificate | None = None
+    rotation: Rotation | None = None
+    """Applied first: sizes are then prefixes of the rotated vectors, as an index stores them."""
     model: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +65,7 @@ class Cascade:
         dims: Sequence[int] | None = None,
         *,
         classifier: str = "softmax",
+        rotation: str = "pca",
         chain: str = "backward",
         alpha: float | None = None,
         confidence: float = 0.95,
@@ -70,24 +75,31 @@ class Cascade:
         """Classifiers on frozen `vectors` [n, dim], and thresholds on rows held out from them.
 
         `dims` are the sizes, in any order (None: halvings of the width down to 8); the largest
-        stands for full width. `classifier` is "softmax" or "nearest-mean". A share `held_out` of
-        each class, drawn with `seed`, is not learnt from; classes of one row are learnt from only.
+        stands for full width. `classifier` is "softmax" or "nearest-mean". `rotation="pca"` puts
+        the strongest directions first, as in an index; "none" keeps a nested model's own order. A
+        share `held_out` of each class, drawn with `seed`, is not learnt from; classes of one row
+        are learnt from only.
         Thresholds are as `of` says.
         """
         _check_options(classifier, chain, alpha, confidence)
+        if rotation not in ROTATIONS:
+            raise InputError(f"rotation={rotation!r} is unknown; use {' or '.join(ROTATIONS)}")
         rows = as_float32(vectors)
         sizes = _sizes(dims, rows.shape[1])
         names, answers = _classes(labels, len(rows))
         learning, holding = _split(answers, held_out, np.random.default_rng(seed))
         counts = np.bincount(answers[learning], minlength=len(names))
+        turned = Rotation.fit(rows[learning]) if rotation == "pca" else None
+        rows = rows if turned is None else turned.transform(rows)
         fitted = [
             FITS[classifier](prefix(rows[learning], size, True), answers[learning], len(names))
             for size in sizes
         ]
-        return cls.of(
+        cascade = cls.of(
             fitted, names, rows[holding], [names[i] for i in answers[holding]],
             counts=counts.tolist(), chain=chain, alpha=alpha, confidence=confidence, seed=seed,
         )  # fmt: skip
+        return replace(cascade, rotation=turned)
 
     @classmethod
     def of(  # noqa: PLR0913  one call says all about its thresholds
@@ -135,8 +147,7 @@ class Cascade:
 
     def predict(self, vectors: ArrayLike) -> Predictions:
         """The label of each row [n, dim]; no size beyond the first that is sure enough is read."""
-        rows = as_float32(vectors)
-        _check_width(rows, self.dims[-1])
+        rows = self._read(vectors)
         found, sure = np.zeros(len(rows), np.int64), np.zeros(len(rows))
         used, left = np.zeros(len(rows), np.int64), np.arange(len(rows))
         for size, threshold in zip(self.sizes, (*self.thresholds, 0.0), strict=True):
@@ -150,8 +161,7 @@ class Cascade:
 
     def answers(self, vectors: ArrayLike, labels: Labels) -> Answers:
         """What every size says of rows whose labels are known; unknown labels are never right."""
-        rows = as_float32(vectors)
-        _check_width(rows, self.dims[-1])
+        rows = self._read(vectors)
         places = {label: place for place, label in enumerate(self.labels)}
         known = np.array([places.get(label, -1) for label in _listed(labels, len(rows))], np.int64)
         likely = [size.probabilities(rows) for size in self.sizes]
@@ -159,6 +169,12 @@ class Cascade:
             np.stack([p.max(axis=1) for p in likely]).astype(np.float64),
             np.stack([p.argmax(axis=1) == known for p in likely]),
         )
+
+    def _read(self, vectors: ArrayLike) -> Float32[np.ndarray, "n dim"]:
+        """The rows as the sizes take them."""
+        rows = as_float32(vectors)
+        _check_width(rows, self.dims[-1])
+        return rows if self.rotation is None else self.rotation.transform(rows, self.dims[-1])
 
     def save(self, path: str | Path) -> None:
         """Write it to one `.safetensors` file."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.adapt import Rotation
 from nestvec.classify.cascade import Cascade
 from nestvec.classify.linear import Linear
 from nestvec.classify.thresholds import Certificate
@@ -27,6 +28,7 @@ def write(cascade: Cascade, path: Path) -> None:
         "counts": cascade.counts,
         "thresholds": cascade.thresholds,
         "certificate": None if certificate is None else asdict(certificate),
+        "rotated": cascade.rotation is not None,
         "model": cascade.model,
         "sizes": [{"temperature": size.temperature, "unit": size.unit} for size in cascade.sizes],
     }
@@ -34,6 +36,8 @@ def write(cascade: Cascade, path: Path) -> None:
     for place, size in enumerate(cascade.sizes):
         tensors[f"weight.{place}"] = np.ascontiguousarray(size.weight)
         tensors[f"bias.{place}"] = np.ascontiguousarray(size.bias)
+    if cascade.rotation is not None:
+        tensors["rotation"] = cascade.rotation.matrix
     save_file(tensors, path, {_KEY: json.dumps(told)})
 
 
@@ -64,11 +68,13 @@ def _cascade(told: dict[str, Any], file: Any) -> Cascade:
         for place, of_size in enumerate(told["sizes"])
     )
     certificate = told["certificate"]
+    rotation = Rotation(file.get_tensor("rotation")) if told["rotated"] else None
     return Cascade(
         sizes,
         tuple(told["thresholds"]),
         tuple(told["labels"]),
         tuple(told["counts"]),
         None if certificate is None else Certificate(**certificate),
+        rotation,
         told["model"],
     )

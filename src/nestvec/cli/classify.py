@@ -39,6 +39,13 @@ class Classifier(str, Enum):
     nearest_mean = "nearest-mean"
 
 
+class Rotation(str, Enum):
+    """Which dimensions come first."""
+
+    pca = "pca"
+    none = "none"
+
+
 class Chain(str, Enum):
     """How thresholds are chosen, the last first or by pairs."""
 
@@ -73,6 +80,9 @@ def fit(
         typer.Option(metavar="N", help="Repeat for several; else halvings of the width."),
     ] = None,
     classifier: Annotated[Classifier, typer.Option(help="What is fitted.")] = Classifier.softmax,
+    rotation: Annotated[
+        Rotation, typer.Option(help="none keeps the model's own order, for models trained nested.")
+    ] = Rotation.pca,
     chain: Annotated[
         Chain, typer.Option(help="Without --alpha. pairwise: the MRL paper's.")
     ] = Chain.backward,
@@ -96,6 +106,7 @@ def fit(
     rows = Labelled(data, texts, only, text_column, model, base_url).read(_named)
     cascade = Cascade.fit(
         rows.vectors, rows.column(label), dims or None, classifier=classifier.value,
+        rotation=rotation.value,
         chain=chain.value, alpha=alpha, confidence=confidence, held_out=held_out, seed=seed,
     )  # fmt: skip
     cascade = replace(cascade, model=rows.model)

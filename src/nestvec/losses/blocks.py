@@ -96,7 +96,7 @@ class _Batch:
         cosine: bool,
     ) -> "_Batch":
         each = tuple(weight / len(queries) for weight in cuts.weights)
-        norms = [_inverse_norms(side, cuts) if cosine else None for side in (queries, candidates)]
+        norms = [inverse_norms(side, cuts) if cosine else None for side in (queries, candidates)]
         return cls(queries, candidates, scale, cuts, each, targets, *norms)
 
     def parts(self) -> Iterator[tuple[slice, "_Batch"]]:
@@ -121,10 +121,10 @@ class _Batch:
             tile = _Tile(part, keep=True)
             loss += tile.climb()
             tile.descend(d_queries[rows], d_candidates)
-            _pull_back(d_queries[rows], part.queries, tile.row_pulls, part.by_query, self.cuts)
+            pull_back(d_queries[rows], part.queries, tile.row_pulls, part.by_query, self.cuts)
             by_scale += tile.row_pulls.sum() / self.scale
             pulls += tile.column_pulls
-        _pull_back(d_candidates, self.candidates, pulls, self.by_candidate, self.cuts)
+        pull_back(d_candidates, self.candidates, pulls, self.by_candidate, self.cuts)
         return loss, d_queries, d_candidates, by_scale
 
 
@@ -199,7 +199,7 @@ class _Tile:
             self.column_pulls[k].index_add_(0, targets.columns, right, alpha=-1)
 
     def descend(self, d_queries: Tensor, d_candidates: Tensor) -> None:
-        """Add the gradients through the products; those through the norms are `_pull_back`'s."""
+        """Add the gradients through the products; those through the norms are `pull_back`'s."""
         part = self.part
         suffix = torch.zeros_like(self.exponentials[0])
         for k, block in reversed([*enumerate(part.cuts.blocks)]):
@@ -222,7 +222,7 @@ class _Tile:
             suffix.addcmul_(slopes, part.by_candidate[k])
 
 
-def _inverse_norms(vectors: Float[Tensor, "n dim"], cuts: Cuts) -> Float[Tensor, "k n"]:
+def inverse_norms(vectors: Float[Tensor, "n dim"], cuts: Cuts) -> Float[Tensor, "k n"]:
     # The least norm is that of torch.nn.functional.normalize.
     return cuts.prefix_sums(vectors.square()).sqrt().clamp_(min=1e-12).reciprocal_()
 
@@ -236,7 +236,7 @@ def _full_scores(part: _Batch) -> Float[Tensor, "q n"] | None:
     return normalize(part.queries) @ normalize(part.candidates).T
 
 
-def _pull_back(
+def pull_back(
     gradient: Float[Tensor, "n dim"],
     vectors: Float[Tensor, "n dim"],
     pulls: Float[Tensor, "k n"],

