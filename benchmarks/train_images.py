@@ -1,8 +1,8 @@
 """One nested network against a network per size, on Fashion-MNIST, through the same loop.
 
-    python -m benchmarks.train_images [--data ../shared/data/images] [--seeds 2] [--steps 1500]
+    python -m benchmarks.train_images [--data ../shared/data/images] [--seeds 2] [--first 0]
 
-Small ResNets of 128 features from scratch: MRL, MRL-E, and one plain network per size. 55,000 of
+Small ResNets of 64 features from scratch: MRL, MRL-E, and one plain network per size. 55,000 of
 the training images are trained on and 5,000 choose the best evaluation; figures are of the 10,000
 test images. "1-NN" is by cosine among 20,000 training images, also for the widest plain network's
 features cut at random and by their principal components. The cascade is `nestvec.classify.Cascade`
@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from nestvec.train.images import Images, read_images
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_images.json"
-DIMS = (8, 16, 32, 64, 128)
+DIMS = (8, 16, 32, 64)
+NETWORK = ResNet(hidden=64)
 NEIGHBOURS, CASCADED = 20_000, 10_000
 
 
@@ -40,17 +42,20 @@ def main() -> None:
     default = HERE.parents[1] / "shared/data/images"
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--first", type=int, default=0, help="Add seeds from this one on.")
+    parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
     file = options.data / "fashion-mnist.npz"
     result: dict[str, Any] = {
         "data": "Fashion-MNIST",
+        "network": asdict(NETWORK),
         "dims": DIMS,
         "threads": torch.get_num_threads(),
         "machine": machine(()),
     }
-    runs = []
-    for seed in range(options.seeds):
+    # Earlier seeds of the same networks are kept, so that a busy machine may do one at a time.
+    runs = json.loads(RESULT.read_text())["runs"] if options.first else []
+    for seed in range(options.first, options.first + options.seeds):
         data = read_images(file, "train").split(5000, seed)
         runs.append(one_seed(data, read_images(file, "test"), seed, options.steps))
         result["runs"] = runs
@@ -64,11 +69,11 @@ def one_seed(data: tuple[Images, Images], test: Images, seed: int, steps: int) -
         steps=steps, batch_size=128, learning_rate=3e-3, evaluate_every=steps // 2, seed=seed
     )
     configs = {
-        "MRL": ImageConfig(dims=DIMS, model=ResNet(), augment=True, loop=loop),
-        "MRL-E": ImageConfig(dims=DIMS, model=ResNet(), augment=True, tied=True, loop=loop),
+        "MRL": ImageConfig(dims=DIMS, model=NETWORK, augment=True, loop=loop),
+        "MRL-E": ImageConfig(dims=DIMS, model=NETWORK, augment=True, tied=True, loop=loop),
     }
     for dim in DIMS:
-        plain = ImageConfig(dims=(dim,), model=ResNet(), augment=True, loop=loop)
+        plain = ImageConfig(dims=(dim,), model=NETWORK, augment=True, loop=loop)
         configs[f"plain {dim}"] = plain
     rng = np.random.default_rng(seed)
     shown = data[0].rows(rng.permutation(len(data[0]))[:NEIGHBOURS])

@@ -1,12 +1,12 @@
 """MiniLM tuned on arXiv titles and abstracts: all sizes nested, against full width alone.
 
-    python -m benchmarks.train_text [--data ../shared/data] [--steps 150] [--minutes 12]
+    python -m benchmarks.train_text [--data ../shared/data] [--steps 300] [--documents 20000]
 
-Trains on pairs (title, abstract cut at 64 tokens) of papers that are in no way part of the test:
-2,000 titles, each to find its abstract among 20,000. Both fine-tunes see the same batches in the
-same order; "untuned" is the model before. Every form is measured at every size from one encoding,
-beside random dimensions and principal components of its own vectors. Queries bootstrapped; one
-seed. Writes `results/train_text.json`.
+Trains on pairs (title, abstract cut at so many tokens) of papers that are in no way part of the
+test: titles, each to find its abstract among documents. Both fine-tunes see the same batches in
+the same order; "untuned" is the model before. Every form is measured at every size from one
+encoding, beside random dimensions and principal components of its own vectors. Queries are
+bootstrapped; one seed. Writes `results/train_text.json`.
 """
 
 import argparse
@@ -31,24 +31,26 @@ from nestvec.train.towers import Pretrained
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_text.json"
 DIMS = (32, 64, 128, 256, 384)
-TOKENS = 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--only", nargs="*", default=["untuned", "full width alone", "nested"])
     options = parser.parse_args()
     test = read_retrieval_set(options.data / "retrieval/arxiv-title-abstract")
     data = pairs(options.data / "texts/arxiv-100k.tsv.gz", set(test.corpus.ids))
     loop = Loop(
-        steps=options.steps, batch_size=options.batch, learning_rate=2e-5, precision="bfloat16",
-        evaluate_every=max(1, options.steps // 3),
+        steps=options.steps, batch_size=options.batch, learning_rate=options.rate,
+        precision="bfloat16", evaluate_every=max(1, options.steps // 2),
     )  # fmt: skip
-    nested = TextConfig(dims=DIMS, model=Pretrained(max_tokens=TOKENS), loop=loop)
+    nested = TextConfig(dims=DIMS, model=Pretrained(max_tokens=options.tokens), loop=loop)
     configs = {
         "untuned": None,
         "full width alone": replace(nested, dims=(max(DIMS),), measured=DIMS),
@@ -59,9 +61,9 @@ def main() -> None:
         "data": "arXiv titles to abstracts",
         "trained_on": len(data[0]),
         "documents": options.documents,
-        "queries": 0,
+        "queries": options.queries,
         "loop": asdict(loop),
-        "tokens": TOKENS,
+        "tokens": options.tokens,
         "threads": torch.get_num_threads(),
         "machine": machine(()),
     }
@@ -71,8 +73,7 @@ def main() -> None:
             if configs[name] is not None:
                 model = str(train_text(data, configs[name], Path(folder) / name, told).model)
             trained_s = time.perf_counter() - start
-            sizes, queries = measure(model, test, options.documents)
-            result["queries"] = queries
+            sizes = measure(model, test, options.queries, options.documents, options.tokens)
             result.setdefault("forms", {})[name] = {"train_s": round(trained_s), "sizes": sizes}
             RESULT.write_text(json.dumps(result, indent=1) + "\n")
             for size in sizes:
@@ -86,28 +87,30 @@ def told(moment: Any) -> None:
 
 
 def pairs(path: Path, tested: set[Any]) -> tuple[Pairs, Pairs]:
-    """Titles and abstracts of the papers that are not tested on; 300 choose the evaluation."""
+    """Titles and abstracts of the papers that are not tested on; 100 choose the evaluation."""
     titles, abstracts = (read_texts(path, column) for column in ("title", "abstract"))
     kept = [row for row, paper in enumerate(titles.ids) if paper not in tested]
     left, right = ([side.texts[row] for row in kept] for side in (titles, abstracts))
-    return Pairs.of_texts(left, right).split(300, 0)
+    return Pairs.of_texts(left, right).split(100, 0)
 
 
-def measure(model: str, test: Any, documents: int) -> tuple[list[dict[str, Any]], int]:
-    """nDCG@10 at every size; fewer documents are those that are asked for, and then others."""
-    wanted = dict.fromkeys(doc for grades in test.qrels.values() for doc in grades)
+def measure(
+    model: str, test: Any, asked_of: int, documents: int, tokens: int
+) -> list[dict[str, Any]]:
+    """nDCG@10 at every size, of the first queries; their documents come first, and then others."""
+    queries = test.queries.ids[:asked_of]
+    wanted = dict.fromkeys(doc for query in queries for doc in test.qrels[query])
     ids = [*wanted, *(doc for doc in test.corpus.ids if doc not in wanted)][:documents]
     texts = dict(zip(test.corpus.ids, test.corpus.texts, strict=True))
-    queries = [q for q in test.queries.ids if set(test.qrels[q]) <= set(ids)]
     asked = dict(zip(test.queries.ids, test.queries.texts, strict=True))
     encoder = open_encoder(model)
-    encoder._model.max_seq_length = TOKENS  # as all forms were tuned
+    encoder._model.max_seq_length = tokens  # as all forms were tuned
     rows = [encoder.encode([t[i] for i in names]) for t, names in ((asked, queries), (texts, ids))]
     qrels = {q: test.qrels[q] for q in queries}
     scores = evaluate(
         *rows, qrels, DIMS, query_ids=queries, document_ids=np.array(ids, dtype=object)
     )
-    return [asdict(size) for size in scores], len(queries)
+    return [asdict(size) for size in scores]
 
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ def test_equal_texts_and_answers_to_equal_questions_are_no_negatives():
     expected = np.eye(4, 8, dtype=bool)
     expected[0, 3] = expected[3, 0] = True  # both are to find A
     expected[0, 2] = expected[2, 0] = True  # both ask "one"
+    expected[2, 3] = True  # and A answers it
+    expected[1, 5] = True  # row 1's given negative is its own text
     np.testing.assert_array_equal(batch.excluded.numpy(), expected)
 
 

@@ -93,6 +93,11 @@ class ContrastTask(Task):
         self.rows, self.metric = len(train), goal.metric
         # In a list, so that it is neither trained nor kept in checkpoints.
         self._frozen = [_frozen_copy(left, right)] if goal.guardrail else []
+        self._answers = _Answers.of(train)
+        numbers = {text: row for row, text in enumerate(train.right)}
+        given = [numbers.get(text, -1) for text in train.negatives or ()]
+        # Which right item a given negative is, and -1 for a text that is none.
+        self._negatives = np.array(given, dtype=np.int64).reshape(self.rows, -1)
         start = torch.tensor(math.log(goal.temperature))
         self.log_temperature = nn.Parameter(start, requires_grad=goal.learn_temperature)
         count = goal.mining.count if goal.mining else 0
@@ -115,10 +120,8 @@ class ContrastTask(Task):
         mined = mined[mined >= 0]
         texts = take(pairs.right, [*own.tolist(), *mined.tolist()])
         given = [] if pairs.negatives is None else take(pairs.negatives, numbers)
-        # Equal texts are no negatives of each other, nor are answers to an equal question.
-        same = own[:, None] == np.concatenate([own, mined, np.full(len(given), -1)])
-        same[:, : len(own)] |= asked[:, None] == asked
-        excluded = torch.from_numpy(same).to(self.device)
+        candidates = np.concatenate([own, mined, self._negatives[rows.numpy()].ravel()])
+        excluded = torch.from_numpy(self._answers.among(asked, candidates)).to(self.device)
         left = self._features(self.left, take(pairs.left, numbers))
         return Batch(left, self._features(self.right, texts + given), excluded)
 
@@ -185,6 +188,27 @@ class ContrastTask(Task):
         for name, tower in towers.items():
             (folder / name).mkdir(exist_ok=True)
             tower.save(folder / name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """Which right items are known to answer which questions; equal questions share them."""
+
+    stride: int
+    keys: Int64[np.ndarray, " answers"]
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "_Answers":
+        stride = len(pairs.right) + 1
+        return cls(stride, np.unique(pairs.asked * stride + pairs.own))
+
+    def among(
+        self, asked: Int64[np.ndarray, " q"], candidates: Int64[np.ndarray, " n"]
+    ) -> Bool[np.ndarray, "q n"]:
+        """Which candidates answer which questions; a candidate −1 answers none."""
+        # The last number of a stride is no right item, so −1 falls on no key.
+        known: np.ndarray = np.isin(asked[:, None] * self.stride + candidates, self.keys)
+        return known
 
 
 def _frozen_copy(left: Tower, right: Tower) -> nn.ModuleDict:
