@@ -6,7 +6,8 @@ Small ResNets of 64 features from scratch: MRL, MRL-E, and one plain network per
 the training images are trained on and 5,000 choose the best evaluation; figures are of the 10,000
 test images. "1-NN" is by cosine among 20,000 training images, also for the widest plain network's
 features cut at random and by their principal components. The cascade is `nestvec.classify.Cascade`
-on the MRL network's features of 10,000 training images. Writes `results/train_images.json`.
+on the MRL network's features of 10,000 training images. Writes `results/train_images.json` and
+`.png`.
 """
 
 import argparse
@@ -60,7 +61,8 @@ def main() -> None:
         runs.append(one_seed(data, read_images(file, "test"), seed, options.steps))
         result["runs"] = runs
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(summary(runs), indent=1))
+    print(json.dumps(means(runs, "head"), indent=1))
+    draw(runs, RESULT.with_suffix(".png"))
 
 
 def one_seed(data: tuple[Images, Images], test: Images, seed: int, steps: int) -> dict[str, Any]:
@@ -148,15 +150,33 @@ def accuracy(chosen: np.ndarray, labels: np.ndarray) -> float:
     return round(float((chosen == labels).mean()), 4)
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds of test accuracy by the networks' own classifiers."""
-    heads = [run["head"] for run in runs]
+def means(runs: list[dict[str, Any]], of: str) -> dict[str, dict[str, float]]:
+    """Means over seeds of the test accuracy, by form and size."""
+    first = runs[0][of]
     return {
-        name: {
-            dim: round(float(np.mean([h[name][dim] for h in heads])), 4) for dim in heads[0][name]
-        }
-        for name in heads[0]
+        name: {dim: round(float(np.mean([r[of][name][dim] for r in runs])), 4) for dim in sizes}
+        for name, sizes in first.items()
     }
+
+
+def draw(runs: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy over size: by the networks' own classifiers, and by the nearest image."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, of in zip(figure.subplots(1, 2, sharey=True), ("head", "1-NN"), strict=True):
+        lines = means(runs, of)
+        plain = {dim: lines.pop(f"plain {dim}")[str(dim)] for dim in DIMS}
+        for name, sizes in {**lines, "a network per size": plain}.items():
+            axes.plot(DIMS, list(sizes.values()), marker="o", label=name)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(DIMS, DIMS)
+        axes.set_xlabel("dimensions")
+        axes.set_title({"head": "own classifiers", "1-NN": "nearest image's class"}[of])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.supylabel("accuracy on 10,000 test images")
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

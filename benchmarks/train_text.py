@@ -24,7 +24,7 @@ from benchmarks.search.run import machine
 from nestvec.data import read_retrieval_set, read_texts
 from nestvec.encode import open_encoder
 from nestvec.train import Loop, TextConfig, train_text
-from nestvec.train.evaluation import evaluate
+from nestvec.train.evaluation import evaluate_sizes
 from nestvec.train.pairs import Pairs
 from nestvec.train.towers import Pretrained
 
@@ -107,10 +107,17 @@ def measure(
     encoder._model.max_seq_length = tokens  # as all forms were tuned
     rows = [encoder.encode([t[i] for i in names]) for t, names in ((asked, queries), (texts, ids))]
     qrels = {q: test.qrels[q] for q in queries}
-    scores = evaluate(
+    scores = evaluate_sizes(
         *rows, qrels, DIMS, query_ids=queries, document_ids=np.array(ids, dtype=object)
     )
-    return [asdict(size) for size in scores]
+    return [
+        {
+            "dims": size.dims,
+            "ndcg": {form: estimate._asdict() for form, estimate in size.ndcg.items()},
+            "retention": {form: estimate._asdict() for form, estimate in size.retention.items()},
+        }
+        for size in scores
+    ]
 
 
 if __name__ == "__main__":
