@@ -1,11 +1,13 @@
 """One step of the nested contrastive loss, beside Sentence Transformers': time and memory.
 
     python -m benchmarks.losses [--batch 256 1024] [--rounds 3] [--threads 1]
+    python -m benchmarks.losses --memory
 
 Same inputs for all, vectors [batch, 768] for queries and documents; a step is the loss and its
 gradient by both. Rounds are interleaved, medians are told, with processor seconds beside the
-clock's. Peak memory is that of one step beyond its inputs, each in a process of its own. `large`
-is the largest batch, for nestvec alone. Writes `results/losses.json`.
+clock's. Peak memory is that of one step beyond its inputs, each in a process of its own, and does
+not depend on what else runs. `large` is the largest batch, for nestvec alone. Both write
+`results/losses.json`.
 """
 
 import argparse
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory", action="store_true", help="of the cases timed before")
     parser.add_argument("--large", type=int, default=32_768)
     parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -109,19 +112,32 @@ def main() -> None:
     if options.memory_of:
         name, cuts, batch = options.memory_of
         print(json.dumps(memory_of(CONTESTANTS[name](CUTS[cuts]), int(batch))))
-        return
-    cases = [case(batch, cuts, options.rounds) for batch in options.batch for cuts in CUTS]
-    print("timed; now memory", flush=True)
-    for each in cases:
-        for name, told in each["contestants"].items():
-            told |= measured_apart(name, each["cuts"], each["batch"], options.threads)
-    large = measured_apart("nestvec", "5 cuts", options.large, options.threads)
-    told = {
-        "machine": machine(()),
-        "packages": {name: version(name) for name in ("torch", "sentence-transformers")},
-        "threads": options.threads, "dim": DIM, "rounds": options.rounds,
-        "cases": cases, "large": {"batch": options.large, "cuts": "5 cuts", **large},
-    }  # fmt: skip
+    elif options.memory:
+        add_memory(options.large)
+    else:
+        write({
+            "machine": machine(()),
+            "packages": {name: version(name) for name in ("torch", "sentence-transformers")},
+            "threads": options.threads, "dim": DIM, "rounds": options.rounds,
+            "cases": [
+                case(batch, cuts, options.rounds) for batch in options.batch for cuts in CUTS
+            ],
+        })  # fmt: skip
+
+
+def add_memory(large: int) -> None:
+    """To the result file, figure by figure."""
+    told = json.loads(RESULT.read_text())
+    for of_case in told["cases"]:
+        for name, of in of_case["contestants"].items():
+            of |= measured_apart(name, of_case["cuts"], of_case["batch"], told["threads"])
+            write(told)
+    of_large = measured_apart("nestvec", "5 cuts", large, told["threads"])
+    told["large"] = {"batch": large, "cuts": "5 cuts", **of_large}
+    write(told)
+
+
+def write(told: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps(told, indent=1) + "\n")
 
 

@@ -207,6 +207,15 @@ def test_half_precision_is_computed_in_float32(batch):
     torch.testing.assert_close(found[1], expected[1].bfloat16())
 
 
+@pytest.mark.parametrize("method", ["blocks", "reference"])
+def test_autocast_does_not_touch_it(batch, method):
+    queries, documents = batch(20, 20, dtype=torch.float32)
+    plain = nested_info_nce(queries, documents, DIMS, method=method, margin=0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = nested_info_nce(queries, documents, DIMS, method=method, margin=0.0)
+    assert cast == plain
+
+
 def test_it_is_that_of_sentence_transformers():
     losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
 

@@ -27,8 +27,10 @@ from nestvec.shapes import Float
 
 _TILE = 1 << 17
 """Scores of one cut at a time: half a MiB of float32 stays in a core's cache."""
-_FEWEST_ROWS = 16
-"""Fewer would make the products slow."""
+_LARGE_TILE = 1 << 22
+"""On a GPU, where starting a kernel costs more than a cache would save."""
+_FEWEST_ROWS = 64
+"""With fewer, products of many candidates would wait for memory."""
 _SAFE_SCALE = 40.0
 """exp(±40) and sums of it lie well within float32, so cosines need no running maximum."""
 
@@ -101,7 +103,8 @@ class _Batch:
 
     def parts(self) -> Iterator[tuple[slice, "_Batch"]]:
         """Some rows after the other, few enough that their scores stay in the cache."""
-        height = max(_FEWEST_ROWS, _TILE // len(self.candidates))
+        tile = _TILE if self.queries.device.type == "cpu" else _LARGE_TILE
+        height = max(_FEWEST_ROWS, tile // len(self.candidates))
         for first in range(0, len(self.queries), height):
             rows = slice(first, min(first + height, len(self.queries)))
             norms = None if self.by_query is None else self.by_query[:, rows]
@@ -124,6 +127,7 @@ class _Batch:
             pull_back(d_queries[rows], part.queries, tile.row_pulls, part.by_query, self.cuts)
             by_scale += tile.row_pulls.sum() / self.scale
             pulls += tile.column_pulls
+            del tile  # before the next takes as much again
         pull_back(d_candidates, self.candidates, pulls, self.by_candidate, self.cuts)
         return loss, d_queries, d_candidates, by_scale
 

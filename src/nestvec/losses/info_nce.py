@@ -60,9 +60,9 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
     - `method`: "blocks", or "reference", which says the same cut by cut and has second
       derivatives, or "triton", fused for CUDA and so far tested in Triton's interpreter only.
 
-    Half precision is computed in float32. Raises `DimsError` for cuts that do not fit,
-    `VectorsError` for tensors that do not fit each other and `InputError` for options that do not,
-    or a batch without a negative.
+    Half precision is computed in float32, under autocast too. Raises `DimsError` for cuts that do
+    not fit, `VectorsError` for tensors that do not fit each other and `InputError` for options that
+    do not, or a batch without a negative.
     """
     _check_pairs(queries, documents, negatives)
     cuts = Cuts.of(dims, queries.shape[1], weights)
@@ -73,13 +73,16 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
     scale = _scale(temperature, asked)
     targets = _targets(asked, pool, labels, gather, excluded, margin)
     candidates = gather_rows(pool) if gather else pool
-    loss = softmax_loss(asked, candidates, scale, cuts, targets, cosine)
+    with torch.autocast(asked.device.type, enabled=False):
+        loss = softmax_loss(asked, candidates, scale, cuts, targets, cosine)
     if not bidirectional:
         return loss
     back = None if excluded is None else excluded[:, : len(queries)].T
     targets = _targets(answers, asked, labels, gather, back, margin)
     candidates = gather_rows(asked) if gather else asked
-    return (loss + softmax_loss(answers, candidates, scale, cuts, targets, cosine)) / 2
+    with torch.autocast(asked.device.type, enabled=False):
+        found = softmax_loss(answers, candidates, scale, cuts, targets, cosine)
+    return (loss + found) / 2
 
 
 def _targets(
