@@ -58,6 +58,12 @@ def test_options_override_and_add():
     )
 
 
+def test_what_a_table_leaves_out_is_as_the_recipe_has_it():
+    usual = TextConfig().loop
+    assert build(TextConfig, {"loop": {"steps": 7}}).loop == replace(usual, steps=7)
+    assert usual.learning_rate != Loop().learning_rate  # what tunes a model would ruin it
+
+
 def test_kind_chooses_among_models_and_tables_may_be_left_out():
     clip = build(ClipConfig, {"left": {"kind": "vit"}, "right": {"hidden": 64}})
     assert clip == replace(ClipConfig(), left=ViT(), right=Bert(hidden=64))

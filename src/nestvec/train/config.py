@@ -44,8 +44,12 @@ def override(table: Mapping[str, Any], settings: Sequence[str]) -> Table:
     return changed
 
 
-def build(kind: type[Config], table: Mapping[str, Any], where: str = "") -> Config:
+def build(
+    kind: type[Config], table: Mapping[str, Any], where: str = "", usual: Config | None = None
+) -> Config:
     """A dataclass from a table; nested tables become nested dataclasses.
+
+    What a table leaves out is as in `usual`, or as in the dataclass that a field has by default.
 
     Raises `InputError` for a name that is none of its fields, a value of another type, or a missing
     one. Of several dataclasses that a field may be, a table's `kind` chooses; else it is the first.
@@ -56,22 +60,37 @@ def build(kind: type[Config], table: Mapping[str, Any], where: str = "") -> Conf
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise InputError(f"{where}{name} is no setting; {hint}")
-    types = get_type_hints(kind)
-    values = {name: _convert(types[name], value, where + name) for name, value in table.items()}
-    for field in fields(kind):  # type: ignore[arg-type]
-        optional = (field.default, field.default_factory) != (MISSING, MISSING)
-        if field.name not in values and not optional:
-            raise InputError(f"{where}{field.name} is missing; there is no usual value for it")
-    return kind(**values)
+    types, defaults = get_type_hints(kind), _defaults(kind, usual)
+    for name in known:
+        if name not in table and name not in defaults:
+            raise InputError(f"{where}{name} is missing; there is no usual value for it")
+    values = {
+        name: _convert(types[name], value, where + name, defaults.get(name))
+        for name, value in table.items()
+    }
+    return kind(**{**defaults, **values})
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def _defaults(kind: Any, usual: object | None) -> Table:
+    """What each field is when nobody says."""
+    if usual is not None:
+        return {field.name: getattr(usual, field.name) for field in fields(kind)}
+    factories = {
+        field.name: field.default_factory
+        for field in fields(kind)
+        if field.default_factory is not MISSING
+    }
+    plain = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+    return plain | {name: factory() for name, factory in factories.items()}
+
+
+def _convert(kind: Any, value: Any, where: str, usual: Any = None) -> Any:
     """The value as a field of this type, else `InputError`."""
-    if is_dataclass(kind) and isinstance(value, Mapping):
-        return build(kind, value, f"{where}.")  # type: ignore[arg-type]
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
+        return build(kind, value, f"{where}.", usual if isinstance(usual, kind) else None)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return _convert(_member(arguments, value, where), value, where)
+        return _convert(_member(arguments, value, where), value, where, usual)
     if origin is Literal and value in arguments:
         return value
     if origin is tuple and isinstance(value, list | tuple):
