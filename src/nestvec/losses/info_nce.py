@@ -1,12 +1,12 @@
 """Contrastive training of all prefixes: queries to find their documents among all of a batch."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-from nestvec.errors import InputError, VectorsError
-from nestvec.extras import require
+from nestvec.errors import InputError, MissingExtraError, VectorsError
 from nestvec.losses import blocks, fused, reference
 from nestvec.losses.checks import at_least_float32, check_embeddings
 from nestvec.losses.cuts import Cuts, Weights
@@ -114,7 +114,11 @@ def _scale(temperature: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
 
 def _choose(method: str) -> SoftmaxLoss:
     if method == "triton":
-        require("triton", "train")  # comes with torch's builds for CUDA
+        if find_spec("triton") is None:
+            raise MissingExtraError(
+                "'triton' is not installed; it comes with torch's builds for CUDA, "
+                "or use method='blocks'"
+            )
         return fused.softmax_loss
     if method not in _METHODS:
         raise InputError(f"method={method!r} is unknown; use one of {', '.join(_METHODS)}, triton")
