@@ -53,6 +53,10 @@ bench: bench-search
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.filters
+	$(BIN)/python -m benchmarks.guarantee --pool 3000 --rounds 250
+	$(BIN)/python -m benchmarks.tuned
+	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m benchmarks.examples
 	$(BIN)/python benchmarks/readme.py
 
 bench-search: $(VENV)/.bench

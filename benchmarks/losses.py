@@ -191,10 +191,8 @@ def memory_of(step: Step, batch: int) -> dict[str, float]:
     inputs = vectors(batch)
     before = status_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    start = time.perf_counter()
     step(*inputs)
-    seconds = time.perf_counter() - start
-    return {"peak_mb": round(status_mb("VmHWM") - before, 1), "alone_seconds": round(seconds, 3)}
+    return {"peak_mb": round(status_mb("VmHWM") - before, 1)}
 
 
 if __name__ == "__main__":

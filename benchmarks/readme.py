@@ -1,4 +1,4 @@
-"""Copy the figures of the result files into the README, between its markers.
+"""Copy the figures of the result files into README.md and docs/tuning.md, between their markers.
 
 python benchmarks/readme.py [--check]
 """
@@ -11,28 +11,34 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-MARKED = re.compile(r"(<!-- figures: benchmarks/readme.py -->\n).*?(<!-- end of figures -->)", re.S)
+PAGES = ("README.md", "docs/tuning.md")
+MARKED = re.compile(r"(<!-- (\w+): benchmarks/readme.py -->\n).*?(<!-- end of \2 -->)", re.S)
 QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
 EXACT = "arxiv-sentences-500000"
 RECALLS = ("0.95", "0.99")
 KINDS = ("graph", "cells", "flat")
+KINDS_OF_PROMISE = {
+    "recall": "recall", "all": "all 10 found, share of queries",
+    "containment": "all 10 in the shortlist, share of queries", "ndcg": "1 − nDCG@10 lost",
+}  # fmt: skip
 SHARES = (0.001, 0.1, 1.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the README is not up to date")
+    parser.add_argument("--check", action="store_true", help="fail if a page is not up to date")
     options = parser.parse_args()
-    before = README.read_text()
-    after = MARKED.sub(lambda match: match[1] + figures() + match[2], before)
-    if options.check and before != after:
-        sys.exit("README.md is not up to date with benchmarks/results; run benchmarks/readme.py")
-    README.write_text(after)
+    made = {"figures": figures, "guarantee": guarantee, "tuned": tuned}
+    for page in (HERE.parent / name for name in PAGES):
+        before = page.read_text()
+        after = MARKED.sub(lambda match: match[1] + made[match[2]]() + match[3], before)
+        if options.check and before != after:
+            sys.exit(f"{page} is not up to date with benchmarks/results; run benchmarks/readme.py")
+        page.write_text(after)
 
 
 def figures() -> str:
-    """The table and the sentences under it."""
+    """README: the table and the sentences under it."""
     search = read(f"search/{QUOTED}.json")
     lines = [
         "| engine | queries/s at recall@10 .95 | at .99 | in a batch .95 | .99 | build, s "
@@ -113,6 +119,56 @@ def exact_notes(exact: dict[str, Any]) -> list[str]:
         f"(in a batch {found['times_flat_in_batch']:.1f} × Flat's matrix products), reading",
         f"{100 * found['share_of_bytes_read']:.1f} % of the vectors' bytes.",
     ]
+
+
+def guarantee() -> str:
+    """docs/tuning.md: how often promises fail over resampled calibrations, and what they cost."""
+    told = read("guarantee.json")
+    lines = [
+        f"{told['pool']:,} of {told['rows'] + told['pool']:,} arXiv titles are asked as queries of",
+        f"the others (MiniLM, {told['dim']} dims, k = 10), {told['rounds']} calibrations for each",
+        "promise, each on a random sample; the mean over all queries that are not in the sample",
+        "counts as the truth.",
+        "",
+        "| promise | sample | may fail | failed (95 % interval) | naive failed | median truth "
+        "| bytes, of the default's | with Hoeffding–Bentkus |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case in told["cases"]:
+        promise, ours, rule = case["promise"], case["tuned"], case["rule_bytes"]
+        failed, before = ours["failed"], case.get("hoeffding_bentkus")
+        cautious = f"{before['median_bytes'] / rule:.0%}" if before else "–"
+        lines.append(
+            f"| {KINDS_OF_PROMISE[promise['loss']]} ≥ {promise['target']:.2f} "
+            f"at {promise['confidence']:.2f} | {case['sample']:,} | {case['allowed']:.0%} "
+            f"| {failed['value']:.1%} ({failed['low']:.1%} to {failed['high']:.1%}) "
+            f"| {case['naive']['failed']['value']:.0%} | {ours['median_true']:.4f} "
+            f"| {ours['median_bytes'] / rule:.0%} | {cautious} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def tuned() -> str:
+    """docs/tuning.md: what is found for .95 and .99."""
+    told = read("tuned.json")
+    lines = [
+        "| index | queries | promise | verdict | plan | served (95 % interval) | bytes per query "
+        "| of the default's |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in told["plans"]:
+        served, plan = one["served"], f"`{one['plan']}`" if one["plan"] else "–"
+        verdict = one["verdict"] + (f", needs {one['needed']:,}" if one["needed"] else "")
+        costs = ["–", "–"]
+        if one["plan"]:
+            costs = [f"{one['bytes']:,.0f}", f"{one['bytes'] / one['rule_bytes']:.0%}"]
+        lines.append(
+            f"| {one['rows_searched']:,} {one['data']} | {one['queries']:,} "
+            f"| {KINDS_OF_PROMISE[one['loss']]} ≥ {one['target']:.2f} | {verdict} | {plan} "
+            f"| {served['value']:.4f} ({served['low']:.4f} to {served['high']:.4f}) "
+            f"| {' | '.join(costs)} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 def read(name: str) -> dict[str, Any]:

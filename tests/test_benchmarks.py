@@ -341,3 +341,54 @@ def test_an_engine_finds_what_brute_force_finds(name, package, tmp_path):
     assert np.mean([len({*a} & {*b}) / 10 for a, b in zip(found, truth, strict=True)]) > 0.8
     assert (best.batch(data.queries, 1) == found).mean() > 0.95
     assert opened.hot_bytes <= opened.held_bytes
+
+
+# --- the audit ------------------------------------------------------------------------------------
+
+
+def test_an_audit_is_timed_with_and_without_judgements(tmp_path):
+    from benchmarks import audit
+
+    audit.write_vectors(tmp_path, 300, 64, 30)
+    documents, queries = (np.load(tmp_path / f"{name}.npy") for name in ("documents", "queries"))
+    assert np.allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-6)
+    answers = np.load(tmp_path / "answers.npy")
+    assert (queries * documents[answers]).sum(axis=1).mean() > 0.6
+    for judged in (True, False):
+        measured = audit.measure(tmp_path, judged)
+        assert measured["wall_s"] > 0
+        assert measured["peak_mb"] > 10
+        assert 0 < max(measured["stages"].values()) <= 2
+
+
+def test_a_stage_is_the_innermost_function_of_nestvec():
+    from benchmarks import audit
+
+    with audit.looking() as stages:
+        for _ in range(30):
+            nv.truncate(np.ones((200_000, 8), np.float32), 4)
+    assert set(stages) <= {"vectors.truncate", "vectors.normalize", "vectors.check_finite"}
+    assert stages
+
+
+# --- judged collections ---------------------------------------------------------------------------
+
+
+def test_no_document_is_relevant_to_queries_on_both_sides_of_a_strict_split():
+    from benchmarks.judged import _half
+
+    rng = np.random.default_rng(0)
+    pairs = [(query, int(doc), 1.0) for query in range(200) for doc in rng.integers(0, 900, 2)]
+    train, strict = _half(pairs, 200)
+    assert strict
+    assert 50 <= train.sum() <= 100
+    found = [{doc for query, doc, _ in pairs if train[query] == side} for side in (True, False)]
+    assert not found[0] & found[1]
+
+
+def test_a_split_that_cannot_be_strict_says_so():
+    from benchmarks.judged import _half
+
+    train, strict = _half([(query, 0, 1.0) for query in range(40)], 40)
+    assert not strict
+    assert train.sum() == 20

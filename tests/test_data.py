@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.data import Corpus, RetrievalSet, read_retrieval_set, read_texts, read_triplets
+from nestvec.data import (
+    Corpus,
+    RetrievalSet,
+    read_columns,
+    read_retrieval_set,
+    read_texts,
+    read_triplets,
+)
 from nestvec.demo.corpus import load
 from nestvec.errors import DataError, IdsError, InputError, NestvecError
 
@@ -511,3 +518,27 @@ def test_hard_negatives_without_a_kind_are_given(write):
 def test_hard_negatives_of_what_is_not_there_are_refused(write, queries, documents, message):
     with pytest.raises(DataError, match=message):
         read_triplets(write("hard.tsv", TRIPLETS), queries, documents)
+
+
+# Columns.
+
+COLUMNS = "query-id\tlanguage\tfrequency\n7\tde\t12\n8\ten\t3\n"
+
+
+def test_columns_are_in_the_order_of_the_ids(write):
+    found = read_columns(write("slices.tsv", COLUMNS), "query-id", [8, 7])
+    assert found == {"language": ["en", "de"], "frequency": ["3", "12"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "ids", "message"),
+    [
+        (COLUMNS, [7, 9], "no query-id 9"),
+        (COLUMNS + "7\tde\t1\n", [7], "'7' again"),
+        (COLUMNS.replace("query-id", "id"), [7], "needs query-id"),
+        ("query-id\tx\n", [7], "names nothing"),
+    ],
+)
+def test_columns_that_leave_out_an_id_are_refused(write, content, ids, message):
+    with pytest.raises(DataError, match=message):
+        read_columns(write("slices.tsv", content), "query-id", ids)

@@ -16,7 +16,6 @@ from nestvec.statistics import (
     fewest,
     hoeffding_bentkus,
     holm,
-    largest_mean_loss,
     lower_bound_of_ratio,
     mcnemar,
     needed_for_difference,
@@ -130,16 +129,6 @@ def test_hoeffding_bentkus_errs_at_most_as_often_as_it_says(rng):
         p = [hoeffding_bentkus(risk, n, alpha) for risk in losses.mean(axis=1).tolist()]
         worst = max(worst, sum(one <= delta for one in p))
     assert proportion(worst, rounds, 0.999).low <= delta
-
-
-@law
-@given(st.floats(0, 0.9), st.integers(5, 500), st.floats(0.6, 0.99))
-def test_the_largest_mean_loss_is_where_the_test_begins_to_refute(risk, n, confidence):
-    bound = largest_mean_loss(risk, n, confidence)
-    assert bound >= risk
-    if bound < 0.999:
-        assert hoeffding_bentkus(risk, n, bound) <= 1 - confidence
-        assert hoeffding_bentkus(risk, n, max(risk, bound - 1e-6)) > 1 - confidence - 1e-3
 
 
 # --- sample sizes --------------------------------------------------------------------------------

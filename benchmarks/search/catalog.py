@@ -55,11 +55,11 @@ def arxiv_sentences(rows: int) -> Dataset:
     return Dataset(f"arxiv-sentences-{rows}", data.vectors[:rows], data.queries)
 
 
-def embedded(name: str, make: Callable[[], Texts]) -> Dataset:
+def embedded(name: str, make: Callable[[], Texts], folder: Path = DATA) -> Dataset:
     """Texts embedded by the packaged model; an interrupted run goes on where it stopped."""
-    paths = [DATA / f"{name}.{part}.npy" for part in ("corpus", "queries")]
+    paths = [folder / f"{name}.{part}.npy" for part in ("corpus", "queries")]
     if not all(path.exists() for path in paths):
-        DATA.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         encoder = open_encoder("minilm")
         for path, part in zip(paths, make(), strict=True):
             if not path.exists():

@@ -3,7 +3,7 @@
 import importlib
 import typing
 
-from nestvec.adapt import Rotation
+from nestvec.adapt import MatryoshkaAdaptor, Rotation
 from nestvec.audit import audit
 from nestvec.errors import NestvecError
 from nestvec.index import Hits, Index
@@ -14,6 +14,7 @@ from nestvec.vectors import truncate
 __all__ = [
     "Hits",
     "Index",
+    "MatryoshkaAdaptor",
     "NestvecError",
     "Plan",
     "Rotation",

@@ -400,6 +400,29 @@ def read_triplets(
     ]
 
 
+def read_columns(
+    path: str | os.PathLike[str], id_column: str, ids: Sequence[Id]
+) -> dict[str, list[str]]:
+    """The other columns of a TSV by their names, one value for each of `ids`, in their order.
+
+    `DataError` unless `id_column` names every one of `ids` once.
+    """
+    path = Path(path)
+    found: dict[str, Record] = {}
+    for line, row in _read_tsv(path):
+        if id_column not in row or len(row) < 2:
+            raise DataError(f"{path} has the columns {_listed(row)}; it needs {id_column} and more")
+        if row[id_column] in found:
+            raise DataError(f"{path}, line {line} names {row[id_column]!r} again")
+        found[row[id_column]] = row
+    missing = [id_ for id_ in ids if str(id_) not in found]
+    if missing or not found:
+        named = "nothing" if not found else f"no {id_column} {missing[0]!r}"
+        raise DataError(f"{path} names {named}; give each of {len(ids)} a line")
+    names = [name for name in next(iter(found.values())) if name != id_column]
+    return {name: [found[str(id_)][name] for id_ in ids] for name in names}
+
+
 def _rows_by_id(
     path: Path, columns: Sequence[str], queries: Sequence[Id], documents: Sequence[Id]
 ) -> Iterator[tuple[int, Record, tuple[Id, ...]]]:

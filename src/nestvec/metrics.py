@@ -211,18 +211,20 @@ def _grades(ranked_ids: Ids, relevant: list[dict[Id, float]], k: int) -> Float64
             f"ranked_ids have {len(rows)} rows but query_ids name {len(relevant)} queries; "
             "give one row per query, in the same order"
         )
-    answers = [list(filter(_is_answer, row)) for row in rows]
+    answers = [[id_ for id_ in row if _is_answer(id_)] for row in rows]
     _check_same_kind(answers, relevant, ("ranked_ids", "the judged documents"))
     grades = np.zeros((len(rows), k))
-    for row, (ids, left) in enumerate(zip(rows, map(dict, relevant), strict=True)):
-        # Popping makes a repeated document count only at its first place.
-        grades[row] = [left.pop(id_, 0.0) if _is_answer(id_) else 0.0 for id_ in ids]
+    for row, (ids, found, good) in enumerate(zip(rows, answers, relevant, strict=True)):
+        for id_ in good.keys() & set(found):
+            # A repeated document counts only at its first place.
+            grades[row, ids.index(id_)] = good[id_]
     return grades
 
 
 def _check_same_kind(a: Sequence[Any], b: Sequence[Any], names: tuple[str, str]) -> None:
     """Refuse strings on one side and integers on the other: every value would be a silent 0."""
-    kinds = [{isinstance(id_, str) for row in side for id_ in row} for side in (a, b)]
+    types = [set[type]().union(*(map(type, row) for row in side)) for side in (a, b)]
+    kinds = [{issubclass(one, str) for one in of_side} for of_side in types]
     if all(kinds) and kinds[0].isdisjoint(kinds[1]):
         words = ["strings" if True in kind else "integers" for kind in kinds]
         raise IdsError(

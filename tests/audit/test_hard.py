@@ -6,14 +6,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import quantile_test
 
-from nestvec.audit.hard import easy_triplets, excess_fragility, hard_negatives
+from nestvec.audit import hard
+from nestvec.audit.hard import easy_triplets
 from nestvec.audit.margins import triplet_margins
 from nestvec.audit.model import Encoded, Triplets
+from nestvec.audit.scorers import ByVectors
 from nestvec.errors import InputError
 from nestvec.statistics import mcnemar
 
 law = settings(deadline=None, max_examples=20)
 seeds = st.integers(0, 2**32 - 1)
+
+
+def hard_negatives(full, variant, triplets, rng):
+    return hard.hard_negatives(ByVectors(full), ByVectors(variant), triplets, rng)
+
+
+def excess_fragility(full, variant, triplets, rng):
+    sides = ByVectors(full), ByVectors(variant)
+    return hard.excess_fragility(*sides, triplets, len(full.documents), rng)
 
 
 def whole(rng, q=6, n=8, dim=3):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nestvec.audit.margins import triplet_margins
 from nestvec.audit.mine import mine_from_other, mine_from_union, mine_from_words
 from nestvec.audit.model import Encoded, Judged
+from nestvec.audit.rank import rank
 from nestvec.errors import InputError
 
 law = settings(deadline=None, max_examples=40)
@@ -38,6 +39,16 @@ def slow_wrong(encoded, judged, own, k):
         yield from ((row, doc) for doc in wrong[:k])
 
 
+def ranked(encoded, own):
+    depth = len(encoded.documents) - bool((own >= 0).any())
+    return rank(encoded, depth, own).ranking.rows
+
+
+def union(encodings, judged, own, k=10):
+    rankings = [ranked(encoded, own) for encoded in encodings]
+    return mine_from_union(rankings, judged, own, len(encodings[0].documents), k)
+
+
 def noisy(rng, encoded, noise):
     spoilt = encoded.documents + noise * rng.standard_normal(encoded.documents.shape)
     return Encoded(encoded.queries, spoilt.astype(np.float32))
@@ -49,7 +60,7 @@ def test_the_union_is_what_any_of_the_encodings_gets_wrong_first(seed, k, has_ow
     rng = np.random.default_rng(seed)
     encodings, judged = (whole(rng), whole(rng)), some_judged(rng)
     own = rng.integers(0, 12, 5) if has_own else np.full(5, -1)
-    mined = mine_from_union(encodings, judged, own, k)
+    mined = union(encodings, judged, own, k)
     expected = {pair for encoded in encodings for pair in slow_wrong(encoded, judged, own, k)}
     found = list(zip(mined.queries.tolist(), mined.negatives.tolist(), strict=True))
     assert found == sorted(expected)
@@ -60,7 +71,7 @@ def test_the_union_is_what_any_of_the_encodings_gets_wrong_first(seed, k, has_ow
 def test_the_positive_is_the_document_judged_best(seed):
     rng = np.random.default_rng(seed)
     judged = some_judged(rng)
-    mined = mine_from_union([whole(rng)], judged, np.full(5, -1), 2)
+    mined = union([whole(rng)], judged, np.full(5, -1), 2)
     for query, positive in zip(mined.queries, mined.positives, strict=True):
         of_query = judged.queries == query
         best = judged.grades[of_query].max()
@@ -85,7 +96,7 @@ def test_a_union_favours_neither_of_two_equally_good_encodings(rng):
     clean = Encoded(truth[:200] + 0.4 * rng.standard_normal((200, 16)).astype(np.float32), truth)
     one, other = noisy(rng, clean, 0.5), noisy(rng, clean, 0.5)
     judged = Judged(np.arange(200), np.arange(200), np.ones(200))
-    mined = mine_from_union((one, other), judged, np.full(200, -1))
+    mined = union((one, other), judged, np.full(200, -1))
     accuracy, twin = ((triplet_margins(e, mined) > 0).mean() for e in (one, other))
     assert accuracy == pytest.approx(twin, abs=0.05)
 
@@ -102,8 +113,9 @@ def test_a_ceiling_leaves_out_what_scores_nearly_as_well_as_the_answer():
 def test_where_every_document_answers_nothing_is_mined():
     encoded = Encoded(np.ones((1, 1), np.float32), np.ones((2, 1), np.float32))
     judged = Judged(np.array([0, 0]), np.array([0, 1]), np.ones(2))
+    assert union([encoded], judged, np.array([-1])) is None
     with pytest.raises(InputError, match="wrong answer"):
-        mine_from_union([encoded], judged, np.array([-1]))
+        mine_from_other(encoded, judged, np.array([-1]))
 
 
 def test_words_find_what_shares_words_and_nothing_else():

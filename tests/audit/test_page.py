@@ -14,7 +14,7 @@ pytest.importorskip("vl_convert")
 
 import vl_convert
 
-from nestvec.audit.door import audit
+from nestvec.audit import Stress, audit
 from nestvec.audit.page import figures, render, save_html
 from nestvec.audit.page.charts import SERIES
 from nestvec.audit.page.page import _own
@@ -70,8 +70,10 @@ def made_of(rng):
         *unit,
         qrels={q: {q: 1} for q in range(Q)},
         hard_negatives=negatives,
+        stress=Stress(slices={"half": np.arange(Q) < Q // 2}, labels=np.arange(N) % 3),
         variants=[
             *({"dims": d, "bits": b} for d in (8, 16, 32) for b in (32, 8)),
+            {"dims": 16, "bits": 8, "side": "documents"},
             {"dims": 16, "rotation": "random", "control": "as many bytes as 16 dims"},
         ],
     ).to_json()
@@ -173,6 +175,10 @@ SECTIONS = {
     ),
     "kinds": lambda r: drop_metrics(r, "triplet_accuracy:"),
     "stress": lambda r: drop_metrics(r, ".*_interaction"),
+    "few-shot": lambda r: drop_metrics(r, "few_shot"),
+    "poisoning": lambda r: drop_metrics(r, "attack"),
+    "slices": lambda r: drop_metrics(r, "slice"),
+    "asymmetry": lambda r: r.pop("asymmetry"),
     "growth": lambda r: [variant["details"].pop("corpus_growth") for variant in r["variants"]],
     "controls": lambda r: r["variants"].pop(),
     "preflight": lambda r: [given.pop("preflight") for given in (r, *r["variants"])],
@@ -304,6 +310,28 @@ def test_a_pass_that_was_not_asked_about_hard_negatives_says_so(report):
     assert "Hard negatives were not measured" not in render(report)
     del report["variants"][0]["metrics"]["net_flips"]
     assert "Hard negatives were not measured" in render(report)
+
+
+def test_documents_of_the_worst_queries_are_quoted(report):
+    worst = next(queries for queries in report["worst_queries"].values() if queries)
+    report["worst_queries"] = dict.fromkeys(report["worst_queries"], worst)
+    assert "How these documents begin" not in render(report)
+    report["texts"] = {str(worst[0]["full"][0]): "once upon a time"}
+    assert "once upon a time" in render(report)
+
+
+def test_a_time_is_read_easily():
+    assert figures.moment("2026-11-21T18:57:10+00:00") == "2026-11-21 18:57 UTC"
+    assert figures.moment(None) == ""
+
+
+def test_a_ratio_far_above_one_is_drawn_at_the_edge_and_told_as_it_is(report):
+    ratio = {"value": 7.0, "low": 2.0, "high": 9.0, "n": 80}
+    for variant in report["variants"]:
+        variant["metrics"]["noise_0.99_interaction"] = ratio
+    charts = [c for c in Page(render(report)).charts() if "stress" in c["description"]]
+    drawn = [d for d in charts[0]["data"]["values"] if d["at"] == "noise 0.99"]
+    assert all(d["high"] == d["value"] == 1.5 and d["said"].startswith("7 (2 to 9") for d in drawn)
 
 
 def test_without_judgements_the_answers_of_full_vectors_are_the_measure():

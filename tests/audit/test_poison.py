@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.audit.model import Encoded
 from nestvec.audit.paired import Paired
-from nestvec.audit.poison import plant, poisoning, reached
+from nestvec.audit.poison import beaten, plant, poisoning
 from nestvec.errors import InputError
 
 
@@ -22,6 +22,10 @@ def clustered(rng, clusters=4, each=30, dim=16):
 
 def tenth_scores(encoded, rows):
     return np.sort(encoded.queries[rows] @ encoded.documents.T, axis=1)[:, -10]
+
+
+def reached(queries, planted, kth_scores):
+    return beaten(queries, planted, kth_scores).any(axis=1)
 
 
 def test_centres_of_queries_reach_the_queries_that_were_held_out(rng):

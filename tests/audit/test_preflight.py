@@ -6,6 +6,7 @@ import pytest
 from nestvec.audit.model import Encoded, Ranking, Variant
 from nestvec.audit.preflight import (
     check_answers,
+    check_cosine,
     check_rows,
     check_variant,
     check_vectors_given,
@@ -17,6 +18,10 @@ from nestvec.audit.transform import Codec, encode
 from nestvec.audit.variants import default_grid
 
 
+def given(full):
+    return check_vectors_given(full, np.full(len(full.queries), -1))
+
+
 def statuses(checks):
     return {check.name: check.status for check in checks}
 
@@ -26,6 +31,20 @@ def test_every_variant_of_the_grid_passes(corpus):
         encoded = encode(corpus.documents, corpus.queries, variant)
         checks = check_variant(variant, corpus.full, encoded, unit=True)
         assert not has_failed(checks), (variant.name, checks)
+
+
+def test_it_is_said_what_forgetting_to_renormalise_would_change(corpus):
+    nobody = np.full(200, -1)
+    (check,) = check_cosine(Variant(8), corpus.full, nobody)
+    assert 0.05 < check.value < 0.9
+    assert check_cosine(Variant(64), corpus.full, nobody) == []
+    assert check_cosine(Variant(8, 1), corpus.full, nobody) == []
+
+
+def test_it_is_said_whether_cosine_and_inner_product_agree(corpus):
+    lengths = np.random.default_rng(0).uniform(1, 3, (400, 1)).astype(np.float32)
+    (check, _) = given(Encoded(corpus.queries, lengths * corpus.documents))
+    assert "others than by cosine" in check.said
 
 
 # Planted faults of a variant.
@@ -113,15 +132,15 @@ def test_missing_answers_fail_and_ties_warn():
 
 
 def test_unit_vectors_are_recognised_and_others_warn(corpus):
-    assert statuses(check_vectors_given(corpus.full))["unit length"] == "ok"
+    assert statuses(given(corpus.full))["unit length"] == "ok"
     longer = Encoded(corpus.queries, 2 * corpus.documents)
-    assert statuses(check_vectors_given(longer))["unit length"] == "warning"
+    assert statuses(given(longer))["unit length"] == "warning"
 
 
 def test_constant_dimensions_warn(corpus):
     documents = corpus.documents.copy()
     documents[:, 5] = 0.5
-    checks = check_vectors_given(Encoded(corpus.queries, documents))
+    checks = given(Encoded(corpus.queries, documents))
     assert statuses(checks)["constant dimensions"] == "warning"
 
 

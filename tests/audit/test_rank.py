@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.audit import rank as ranking
+from nestvec.audit import scores as scoring
 from nestvec.audit.model import Encoded, Ranking
 from nestvec.audit.rank import cut, rank, rescore, scores_of
 from nestvec.errors import InputError
@@ -59,7 +59,7 @@ def test_the_depth_holds_all_that_is_wanted_however_ties_fall(seed, n):
 
 def test_blocks_change_nothing(corpus, monkeypatch):
     whole = rank(corpus.full, 20, np.full(200, -1)).ranking
-    monkeypatch.setattr(ranking, "_SCORES", 30 * len(corpus.documents))
+    monkeypatch.setattr(scoring, "_SCORES", 30 * len(corpus.documents))
     parts = rank(corpus.full, 20, np.full(200, -1)).ranking
     assert (whole.rows == parts.rows).mean() > 0.999  # a last bit may fall otherwise
     assert np.allclose(whole.scores, parts.scores, atol=1e-6)

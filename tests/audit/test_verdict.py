@@ -86,6 +86,23 @@ def test_nothing_to_keep_is_no_pass():
     assert judge([], [], THRESHOLDS).state == INSUFFICIENT
 
 
+def test_what_need_not_be_proven_is_heard_only_where_it_fails():
+    good = Claim("kept", Estimate(1, 1, 1, 1000), 0.98)
+    open_, bad = (
+        Claim("mined", Estimate(*numbers, 1000), 0.98, proof=False)
+        for numbers in ((0.97, 0.95, 0.99), (0.5, 0.4, 0.6))
+    )
+    assert judge([good, open_], [], THRESHOLDS).state == PASS
+    assert judge([good, bad], [], THRESHOLDS).state == FAIL
+    assert judge([open_], [], THRESHOLDS).state == INSUFFICIENT
+
+
+def test_at_the_threshold_no_number_of_queries_is_named():
+    at = state(0.9805, 0.97, 0.99, 1000, 0.98)
+    assert (at.state, at.queries_needed) == (INSUFFICIENT, None)
+    assert "lies at the threshold" in at.reasons[0]
+
+
 # Many variants.
 
 
@@ -98,6 +115,12 @@ def test_what_is_smaller_than_a_size_that_does_not_pass_does_not_pass():
     decided = in_sequence(variants, verdicts(PASS, PASS, FAIL, PASS))
     assert [verdict.state for verdict in decided] == [INSUFFICIENT, PASS, FAIL, PASS]
     assert "32 dims" in decided[0].reasons[0]
+
+
+def test_what_was_not_tested_takes_as_many_queries_as_what_stopped_it():
+    stopped = Verdict(INSUFFICIENT, ("too few",), 700)
+    decided = in_sequence([Variant(32), Variant(16)], [stopped, Verdict(PASS, ())])
+    assert decided[1].queries_needed == 700
 
 
 def test_safe_dims_are_the_smallest_of_an_unbroken_run():

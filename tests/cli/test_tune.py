@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from nestvec import Index
+
 
 @pytest.fixture
 def queries_path(tmp_path):
@@ -20,7 +22,7 @@ def test_a_plan_is_found_kept_and_shown(run, built, queries_path):
     assert (told["verdict"], told["kept"], told["k"]) == ("CERTIFIED", True, 5)
     shown = run("info", built, "--json").json["tuned"]
     assert [(one["k"], one["plan"], one["current"]) for one in shown] == [(5, told["plan"], True)]
-    assert "recall >= 0.9 at 0.95 confidence" in run("info", built).out
+    assert "recall@5 >= 0.9 at 0.95 confidence" in run("info", built).out
     used = run("search", built, "--vectors", queries_path, "-k", "5", "--json").json
     assert used["plan"] == told["plan"]
 
@@ -60,6 +62,28 @@ def test_after_a_change_info_says_that_the_plan_is_stale(run, built, queries_pat
     assert "stale: rows have changed" in run("info", built).out
 
 
+def test_a_shortlist_is_kept_and_checked_under_its_length(run, built, queries_path):
+    promised = ("--containment", "0.9", "-k", "5", "--plan", "probe=all; 128x2:40")
+    outcome = run("tune", built, queries_path, *promised)
+    assert "queries with all 5 in the shortlist >= 0.9" in outcome.out
+    assert "for k=40 use it" in outcome.out
+    assert "tuned for k=40" in run("info", built).out
+    assert run("tune", built, queries_path, "--check", "-k", "40").out.startswith("HOLDS: ")
+
+
+def test_ndcg_is_promised_by_judgements_from_a_file(run, refuse, built, queries_path, tmp_path):
+    best = Index.open(built).search(np.load(queries_path), 1, exact=True).ids[:, 0]
+    rows = [f"{query}\t{id_}\t1" for query, id_ in enumerate(best)]
+    qrels = tmp_path / "test.tsv"
+    qrels.write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]))
+    promised = ("--ndcg", "0.9", "-k", "5", "--qrels", qrels)
+    assert "mean loss of nDCG@5 <= 0.1" in run("tune", built, queries_path, *promised).out
+    assert "mean loss of nDCG@5 <= 0.1" in run("info", built).out
+    outcome = run("tune", built, queries_path, "--check", "-k", "5", "--qrels", qrels)
+    assert outcome.out.startswith("HOLDS: ")
+    assert "give qrels" in refuse("tune", built, queries_path, "--check", "-k", "5")
+
+
 def test_texts_become_queries_by_the_model_of_the_index(run, answering, texts):
     outcome = run("tune", answering, texts, "-k", "2", "--no-keep", "--json")
     assert outcome.code == 1  # six texts, which are the rows themselves
@@ -68,7 +92,13 @@ def test_texts_become_queries_by_the_model_of_the_index(run, answering, texts):
 
 def test_options_that_would_do_nothing_are_refused(refuse, built, queries_path):
     assert "--plan" in refuse("tune", built, queries_path, "--check", "--plan", "probe=1; full")
+    assert "--all" in refuse("tune", built, queries_path, "--check", "--all", "0.9")
     assert "--model" in refuse("tune", built, queries_path, "--model", "minilm")
+
+
+def test_two_promises_at_once_are_refused(refuse, built, queries_path):
+    said = refuse("tune", built, queries_path, "--recall", "0.9", "--all", "0.9")
+    assert "recall and all" in said
 
 
 def test_a_promise_that_no_sample_shows_is_refused(refuse, built, queries_path):

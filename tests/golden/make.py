@@ -3,7 +3,8 @@
     git worktree add /tmp/old COMMIT && PYTHONPATH=/tmp/old/src python tests/golden/make.py FOLDER
 
 format_1.nv was made at d471bf3, the last commit that wrote format 1. A golden index is kept for
-ever: later versions must answer from it what `expected.json` says.
+ever: later versions must answer from it what `expected.json` says. A folder named format_3… is
+built with an adapter, which alone makes an index of format 3.
 """
 
 import json
@@ -27,7 +28,14 @@ def names():
     return [f"é{row}" for row in range(ROWS)]
 
 
-def build(folder):
+def swap():
+    """An adapter that turns the dimensions round: whole numbers stay whole."""
+    from nestvec import Rotation
+
+    return Rotation(np.ascontiguousarray(np.eye(DIM, dtype=np.float32)[::-1]))
+
+
+def build(folder, adapted=False):
     """With string ids, texts and metadata; where rows can be added and deleted, with both."""
     kept = ROWS - 20
     given = {"ids": names()[:kept], "texts": [f"text {row}" for row in range(kept)]}
@@ -38,6 +46,8 @@ def build(folder):
         given["metadata"] = [{"row": row} for row in range(ROWS)]
         Index.build(vectors(), folder, seed=3, model=model, **given)
         return
+    if adapted:
+        given["adapter"] = swap()
     index = Index.build(vectors()[:kept], folder, seed=3, model=model, **given)
     index.add(
         vectors()[kept:],
@@ -59,7 +69,8 @@ def answers(gone):
 
 
 if __name__ == "__main__":
-    build(sys.argv[1])
-    expected = {"format_1": answers([]), "format_2": answers(list(range(100, 110)))}
+    build(sys.argv[1], adapted="format_3" in sys.argv[1])
+    left = answers(list(range(100, 110)))
+    expected = {"format_1": answers([]), "format_2": left, "format_3": left}
     place = Path(__file__).with_name("expected.json")
     place.write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n")

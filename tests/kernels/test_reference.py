@@ -365,3 +365,19 @@ def test_where_few_rows_are_allowed_the_exact_answer_is_filled_up():
     rows, scores = reference.exact_one(vectors[3], vectors, allowed, IP, 3)
     assert rows.tolist() == [3, 1, -1]
     assert scores.tolist() == [1, 0, -np.inf]
+
+
+# --- all scores ----------------------------------------------------------------------------------
+
+
+def test_the_best_are_in_order_and_equals_go_to_the_smaller_column():
+    scores = np.array([[1, 3, 2, 3], [0, -np.inf, 0, 0]], np.float32)
+    rows, best = reference.best_scores(scores, 3)
+    assert rows.tolist() == [[1, 3, 2], [0, 2, 3]]
+    assert best.tolist() == [[3, 3, 2], [0, 0, 0]]
+
+
+def test_a_score_at_the_bar_reaches_it():
+    scores = np.array([[1, 3, 2, 3], [0, -np.inf, 0, 0]], np.float32)
+    counts = reference.count_reaching(scores, np.array([0, 1, 0]), np.array([3, 0, -9], np.float32))
+    assert counts.tolist() == [2, 3, 4]

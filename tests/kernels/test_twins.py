@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from nestvec.codes import Codec
 from nestvec.index.cells import Centroids, Filling
-from nestvec.kernels import dense, layout, load, load_exact, ranking, reference, searching, simd
+from nestvec.kernels import (
+    dense,
+    layout,
+    load,
+    load_exact,
+    load_scores,
+    ranking,
+    reference,
+    searching,
+    simd,
+)
 from nestvec.kernels import tables as look_ups
 from nestvec.kernels.layout import (
     COSINE,
@@ -675,3 +685,29 @@ def test_the_search_kernels_are_compiled_once():
     # Other types of arguments would be compiled anew, in the middle of somebody's search.
     assert len(load().search_batch.signatures) == 1
     assert len(load_exact().exact_batch.signatures) == 1
+
+
+# --- all scores ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 2047, 2048, 3000])
+def test_the_best_of_all_scores(kind, n, rng):
+    scores = np.stack([INPUTS[kind](rng, n) for _ in range(3)]).astype(np.float32)
+    scores[0, rng.integers(n)] = -np.inf
+    for k in sorted({1, 10, 100, n // 2, n} & set(range(1, n + 1))):
+        rows, best = np.empty((3, k), np.int64), np.empty((3, k), np.float32)
+        load_scores().best_scores(scores, rows, best)
+        expected = reference.best_scores(scores, k)
+        assert (rows == expected[0]).all()
+        assert (best == expected[1]).all()
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_counting_what_reaches_a_bar(kind, rng):
+    scores = np.stack([INPUTS[kind](rng, 300) for _ in range(4)]).astype(np.float32)
+    rows = rng.integers(4, size=50)
+    bars = np.append(rng.choice(scores.reshape(-1), 48), [-np.inf, np.inf]).astype(np.float32)
+    counts = np.empty(50, np.int64)
+    load_scores().count_reaching(scores, rows, bars, counts)
+    assert (counts == reference.count_reaching(scores, rows, bars)).all()

@@ -6,6 +6,8 @@ import pytest
 import nestvec as nv
 from nestvec import Plan
 from nestvec.errors import InputError
+from nestvec.metrics import recall_at_k
+from nestvec.statistics import betting_p
 from nestvec.tune import check
 from nestvec.tune.promise import Promise
 
@@ -28,7 +30,7 @@ def pretend(index, plan):
 def test_a_generous_plan_holds_for_new_queries_of_the_same_kind(changing, queries):
     pretend(changing, Plan(None))
     drift = check(changing, queries[600:], K)
-    assert (drift.verdict, drift.recall.value, drift.current) == ("HOLDS", 1, True)
+    assert (drift.verdict, drift.served.value, drift.current) == ("HOLDS", 1, True)
     assert drift.lower_bound >= 0.9
 
 
@@ -43,11 +45,20 @@ def test_the_tuned_plan_is_not_broken_by_queries_of_the_same_kind(promised, quer
     assert check(promised, queries[600:], K).verdict != "BROKEN"
 
 
+def test_queries_sorted_by_how_hard_they_are_do_not_mislead(changing, queries):
+    found = changing.search(queries, K, plan=Plan(1)).rows
+    recalls = recall_at_k(found, changing.search(queries, K, exact=True).rows, K)
+    easy_first = queries[np.argsort(-recalls, kind="stable")]
+    pretend(changing, Plan(1))
+    assert betting_p(np.sort(1 - recalls), 0.1) <= 0.05  # as bets in that order would have it
+    assert check(changing, easy_first, K).verdict == "BROKEN"
+
+
 def test_few_queries_neither_show_nor_refute(changing, queries):
     pretend(changing, Plan(None))
     drift = check(changing, queries[:10], K)
-    assert (drift.verdict, drift.needed) == ("INSUFFICIENT DATA", 29)
-    assert "some 29" in str(drift)
+    assert (drift.verdict, drift.needed) == ("INSUFFICIENT DATA", 32)
+    assert "some 32" in str(drift)
 
 
 def test_a_stale_plan_is_checked_and_called_stale(changing, queries):
@@ -76,4 +87,4 @@ def test_without_a_kept_plan_there_is_nothing_to_check(changing, queries):
 def test_all_of_it_is_json(promised, queries):
     told = check(promised, queries[600:], K).to_json()
     assert told["target"] == 0.9
-    assert np.isfinite([told["recall"]["low"], told["p_missed"], told["p_reached"]]).all()
+    assert np.isfinite([told["served"]["low"], told["p_missed"], told["p_reached"]]).all()

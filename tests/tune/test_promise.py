@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from nestvec.errors import InputError
-from nestvec.statistics import binomial_p, hoeffding_bentkus, proportion
-from nestvec.tune.promise import Promise
+from nestvec import Plan
+from nestvec.errors import InputError, PlanError
+from nestvec.statistics import betting_p, binomial_p, proportion
+from nestvec.tune.promise import LOSSES, Promise
 
 
 def served(n, missed):
@@ -13,21 +14,24 @@ def served(n, missed):
     return np.where(np.arange(n) < missed, 0.5, 1.0)
 
 
-def test_the_mean_recall_is_tested_by_hoeffding_and_bentkus():
-    promise = Promise(10, 0.9, 0.95)
+@pytest.mark.parametrize("loss", ["recall", "ndcg"])
+def test_means_are_tested_by_betting(loss):
+    promise = Promise(10, 0.9, 0.95, loss)
     kept = promise.kept(served(200, 8))
-    assert promise.p_missed(kept) == hoeffding_bentkus(1 - kept.mean(), 200, 1 - 0.9)
+    assert kept.mean() == 0.98
+    assert promise.p_missed(kept) == betting_p(1 - kept, 1 - 0.9, 0.95)
 
 
-def test_whole_answers_are_counted_and_tested_exactly():
-    promise = Promise(10, 0.9, 0.95, "all")
+@pytest.mark.parametrize("loss", ["all", "containment"])
+def test_whole_answers_are_counted_and_tested_exactly(loss):
+    promise = Promise(10, 0.9, 0.95, loss)
     kept = promise.kept(served(200, 8))
     assert kept.sum() == 192
     assert promise.p_missed(kept) == binomial_p(8, 200, 1 - 0.9)
     assert promise.lower_bound(kept) == pytest.approx(proportion(192, 200, 0.9).low)
 
 
-@pytest.mark.parametrize("loss", ["recall", "all"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_it_is_shown_just_where_the_bound_reaches_the_target(loss):
     for missed in range(40):
         promise = Promise(10, 0.9, 0.95, loss)
@@ -35,21 +39,21 @@ def test_it_is_shown_just_where_the_bound_reaches_the_target(loss):
         assert (promise.p_missed(kept) <= promise.delta) == (promise.lower_bound(kept) >= 0.9)
 
 
-@pytest.mark.parametrize("loss", ["recall", "all"])
-def test_no_sample_shows_both_that_it_is_reached_and_that_it_is_missed(loss):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_sample_shows_both_that_it_is_reached_and_that_it_is_missed(loss, rng):
     promise = Promise(10, 0.9, 0.95, loss)
     for missed in range(0, 200, 5):
-        kept = promise.kept(served(200, missed))
+        kept = rng.permutation(promise.kept(served(200, missed)))
         both = (promise.p_missed(kept), promise.p_reached(kept))
         assert max(both) > promise.delta
 
 
-@pytest.mark.parametrize("loss", ["recall", "all"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_as_many_queries_as_are_needed_are_enough(loss):
     promise = Promise(10, 0.9, 0.95, loss)
     perfect = promise.kept(np.ones(3))
     needed = promise.queries_needed(perfect)
-    assert needed == 29
+    assert needed == (29 if loss in ("all", "containment") else 32)
     assert promise.p_missed(promise.kept(np.ones(needed))) <= promise.delta
     assert promise.p_missed(promise.kept(np.ones(needed - 1))) > promise.delta
 
@@ -73,5 +77,27 @@ def test_what_no_sample_can_show_is_refused(values):
 
 
 def test_a_loss_that_is_not_known_is_refused():
-    with pytest.raises(InputError, match="'ndcg' is not one of recall, all"):
-        Promise(loss="ndcg")
+    with pytest.raises(InputError, match="'mrr' is not one of recall, all"):
+        Promise(loss="mrr")
+
+
+def test_one_promise_is_made_at_a_time_and_recall_of_99_in_100_if_none_is_named():
+    targets = dict.fromkeys(LOSSES)
+    assert Promise.choose(10, 0.95, targets) == Promise(10, 0.99, 0.95, "recall")
+    assert Promise.choose(5, 0.9, targets | {"ndcg": 0.8}) == Promise(5, 0.8, 0.9, "ndcg")
+    with pytest.raises(InputError, match="all and ndcg are promises of their own"):
+        Promise.choose(10, 0.95, targets | {"ndcg": 0.8, "all": 0.8})
+
+
+def test_more_than_a_million_queries_are_as_good_as_none():
+    promise = Promise(10, 0.9, 0.95)
+    nearly = np.where(np.arange(1000) < 999, 0.9, 0.901)
+    assert promise.queries_needed(nearly) is None
+
+
+def test_a_shortlist_is_asked_for_whole_and_other_plans_for_k():
+    plan = Plan.parse("probe=3; 64x1:200 > 64x4:30")
+    assert Promise(10, loss="containment").rows(plan) == 30
+    assert Promise(10, loss="all").rows(plan) == 10
+    with pytest.raises(PlanError, match="leaves no shortlist"):
+        Promise(10, loss="containment").rows(Plan.parse("probe=3; 64x1:200 > full"))

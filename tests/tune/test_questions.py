@@ -5,7 +5,10 @@ import pytest
 
 from nestvec import Index, Plan
 from nestvec.progress import silent
-from nestvec.tune.questions import Questions, own_rows
+from nestvec.tune.own import own_rows
+from nestvec.tune.promise import Promise
+from nestvec.tune.questions import Questions
+from nestvec.tune.served import measure
 
 K = 5
 FULL = Plan(None)
@@ -13,6 +16,10 @@ FULL = Plan(None)
 
 def ask(index, queries):
     return Questions.ask(index, queries, K, silent)
+
+
+def recalls(asked, plan):
+    return measure(asked, Promise(asked.k), plan).served
 
 
 def test_the_truth_of_new_queries_is_the_exact_answer(index, queries):
@@ -41,10 +48,10 @@ def test_a_row_is_not_among_its_own_answers_and_others_keep_all_of_theirs(index,
 
 def test_a_full_scan_finds_everything_and_a_single_cell_does_not(index, queries):
     asked = ask(index, queries[:200])
-    assert (asked.measure(FULL).recalls == 1).all()
-    little = asked.measure(Plan(1))
-    assert little.recalls.mean() < 1
-    assert little.bytes_per_query < asked.measure(FULL).bytes_per_query
+    assert (recalls(asked, FULL) == 1).all()
+    little, whole = (measure(asked, Promise(K), plan) for plan in (Plan(1), FULL))
+    assert little.served.mean() < 1
+    assert little.bytes_per_query < whole.bytes_per_query
 
 
 def test_some_of_the_questions_are_those_questions(index, queries):
@@ -80,4 +87,4 @@ def test_rows_that_were_added_later_are_found_out_too(small):
 
 def test_a_query_that_is_a_row_is_measured_without_itself(index, material):
     asked = ask(index, material[0][:50])
-    assert (asked.measure(FULL).recalls == 1).all()
+    assert (recalls(asked, FULL) == 1).all()

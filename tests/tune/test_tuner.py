@@ -11,7 +11,7 @@ from nestvec.errors import InputError, PlanError
 from nestvec.metrics import recall_at_k
 from nestvec.progress import silent
 from nestvec.tune.promise import Promise
-from nestvec.tune.questions import Measured
+from nestvec.tune.served import Measured
 from nestvec.tune.tuner import certify, chosen, in_order, split
 
 K = 5
@@ -39,7 +39,7 @@ def test_a_certified_plan_is_cheaper_than_the_safest_and_reaches_the_target(tune
     first, taken = tuned.trials[0], next(t for t in tuned.trials if t.plan == tuned.plan)
     assert taken.bytes_per_query < first.bytes_per_query
     assert tuned.lower_bound >= 0.9
-    assert tuned.recall.value == taken.served
+    assert tuned.served.value == taken.served
     found = index.search(queries, K, plan=tuned.plan).rows
     exact = index.search(queries, K, exact=True).rows
     assert recall_at_k(found, exact, K).mean() >= 0.9
@@ -65,19 +65,19 @@ def test_a_higher_target_costs_more(index, queries):
 
 
 def test_whole_answers_can_be_promised(index, queries):
-    whole = nv.tune(index, queries, recall=0.9, k=K, loss="all", plans=LADDER)
+    whole = nv.tune(index, queries, all=0.9, k=K, plans=LADDER)
     assert whole.verdict == "CERTIFIED"
-    assert (whole.recall.value * whole.n) % 1 == pytest.approx(0, abs=1e-9)
+    assert (whole.served.value * whole.n) % 1 == pytest.approx(0, abs=1e-9)
     assert "queries with all 5 found" in str(whole)
 
 
 def test_too_few_queries_are_told_how_many_are_needed(index, queries):
     few = nv.tune(index, queries[:100], recall=0.99, k=K, plans=[FULL])
     assert (few.verdict, few.plan) == ("INSUFFICIENT DATA", None)
-    # 299 that certify, and a quarter of all that order.
-    assert few.needed == 398
-    assert "some 398" in str(few)
-    enough = nv.tune(index, queries[:398], recall=0.99, k=K, plans=[FULL])
+    # 337 that certify, and a quarter of all that order.
+    assert few.needed == 449
+    assert "some 449" in str(few)
+    enough = nv.tune(index, queries[:449], recall=0.99, k=K, plans=[FULL])
     assert enough.verdict == "CERTIFIED"
 
 
@@ -110,7 +110,7 @@ def test_the_evidence_is_json_and_names_every_plan_tested(tuned):
     told = tuned.to_json()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert [one["plan"] for one in told["evidence"]] == [str(t.plan) for t in tuned.trials]
-    assert told["recall"].keys() == {"value", "low", "high", "n"}
+    assert told["served"].keys() == {"value", "low", "high", "n"}
 
 
 @pytest.mark.parametrize(("count", "ordering"), [(2, 1), (8, 2), (400, 100), (5000, 500)])

@@ -1,21 +1,17 @@
 """Orthogonal maps: full-width inner products stay, energy moves to the front."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.adapt.adapter import Adapter, Affine, Arrays, Facts, Side, check_sizes
 from nestvec.errors import VectorsError
+from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32, Float64
-from nestvec.vectors import (
-    BLOCK_ROWS,
-    as_float32,
-    check_dims,
-    check_finite,
-    check_magnitude,
-    check_vectors,
-)
+from nestvec.vectors import BLOCK_ROWS, check_finite, check_magnitude, check_vectors
 
 
 def second_moment(
@@ -29,9 +25,13 @@ def second_moment(
 
 
 @dataclass(frozen=True, eq=False)
-class Rotation:
-    """An orthogonal map of vectors; column j of `matrix` is the direction of new dimension j."""
+class Rotation(Adapter):
+    """An orthogonal map of vectors; column j of `matrix` is the direction of new dimension j.
 
+    Queries and documents are rotated alike: inner products at full width stay what they were.
+    """
+
+    kind: ClassVar[str] = "rotation"
     matrix: Float32[np.ndarray, "dim dim"]
 
     @classmethod
@@ -44,7 +44,40 @@ class Rotation:
         array = check_vectors(vectors)
         if len(array) == 0:
             raise VectorsError("vectors have no rows; a rotation needs at least one")
-        return cls.from_second_moment(second_moment(_float32_blocks(array), array.shape[1]))
+        return cls.from_second_moment(second_moment(float32_blocks(array), array.shape[1]))
+
+    @classmethod
+    def learn(
+        cls,
+        vectors: ArrayLike,
+        dims: Sequence[int],
+        *,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> "Rotation":
+        """The rotation whose prefixes of `dims` keep most of each row's neighbours.
+
+        Starts at `fit` and follows the gradient of the distillation loss (docs/adapting.md) over
+        orthogonal matrices by their Cayley parameters. Needs the extra `train`.
+        """
+        from nestvec.adapt.material import Material, check_rank
+        from nestvec.extras import require
+
+        require("torch", "train")
+        from nestvec.adapt.recipe import Recipe
+        from nestvec.adapt.training.loop import Task, train
+
+        material = Material.read(vectors, seed=seed)
+        # Longer than where the nearest ten are kept best: the very nearest, which judgements are
+        # about, go on to gain (docs/adapting.md).
+        recipe = replace(Recipe.keeping(), steps=300, learning_rate=2e-3)
+        sizes = check_sizes(dims, material.dim)
+        check_rank(material.documents, sizes)
+        start = cls.fit(material.documents).matrix
+        task = Task(material, start, sizes, recipe, seed, recipe.steps)
+        return cls(
+            train(task, None, None, lambda step, value: None, progress).adaptor.documents.matrix
+        )
 
     @classmethod
     def from_second_moment(cls, moment: Float64[np.ndarray, "dim dim"]) -> "Rotation":
@@ -56,6 +89,14 @@ class Rotation:
         return cls(np.ascontiguousarray(directions * signs, dtype=np.float32))
 
     @classmethod
+    def random(cls, dim: int, seed: int = 0) -> "Rotation":
+        """A rotation drawn uniformly: the control that every other has to beat."""
+        drawn = np.random.default_rng(seed).standard_normal((dim, dim))
+        q, r = np.linalg.qr(drawn)
+        # Without the signs the factor of a normal matrix is not uniform (Mezzadri, 2007).
+        return cls(np.ascontiguousarray(q * np.sign(np.diag(r)), dtype=np.float32))
+
+    @classmethod
     def identity(cls, dim: int) -> "Rotation":
         """The map that changes nothing: a model trained nested keeps its own order."""
         return cls(np.eye(dim, dtype=np.float32))
@@ -65,16 +106,47 @@ class Rotation:
         """Width of the vectors it takes."""
         return len(self.matrix)
 
-    def transform(
-        self, vectors: ArrayLike, dims: int | None = None
+    @property
+    def lossless(self) -> bool:
+        """Inner products at full width are kept."""
+        return True
+
+    def apply(
+        self, rows: Float32[np.ndarray, "n dim"], dims: int, side: Side
     ) -> Float32[np.ndarray, "n dims"]:
-        """The first `dims` (None: all) rotated dimensions, not renormalised."""
-        array = as_float32(vectors, dim=self.dim)
-        width = self.dim if dims is None else check_dims(dims, self.dim)
-        return np.asarray(array @ self.matrix[:, :width])
+        """The first `dims` rotated dimensions, of either side."""
+        return np.asarray(rows @ self.matrix[:, :dims])
+
+    def affine(self, side: Side = "documents") -> Affine | None:
+        """The matrix, and no offset."""
+        return Affine(self.matrix, np.zeros(self.dim, np.float32))
+
+    def arrays(self) -> Arrays:
+        """The matrix."""
+        return {"matrix": self.matrix}
+
+    def facts(self) -> Facts:
+        """None."""
+        return {}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Rotation":
+        """The rotation; `ValueError` unless its matrix is orthogonal."""
+        if not is_orthogonal(arrays["matrix"]):
+            raise ValueError("its matrix is not orthogonal")
+        return cls(arrays["matrix"])
 
 
-def _float32_blocks(array: Float[np.ndarray, "n dim"]) -> Iterator[Float32[np.ndarray, "m dim"]]:
+def is_orthogonal(matrix: Float32[np.ndarray, "dim width"]) -> bool:
+    """Whether inner products are kept, as far as float32 can say of a matrix."""
+    wide = matrix.astype(np.float64)
+    if wide.shape != (len(wide), len(wide)):
+        return False
+    return bool(np.abs(wide.T @ wide - np.eye(len(wide))).max() < len(wide) * 2.0**-22)
+
+
+def float32_blocks(array: Float[np.ndarray, "n dim"]) -> Iterator[Float32[np.ndarray, "m dim"]]:
+    """The rows, checked, a block at a time."""
     for first in range(0, len(array), BLOCK_ROWS):
         block = array[first : first + BLOCK_ROWS]
         check_finite(block, "vectors", first)

@@ -1,23 +1,25 @@
 """Distractors: documents that do not answer a query, and how many of them beat those that do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from scipy import special
 
-from nestvec.audit.margins import RESOLUTION, per_query
+from nestvec.audit.margins import RESOLUTION, pair_scores, per_query
 from nestvec.audit.model import Encoded, Judged
+from nestvec.audit.scores import Scores, best_of, count_reaching, score_blocks
 from nestvec.errors import InputError
-from nestvec.shapes import Float32, Float64, Int64
+from nestvec.kernels.reference import float32_up
+from nestvec.shapes import Float64, Int64
 
 TAIL_SHARE = 0.05
 TAIL_MOST = 256
 TAIL_LEAST = 10
 """The best distractors of a query that its tail is fitted to: this share, within these numbers."""
 
-_SCORES = 2**24
-"""Held at a time: 64 MiB, and as much again while the best are told apart."""
+_LOWEST = np.finfo(np.float32).min
+"""All but −∞ reach it."""
 
 
 @dataclass(frozen=True)
@@ -103,54 +105,71 @@ def tail_shape(spreads: Float64[np.ndarray, " q"]) -> float:
     return 2 - 1 / float(np.clip(spreads.mean(), 0.2, 0.9))
 
 
+@dataclass(frozen=True)
+class Census:
+    """`Distractors` from blocks of scores, as they come by: the judged queries in rising order."""
+
+    encoded: Encoded
+    judged: Judged
+    own: Int64[np.ndarray, " q"]
+    tail: int
+    parts: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, encoded: Encoded, judged: Judged, own: Int64[np.ndarray, " q"]) -> "Census":
+        """None taken yet; `InputError` where a query may have no distractor."""
+        least = fewest_distractors(encoded, judged)
+        if least < 1:
+            raise InputError(
+                f"{len(encoded.documents)} documents leave the query with most relevant ones no "
+                "distractor; give a larger corpus"
+            )
+        tail = min(TAIL_MOST, int(TAIL_SHARE * least))
+        return cls(encoded, judged, own, tail if tail >= TAIL_LEAST else 0)
+
+    def take(self, queries: Int64[np.ndarray, " block"], scores: Scores) -> None:
+        """The scores of some queries, −∞ for their own rows and then for their judged documents."""
+        ends = np.searchsorted(self.judged.queries, [queries[0], queries[-1] + 1])
+        asked, documents = self.judged.queries[slice(*ends)], self.judged.documents[slice(*ends)]
+        if not len(asked):
+            return
+        at = np.searchsorted(queries, asked), documents
+        # Not read off the scores: a judged document may be the query's own row.
+        positives = pair_scores(self.encoded, asked, documents)
+        scores[at] = -np.inf
+        lengths = np.linalg.norm(self.encoded.queries[asked], axis=1)
+        lengths = lengths * np.linalg.norm(self.encoded.documents[documents], axis=1)
+        # A copy of a document may differ from it in the last bits, as dim products were added up.
+        reached = positives - RESOLUTION * np.sqrt(self.encoded.documents.shape[1]) * lengths
+        beaten_by = count_reaching(scores, at[0], float32_up(reached))
+        counts = count_reaching(scores, at[0], np.full(len(asked), _LOWEST))
+        some, place = np.unique(at[0], return_inverse=True)
+        of_tail = _tails(scores if len(some) == len(scores) else scores[some], self.tail)
+        thresholds, scales, spreads = (part[place] for part in of_tail)
+        self.parts.append((counts, beaten_by, positives - thresholds, scales, spreads))
+
+    def distractors(self) -> Distractors:
+        """Of all that was taken."""
+        parts = zip(*self.parts, strict=True)
+        counts, beaten_by, *of_tail = (np.concatenate(part) for part in parts)
+        return Distractors(self.judged.queries, counts, beaten_by, self.tail, *of_tail)
+
+
 def distractors(encoded: Encoded, judged: Judged, own: Int64[np.ndarray, " q"]) -> Distractors:
-    """All documents scored for every judged query, in blocks; `own[i]` (−1: none) is left out."""
-    queries, judgements = np.unique(judged.queries, return_counts=True)
-    least = len(encoded.documents) - int(judgements.max()) - 1
-    if least < 1:
-        raise InputError(
-            f"{len(encoded.documents)} documents leave a query with {judgements.max()} relevant "
-            "ones no distractor; give a larger corpus"
-        )
-    tail = min(TAIL_MOST, int(TAIL_SHARE * least))
-    tail = tail if tail >= TAIL_LEAST else 0
-    block = max(1, _SCORES // len(encoded.documents))
-    parts = [
-        _scan(encoded, judged, own, queries[first : first + block], tail)
-        for first in range(0, len(queries), block)
-    ]
-    counts, beaten_by, *of_tail = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Distractors(judged.queries, counts, beaten_by, tail, *of_tail)
+    """All documents scored for every query, in blocks; `own[i]` (−1: none) is left out."""
+    census = Census.of(encoded, judged, own)
+    for queries, scores in score_blocks(encoded, own):
+        census.take(queries, scores)
+    return census.distractors()
 
 
-def _scan(
-    encoded: Encoded,
-    judged: Judged,
-    own: Int64[np.ndarray, " q"],
-    queries: Int64[np.ndarray, " block"],
-    tail: int,
-) -> tuple[np.ndarray, ...]:
-    """What `Distractors` holds of the judgements of a run of judged queries."""
-    of_block = slice(*np.searchsorted(judged.queries, [queries[0], queries[-1] + 1]))
-    at = np.searchsorted(queries, judged.queries[of_block]), judged.documents[of_block]
-    scores = encoded.queries[queries] @ encoded.documents.T
-    positives = scores[at].astype(np.float64)
-    scores[at] = -np.inf
-    has_own = np.flatnonzero(own[queries] >= 0)
-    scores[has_own, own[queries][has_own]] = -np.inf
-    lengths = np.linalg.norm(encoded.queries[queries], axis=1)[at[0]]
-    lengths = lengths * np.linalg.norm(encoded.documents[at[1]], axis=1)
-    # A copy of a document may differ from it in the last bits, as dim products were added up.
-    reached = positives - RESOLUTION * np.sqrt(encoded.documents.shape[1]) * lengths
-    beaten_by = [(scores[row] >= score).sum() for row, score in zip(at[0], reached, strict=True)]
-    counts = np.isfinite(scores).sum(axis=1)[at[0]]
-    thresholds, scales, spreads = (part[at[0]] for part in _tails(scores, tail))
-    return counts, np.array(beaten_by), positives - thresholds, scales, spreads
+def fewest_distractors(encoded: Encoded, judged: Judged) -> int:
+    """Of any query, if it is a document itself; below 1 where there may be none."""
+    most = int(np.unique(judged.queries, return_counts=True)[1].max())
+    return len(encoded.documents) - most - 1
 
 
-def _tails(
-    scores: Float32[np.ndarray, "q n"], tail: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tails(scores: Scores, tail: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Threshold, mean excess and L-variation of the best `tail` scores of each row.
 
     Without a tail, or where its scores are all equal, it is taken as exponential: τ = ½.
@@ -158,9 +177,7 @@ def _tails(
     if tail == 0:
         q = len(scores)
         return np.full(q, np.inf), np.ones(q), np.full(q, 0.5)
-    n = scores.shape[1]
-    best = np.partition(scores, n - tail - 1, axis=1)[:, n - tail - 1 :].astype(np.float64)
-    best.sort(axis=1)
+    best = best_of(scores, tail + 1)[1].astype(np.float64)[:, ::-1]
     excess = best[:, 1:] - best[:, :1]
     mean = excess.mean(axis=1)
     second = 2 * (excess * np.linspace(0, 1, tail)).mean(axis=1) - mean

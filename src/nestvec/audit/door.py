@@ -1,11 +1,13 @@
 """`nestvec.audit`: the one function that a caller needs."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.audit.given import Stress, Texts
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
 from nestvec.progress import Progress, silent
@@ -27,9 +29,13 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     query_ids: Sequence[Id] | np.ndarray | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
     own_rows: ArrayLike | None = None,
+    mine: str | Sequence[ArrayLike] | None = "union",
+    texts: Texts | None = None,
+    stress: Stress | None = None,
     thresholds: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    resume: str | Path | None = None,
 ) -> "Report":
     """How small `vectors` [n, dim], or those of an index, may be made before `queries` suffer.
 
@@ -43,10 +49,20 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     queries of one user): intervals then are of groups. `own_rows` is the document that each query
     was taken from (−1: none), never its answer; None: the first one of equal vector.
 
+    `mine` says where hard negatives come from if judgements are given and they are not: "union",
+    wrong answers that the full vectors or the variant rank high; "words", BM25 on `texts`;
+    (documents, queries), vectors by a model that is not under audit; None: nowhere. `texts` (with
+    the model that encodes them) lets answers be edited and queries be mistyped; `stress` holds
+    slices, disturbed and strange queries, and labels.
+
     `thresholds` replace those of `Thresholds`. Equal input and seed give an equal report.
+    `resume` names a folder that keeps what is done until all is: the same audit, begun again after
+    it was stopped, goes on there and gives the same report.
     `InputError` for what does not fit together.
     """
-    from nestvec.audit import reading
+    from dataclasses import replace
+
+    from nestvec.audit import reading, reading_extras
     from nestvec.audit.run import run
     from nestvec.audit.task import Task
     from nestvec.audit.verdict import Thresholds
@@ -68,4 +84,7 @@ def audit(  # noqa: PLR0913  one call says all about an audit
         thresholds=Thresholds.read(thresholds),
         seed=reading.read_seed(seed),
     )
-    return run(task, f"nestvec.audit(vectors, queries, ..., seed={seed})", progress)
+    triplets, negatives = reading_extras.read_negatives(task, mine, texts)
+    extras = reading_extras.read_extras(task, texts, stress, progress)
+    task = replace(task, triplets=triplets, negatives=negatives, extras=extras)
+    return run(task, f"nestvec.audit(vectors, queries, ..., seed={seed})", progress, resume)

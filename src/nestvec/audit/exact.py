@@ -1,16 +1,18 @@
 """The full vectors' answers, against which all else is held."""
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from nestvec.audit.distractors import Distractors, distractors
+from nestvec.audit.distractors import Census, Distractors, fewest_distractors
+from nestvec.audit.draw import generator
 from nestvec.audit.fidelity import geometry
-from nestvec.audit.model import K, Ranking
-from nestvec.audit.relevance import PerQuery, judged_queries, relevance_values
+from nestvec.audit.model import Encoded, K, Ranking
+from nestvec.audit.rank import Ranked, rank
+from nestvec.audit.relevance import PerQuery, relevance_values
 from nestvec.audit.task import Task
+from nestvec.progress import Advance
 from nestvec.shapes import Int64
 from nestvec.statistics import Estimate, bootstrap_mean
 
@@ -21,6 +23,14 @@ class Exact:
 
     task: Task
     ranking: Ranking
+    distractors: Distractors | None
+    """What stands against the judged documents; None without, or among too few documents."""
+
+    @classmethod
+    def of(cls, task: Task, advance: Advance) -> "Exact":
+        """The full vectors ranked; `advance` is called with the number of queries just done."""
+        found, standing = ranked(task, task.full, task.depth, advance=advance)
+        return cls(task, found.ranking, standing)
 
     @cached_property
     def relevance(self) -> PerQuery | None:
@@ -28,23 +38,21 @@ class Exact:
         judged = self.task.judged
         return None if judged is None else relevance_values(self.ranking.rows, judged)
 
-    @cached_property
-    def distractors(self) -> Distractors | None:
-        """What stands against the judged documents; None without, or among too few documents."""
-        judged = self.task.judged
-        if judged is None:
-            return None
-        most = int(np.unique(judged.queries, return_counts=True)[1].max())
-        if len(self.task.full.documents) - most - 1 < K:
-            return None
-        return distractors(self.task.full, judged, self.task.own)
+    def shortlist(self, count: int) -> Int64[np.ndarray, "q count"]:
+        """The full vectors' own first `count`, at most as many as any variant rescores."""
+        rows = self.ranking.rows
+        return (rows if count <= rows.shape[1] else self._deep)[:, :count]
 
     @cached_property
+    def _deep(self) -> Int64[np.ndarray, "q deep"]:
+        deepest = max(candidate.variant.rescore for candidate in self.task.candidates)
+        depth = min(deepest, len(self.task.full.documents) - 1)
+        return rank(self.task.full, depth, self.task.own).ranking.rows
+
+    @property
     def asked(self) -> Int64[np.ndarray, " asked"]:
         """The queries that a verdict is about: the judged ones, or all without judgements."""
-        if self.task.judged is None:
-            return np.arange(len(self.task.full.queries))
-        return judged_queries(self.task.judged)
+        return self.task.asked
 
     @cached_property
     def groups(self) -> Int64[np.ndarray, " asked"] | None:
@@ -60,6 +68,17 @@ class Exact:
         return found
 
 
-def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers of a variant's own: its figures do not depend on what else is audited."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+def ranked(
+    task: Task,
+    encoded: Encoded,
+    depth: int,
+    wanted: Int64[np.ndarray, "q m"] | None = None,
+    advance: Advance = lambda _: None,
+) -> tuple[Ranked, Distractors | None]:
+    """What vectors of the task answer, as `rank` has it, and how its judged documents stand."""
+    judged = task.judged
+    if judged is None or fewest_distractors(encoded, judged) < K:
+        return rank(encoded, depth, task.own, wanted, advance), None
+    census = Census.of(encoded, judged, task.own)
+    found = rank(encoded, depth, task.own, wanted, advance, census.take)
+    return found, census.distractors()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nestvec.audit.model import Findings
-from nestvec.audit.paired import Paired
+from nestvec.audit.paired import Paired, known, retention, slice_interaction
 from nestvec.errors import InputError
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.statistics import bootstrap_mean
@@ -19,6 +19,7 @@ def few_shot(
     full: Float32[np.ndarray, "n dim"],
     variant: Float32[np.ndarray, "n dims"],
     labels: Int64[np.ndarray, " n"],
+    clean: Paired,
     rng: np.random.Generator,
     ways: int = WAYS,
     shots: int = SHOTS,
@@ -27,17 +28,20 @@ def few_shot(
     """Accuracy of the nearest class mean over random episodes (Snell et al., 2017).
 
     An episode draws `ways` classes and of each `shots` examples and `ASKED` others to be
-    classified; both encodings see the same. Metrics: `few_shot_accuracy` of the variant and
-    `few_shot_difference`, variant − full; an episode is the unit of their intervals, so they say
-    nothing of classes or vectors that are not here. Details, as "few_shot": the full vectors'
-    accuracy, chance, and the settings. Classes with fewer than `shots + ASKED` vectors are left
-    out; `InputError` where fewer than `ways` are left.
+    classified; both encodings see the same. Metrics: `few_shot_accuracy` of the variant,
+    `few_shot_difference`, variant − full, `few_shot_retention`, variant / full, and
+    `few_shot_interaction`, that over what is retained of the `clean` values of queries: below 1
+    classes suffer more than answers. An episode is the unit of the intervals, so they say nothing
+    of classes or vectors that are not here. Details, as "few_shot": the full vectors' accuracy,
+    chance, and the settings. Classes with fewer than `shots + ASKED` vectors are left out, and
+    `ways` is at most the number of the others; `InputError` where fewer than two are left.
     """
     members = _members(labels, shots + ASKED)
-    if not 2 <= ways <= len(members):
+    ways = min(ways, len(members))
+    if ways < 2:
         raise InputError(
-            f"ways={ways} of {len(members)} classes with at least {shots + ASKED} vectors; "
-            "use 2 <= ways <= their number, or fewer shots"
+            f"{len(members)} classes have at least {shots + ASKED} documents, and it takes two; "
+            "give coarser labels, or leave them out"
         )
     accuracy = Paired(np.empty(episodes), np.empty(episodes))
     for episode in range(episodes):
@@ -47,20 +51,25 @@ def few_shot(
     metrics = {
         "few_shot_accuracy": bootstrap_mean(accuracy.variant, rng),
         "few_shot_difference": bootstrap_mean(accuracy.variant - accuracy.full, rng),
-    }
+    } | known(
+        {
+            "few_shot_retention": retention(accuracy, rng),
+            "few_shot_interaction": slice_interaction(clean, accuracy, rng),
+        }
+    )
     of_full = bootstrap_mean(accuracy.full, rng)._asdict()
     settings = {"ways": ways, "shots": shots, "classes": len(members)}
     return Findings(metrics, {"few_shot": {"full": of_full, "chance": 1 / ways} | settings})
 
 
-def _members(labels: Int64[np.ndarray, " n"], least: int) -> list[Int64[np.ndarray, " members"]]:
+def _members(labels: Int64[np.ndarray, " n"], least: int) -> list[Int64[np.ndarray, " _"]]:
     """The rows of each class that has at least so many."""
     classes, counts = np.unique(labels, return_counts=True)
     return [np.flatnonzero(labels == label) for label in classes[counts >= least]]
 
 
 def _draw(
-    members: list[Int64[np.ndarray, " members"]], ways: int, each: int, rng: np.random.Generator
+    members: list[Int64[np.ndarray, " _"]], ways: int, each: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, "ways each"]:
     chosen = rng.choice(len(members), ways, replace=False)
     return np.stack([rng.choice(members[way], each, replace=False) for way in chosen])

@@ -12,12 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from nestvec.audit.cores import on_all_cores
 from nestvec.audit.distractors import Distractors, tail_shape
 from nestvec.audit.margins import per_query
 from nestvec.audit.model import Findings
 from nestvec.audit.paired import interval, resampled_means
 from nestvec.errors import InputError
-from nestvec.shapes import Float64
+from nestvec.shapes import Float64, Int64
 from nestvec.statistics import Estimate, bootstrap_ratio, fewest
 
 FACTORS = (2, 5, 10)
@@ -107,11 +108,12 @@ def _modelled(
     """Each resample of the queries fits the tail anew: the band holds its uncertainty too."""
     spreads = per_query(variant.spreads, variant.queries)
     n = len(spreads)
-    drawn = np.empty((MODEL_RESAMPLES, len(sizes)))
-    for means in drawn:
-        rows = rng.integers(n, size=n)
+
+    def means(rows: Int64[np.ndarray, " q"]) -> list[float]:
         shape = tail_shape(spreads[rows])
-        means[:] = [_mean(variant.recall_beyond(size, k, shape)[rows]) for size in sizes]
+        return [_mean(variant.recall_beyond(size, k, shape)[rows]) for size in sizes]
+
+    drawn = np.array(on_all_cores(means, [rng.integers(n, size=n) for _ in range(MODEL_RESAMPLES)]))
     points = []
     for size, (low, high) in zip(sizes, np.stack(interval(drawn), axis=1).tolist(), strict=True):
         value = _mean(variant.recall_beyond(size, k, variant.shape))

@@ -11,14 +11,13 @@ from nestvec.audit.margins import (
     groups_of,
     hardest,
     per_query,
-    score_spread,
     take,
-    triplet_margins,
     triplets_of_kind,
     wins,
 )
-from nestvec.audit.model import Encoded, Findings, Triplets
+from nestvec.audit.model import Findings, Triplets
 from nestvec.audit.paired import CONFIDENCE, Paired, interaction, known, retention
+from nestvec.audit.scorers import Scorer
 from nestvec.errors import InputError
 from nestvec.shapes import Bool, Float64
 from nestvec.statistics import (
@@ -34,7 +33,7 @@ SIGNIFICANT = 0.05
 
 
 def hard_negatives(
-    full: Encoded, variant: Encoded, triplets: Triplets, rng: np.random.Generator
+    full: Scorer, variant: Scorer, triplets: Triplets, rng: np.random.Generator
 ) -> Findings:
     """How often a positive beats its negatives under the variant, and what flipped on the way.
 
@@ -51,14 +50,14 @@ def hard_negatives(
     And over all kinds: `triplet_retention` (variant / full); `rank_in_set`, 1 + the negatives that
     are not beaten; `margin_p5`, `margin_p25` and `margin_p50`, quantiles over groups of
     s⁺ − max s⁻ in standard deviations of random scores (cosines at different widths are not on one
-    scale), left out where there are too few groups for a distribution-free interval.
+    scale), left out where there are too few groups for a distribution-free interval, or no scale.
 
     Details, as "hard_negatives", hold overall and for each of `kinds` chance, the full vectors'
     values and the flip table with McNemar's exact p (which takes groups as independent: give one
     positive per query), and `kinds_lost`: kinds that lose more than they win, at 5 % after Holm's
     correction.
     """
-    margins = Paired(triplet_margins(full, triplets), triplet_margins(variant, triplets))
+    margins = Paired(full.margins(triplets), variant.margins(triplets))
     metrics, details = _compare(margins, triplets, rng)
     groups = groups_of(triplets)
     metrics |= known(
@@ -67,8 +66,8 @@ def hard_negatives(
             "rank_in_set": _rank_in_set(margins.variant, groups, rng),
         }
     )
-    metrics |= _margin_quantiles(margins.variant / score_spread(variant, rng), groups)
-    details["full"] |= _as_json(_margin_quantiles(margins.full / score_spread(full, rng), groups))
+    metrics |= _margin_quantiles(margins.variant, variant.spread(rng), groups)
+    details["full"] |= _as_json(_margin_quantiles(margins.full, full.spread(rng), groups))
     details["kinds"] = {}
     for kind in sorted(set(triplets.kinds)):
         rows = triplets_of_kind(triplets, kind)
@@ -80,18 +79,18 @@ def hard_negatives(
 
 
 def excess_fragility(
-    full: Encoded, variant: Encoded, triplets: Triplets, rng: np.random.Generator
+    full: Scorer, variant: Scorer, triplets: Triplets, n: int, rng: np.random.Generator
 ) -> Findings:
     """Whether compression hurts near misses more than plain misses, as one number.
 
     `excess_fragility` is triplet accuracy retained (variant / full) on the triplets over that
-    retained on the same queries and positives with random documents as negatives; below 1: near
-    misses suffer more. Also `retention_hard` and `retention_easy`. Paired bootstrap of queries. A
-    metric is left out where its divisor is 0.
+    retained on the same queries and positives with random ones of the first `n` documents as
+    negatives; below 1: near misses suffer more. Also `retention_hard` and `retention_easy`. Paired
+    bootstrap of queries. A metric is left out where its divisor is 0.
     """
-    easy = easy_triplets(triplets, len(full.documents), rng)
+    easy = easy_triplets(triplets, n, rng)
     hard_values, easy_values = (
-        _accuracies(Paired(triplet_margins(full, kind), triplet_margins(variant, kind)), kind)
+        _accuracies(Paired(full.margins(kind), variant.margins(kind)), kind)
         for kind in (triplets, easy)
     )
     found = {
@@ -175,8 +174,12 @@ def _rank_in_set(
     return bootstrap_mean(per_query(ranks, groups.queries), rng)
 
 
-def _margin_quantiles(margins: Float64[np.ndarray, " t"], groups: Groups) -> dict[str, Estimate]:
-    least = hardest(margins, groups)
+def _margin_quantiles(
+    margins: Float64[np.ndarray, " t"], spread: float | None, groups: Groups
+) -> dict[str, Estimate]:
+    if spread is None:
+        return {}
+    least = hardest(margins, groups) / spread
     return known({f"margin_p{round(100 * share)}": _quantile(least, share) for share in QUANTILES})
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nestvec.audit.cores import each_block
 from nestvec.audit.model import Encoded, Triplets
 from nestvec.errors import InputError
 from nestvec.shapes import Float32, Float64, Int64
@@ -11,7 +12,8 @@ from nestvec.shapes import Float32, Float64, Int64
 RESOLUTION = float(np.finfo(np.float32).eps)
 """Scores closer than this share of |query| · |document| are ties: float32 rows say no more."""
 
-BLOCK_PAIRS = 16_384
+BLOCK_PAIRS = 256
+"""Scored at a time: they stay in the cache."""
 RANDOM_PAIRS = 10_000
 """Query-document pairs whose scores say how wide scores spread."""
 
@@ -69,10 +71,12 @@ def pair_scores(
 ) -> Float64[np.ndarray, " t"]:
     """The inner product of each query row with its document row, summed in float64."""
     scores = np.empty(len(queries))
-    for first in range(0, len(queries), BLOCK_PAIRS):
-        block = slice(first, first + BLOCK_PAIRS)
+
+    def run(block: slice) -> None:
         left = encoded.queries[queries[block]].astype(np.float64)
         scores[block] = np.einsum("td,td->t", left, encoded.documents[documents[block]])
+
+    each_block(run, len(queries), BLOCK_PAIRS)
     return scores
 
 

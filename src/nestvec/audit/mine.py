@@ -2,10 +2,13 @@
 
 **Who mines decides who wins.** A document that is taken as a negative because the full vectors
 score it below the positive is told apart by the full vectors by construction; any other vectors,
-even equally good ones, can only do worse. So negatives come from the union of what the full vectors
-and every variant rank high (the default), or from someone who is not under audit: another encoder,
-or BM25. Unjudged is not the same as wrong: some of what is mined answers the query. That blurs all
-variants alike, and only another encoder may filter it (`ceiling`), for the same reason.
+even equally good ones, can only do worse. So negatives of a variant come from the union of what the
+full vectors and that variant rank high (the default), which treats both alike; or from someone who
+is not under audit: another encoder, or BM25. Other variants have no say: a crowd of them that
+resembles the full vectors would bring the bias back, and figures of one variant would depend on
+which others were asked. Unjudged is not the same as wrong: some of what is mined answers the
+query. That blurs both sides alike, and only another encoder may filter it (`ceiling`), for the
+same reason.
 """
 
 from collections.abc import Sequence
@@ -27,21 +30,23 @@ DEEP = 10
 
 
 def mine_from_union(
-    encodings: Sequence[Encoded], judged: Judged, own: Int64[np.ndarray, " q"], k: int = DEEP
-) -> Triplets:
-    """The first `k` wrong answers of all encodings: give the full vectors and every variant.
+    rankings: Sequence[Int64[np.ndarray, "q depth"]],
+    judged: Judged,
+    own: Int64[np.ndarray, " q"],
+    n: int,
+    k: int = DEEP,
+) -> Triplets | None:
+    """The first `k` wrong answers of each ranking of `n` documents: the full vectors' and another.
 
     One positive per query, the one judged best (of equals the smaller row), so that queries are
     independent. Neither a judged document nor the query's own row `own[i]` (−1: none) is a
-    negative. By rising query and negative; of kind "mined". `InputError` if there is none at all.
+    negative. By rising query and negative; of kind "mined". Fewer where rankings are not deep
+    enough for `k` behind all right answers; None if there is none at all.
     """
     queries = np.unique(judged.queries)
-    n = len(encodings[0].documents)
-    pools = [
-        _first_wrong(_ranked(encoded, queries, judged, own, k), queries, judged, own, n, k)
-        for encoded in encodings
-    ]
-    return _triplets(np.unique(np.concatenate(pools)), judged, n)
+    pools = [_first_wrong(rows[queries], queries, judged, own, n, k) for rows in rankings]
+    pairs = np.unique(np.concatenate(pools))
+    return _triplets(pairs, judged, n) if len(pairs) else None
 
 
 def mine_from_other(

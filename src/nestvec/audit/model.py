@@ -15,6 +15,8 @@ K = 10
 """Answers are judged by their first ten."""
 DEPTH = 100
 """So many answers are ranked per query, where there are as many documents."""
+EDITED = "edited"
+"""All kinds of near misses together that were made by editing answers."""
 UNIT_TOLERANCE = 1e-3
 """Vectors whose lengths are 1 within this are unit vectors."""
 

@@ -13,7 +13,7 @@ from scipy.cluster.vq import kmeans2
 from nestvec.audit.model import Encoded, Findings
 from nestvec.audit.paired import Paired
 from nestvec.errors import InputError
-from nestvec.shapes import Float32, Float64, Int64
+from nestvec.shapes import Bool, Float32, Int64
 from nestvec.statistics import bootstrap_mean, proportion
 from nestvec.vectors import normalize
 
@@ -48,24 +48,23 @@ def plant(full: Encoded, rng: np.random.Generator, count: int = PLANTED) -> Plan
     return Plants(vectors, np.sort(order[half:]).astype(np.int64))
 
 
-def reached(
+def beaten(
     queries: Float32[np.ndarray, "h width"],
     planted: Float32[np.ndarray, "plants width"],
     kth_scores: Float32[np.ndarray, " h"],
-) -> Float64[np.ndarray, " h"]:
-    """1 for each held-out query with a plant among its first k, else 0.
+) -> Bool[np.ndarray, "h plants"]:
+    """Whether each plant is among the first k of each query, were it the only one.
 
-    `kth_scores` are those of its k-th document without plants, which came later and so lose ties.
+    `kth_scores` are those of the k-th document without plants, which came later and so lose ties.
     """
-    best = (queries @ planted.T).max(axis=1)
-    return np.asarray(best > kth_scores, dtype=np.float64)
+    return np.asarray(queries @ planted.T > kth_scores[:, None])
 
 
 def poisoning(successes: Paired, rng: np.random.Generator) -> Findings:
     """`attack_success` under the variant, and `attack_gain`, that minus the full vectors' own.
 
-    `successes` is what `reached` says of the same held-out queries. Above 0 the variant is easier
-    to poison. Details, as "poisoning": the full vectors' success.
+    `successes` is 1 for each held-out query that some plant reached, else 0. A gain above 0: the
+    variant is easier to poison. Details, as "poisoning": the full vectors' success.
     """
     of_full, of_variant = (proportion(int(side.sum()), len(side)) for side in successes)
     gain = bootstrap_mean(successes.variant - successes.full, rng)

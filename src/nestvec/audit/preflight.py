@@ -11,6 +11,7 @@ from nestvec.audit.transform import off_unit
 from nestvec.metrics import overlap
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.statistics import bootstrap_mean
+from nestvec.vectors import normalize
 
 TIES_WARNED = 0.05
 DUPLICATES_WARNED = 0.01
@@ -29,13 +30,14 @@ Status = Literal["ok", "warning", "fail", "skipped"]
 # --- of what was given ---------------------------------------------------------------------------
 
 
-def check_vectors_given(full: Encoded) -> list[Check]:
+def check_vectors_given(full: Encoded, own: Int64[np.ndarray, " q"]) -> list[Check]:
     """P1 and P2: lengths, and dimensions that say nothing. (NaN was refused before.)"""
     worst = max(off_unit(full.queries), off_unit(full.documents))
     unit = worst <= UNIT_TOLERANCE
     said = "unit vectors; prefixes are renormalised" if unit else (
         f"lengths differ from 1 by up to {worst:.3g}, so prefixes are not renormalised and scores "
-        "are plain inner products; normalise the vectors if cosine is meant"
+        f"are plain inner products, by which {_disagreement(full, own):.1%} of the first {K} are "
+        "others than by cosine; normalise the vectors if cosine is meant"
     )  # fmt: skip
     constant = int((np.ptp(full.documents, axis=0) == 0).sum())
     return [
@@ -175,6 +177,34 @@ def _off_level(values: Float32[np.ndarray, " q"], levels: Float32[np.ndarray, " 
     ordered = levels.astype(np.float64)
     places = (values - ordered[0]) / np.diff(ordered).min()
     return float(np.abs(places - np.rint(places)).max())
+
+
+def check_cosine(variant: Variant, full: Encoded, own: Int64[np.ndarray, " q"]) -> list[Check]:
+    """P1: what would be answered if prefixes of unit vectors were not renormalised.
+
+    Cosine and inner product agree on unit vectors, and only there. Of other variants than plain
+    prefixes nothing is asked.
+    """
+    if variant != Variant(variant.dims, rescore=variant.rescore) or (
+        variant.dims == full.documents.shape[1]
+    ):
+        return []
+    share = _disagreement(_prefix(full, variant.dims), own)
+    said = f"{share:.1%} of the first {K} would be others without renormalisation"
+    return [Check("cosine or dot", "ok", said, share)]
+
+
+def _prefix(full: Encoded, dims: int) -> Encoded:
+    return Encoded(full.queries[:, :dims], full.documents[:, :dims])
+
+
+def _disagreement(encoded: Encoded, own: Int64[np.ndarray, " q"]) -> float:
+    """The share of the first ten by inner product that are not among those by cosine."""
+    some = np.linspace(0, len(own) - 1, min(len(own), _SAMPLED_QUERIES)).astype(int)
+    mine = own[some]
+    by_dot = rank(Encoded(encoded.queries[some], encoded.documents), K, mine).ranking
+    unit = Encoded(normalize(encoded.queries[some]), normalize(encoded.documents))
+    return 1 - float(overlap(by_dot.rows, rank(unit, K, mine).ranking.rows, K).mean())
 
 
 # --- of the audit itself -------------------------------------------------------------------------

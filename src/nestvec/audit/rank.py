@@ -1,18 +1,22 @@
 """The exact ranking of all documents for each query, whatever the variant."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from nestvec.audit.model import Encoded, Ranking
+from nestvec.audit.scores import Scores, best_of, count_reaching, score_blocks
 from nestvec.errors import InputError
 from nestvec.progress import Advance
 from nestvec.shapes import Float32, Int64
 
-_SCORES = 2**25
-"""Held at a time: 128 MiB, and as much again while the best are told apart."""
 _GATHERED = 2**24
 """Floats of documents gathered at a time: 64 MiB."""
+
+
+Take = Callable[[Int64[np.ndarray, " block"], Scores], None]
+"""Called with the rows of some queries and their scores, which it may overwrite."""
 
 
 class Ranked(NamedTuple):
@@ -30,27 +34,28 @@ def rank(
     own: Int64[np.ndarray, " q"],
     wanted: Int64[np.ndarray, "q m"] | None = None,
     advance: Advance = lambda _: None,
+    take: Take = lambda _, __: None,
 ) -> Ranked:
     """The `k` best documents per query by inner product; equal scores go to the smaller row.
 
     The document `own[i]` (−1: none) is never an answer to query i. `wanted` are documents whose
     depth is asked for (None: the `k` found, whose depth is `k` but for ties). `advance` is called
-    with the number of queries just done.
+    with the number of queries just done, and `take` with each block of scores once it is ranked:
+    they are computed but once.
     """
     n = len(encoded.documents)
     if not 1 <= k <= n - bool((own >= 0).any()):
         raise InputError(f"k={k} answers cannot be had from {n} documents; give more documents")
-    block = max(1, _SCORES // n)
     parts = []
-    for first in range(0, len(encoded.queries), block):
-        some = slice(first, first + block)
-        scores = encoded.queries[some] @ encoded.documents.T
-        _exclude(scores, own[some])
-        best = _best(scores, k)
-        parts.append((*best, _depths(scores, best[0] if wanted is None else wanted[some])))
-        advance(len(scores))
-    rows, best_scores, depths = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Ranked(Ranking(rows, best_scores), depths)
+    for queries, scores in score_blocks(encoded, own):
+        rows, best = best_of(scores, k)
+        of_block = rows if wanted is None else wanted[queries]
+        worst = np.take_along_axis(scores, of_block, axis=1).min(axis=1)
+        parts.append((rows, best, count_reaching(scores, np.arange(len(queries)), worst)))
+        take(queries, scores)
+        advance(len(queries))
+    rows, scores, depths = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Ranked(Ranking(rows, scores), depths)
 
 
 def rescore(full: Encoded, ranking: Ranking, count: int) -> Ranking:
@@ -78,29 +83,3 @@ def scores_of(encoded: Encoded, rows: Int64[np.ndarray, "q m"]) -> Float32[np.nd
         gathered = encoded.documents[rows[some]]
         scores[some] = (gathered @ encoded.queries[some, :, None])[..., 0]
     return scores
-
-
-def _exclude(scores: Float32[np.ndarray, "q n"], own: Int64[np.ndarray, " q"]) -> None:
-    has_own = np.flatnonzero(own >= 0)
-    scores[has_own, own[has_own]] = -np.inf
-
-
-def _best(
-    scores: Float32[np.ndarray, "q n"], k: int
-) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
-    n = scores.shape[1]
-    kth = np.partition(scores, n - k, axis=1)[:, n - k]
-    # All that reach the k-th score, not k of them: which of equals come first is for rows to say.
-    queries, rows = np.nonzero(scores >= kth[:, None])
-    reached = scores[queries, rows]
-    order = np.lexsort((rows, -reached, queries))
-    starts = np.searchsorted(queries, np.arange(len(scores)))
-    best = order[starts[:, None] + np.arange(k)]
-    return rows[best], reached[best]
-
-
-def _depths(
-    scores: Float32[np.ndarray, "q n"], wanted: Int64[np.ndarray, "q m"]
-) -> Int64[np.ndarray, " q"]:
-    worst = np.take_along_axis(scores, wanted, axis=1).min(axis=1)
-    return np.asarray((scores >= worst[:, None]).sum(axis=1), np.int64)

@@ -15,7 +15,7 @@ from nestvec.errors import IdsError, InputError
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
 from nestvec.shapes import Int64
-from nestvec.vectors import as_float32, check_magnitude, check_vectors, normalize
+from nestvec.vectors import as_float32, check_magnitude, normalize
 
 _LEAST_DOCUMENTS = 2 * K
 
@@ -26,7 +26,7 @@ def read_index(
     """Vectors and queries whose inner products rank as the index does, and the rows' ids."""
     if index.metric == "euclidean":
         raise InputError(f"{index.path} ranks by distance; an audit is of inner products or cosine")
-    asked = check_vectors(queries, "queries", index.dim)
+    asked = index.adapt(queries)
     sides = index.vectors, asked
     if index.metric == "cosine":
         sides = normalize(sides[0]), normalize(sides[1])

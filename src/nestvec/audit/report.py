@@ -1,11 +1,13 @@
 """The report: one JSON value, and what is read out of it.
 
-Its fields: `schema`, `command`, `seed`, `inputs` (sizes and SHA-256), `thresholds`, `preflight`,
-`full` (metrics of the full vectors), `variants`, `safe_dims`, `knee`, `worst_queries` (by the name
-of the variant). Each of `variants` has `name`, `dims`, `bits`, `rotation`, `side`, `rescore`,
-`control`, `label`, `bytes`, `verdict`, `reasons`, `queries_needed`, `metrics`, `details`,
-`preflight`, and in `equal_bytes` the names of others of its size. Each of `metrics` is {"value",
-"low", "high", "n"}; null where a number is infinite or not defined.
+Its fields: `schema`, `nestvec` (its version), `made` (UTC, or null), `command`, `seed`, `inputs`
+(sizes and SHA-256), `thresholds`, `preflight`, `full` (metrics of the full vectors), `variants`,
+`asymmetry` (what is kept where one side alone is coded), `safe_dims`, `knee`, `worst_queries` (by
+the name of the variant) and `texts` (how documents among these begin, by id). Each of `variants`
+has `name`, `dims`, `bits`, `rotation`, `side`, `rescore`, `control`, `label`, `bytes`, `verdict`,
+`reasons`, `queries_needed`, `metrics`, `details`, `preflight`, and in `equal_bytes` the names of
+others of its size. Each of `metrics` is {"value", "low", "high", "n"}; null where a number is
+infinite or not defined.
 """
 
 import json
@@ -13,6 +15,7 @@ import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -59,14 +62,19 @@ class Report:
             if one["verdict"] == FAIL and one["control"] is None
         )
 
-    def with_command(self, command: str) -> "Report":
-        """The same report, made by another command."""
-        return replace(self, content={**self.content, "command": command})
+    def signed(self, command: str, made: datetime) -> "Report":
+        """The same report with the command that makes it again, and when this one was made.
+
+        Both say where a report comes from and not what it found: `audit` leaves the time out, so
+        that equal input and seed give an equal report.
+        """
+        at = made.astimezone(timezone.utc).isoformat(timespec="seconds")
+        return replace(self, content={**self.content, "command": command, "made": at})
 
     def to_json(self) -> dict[str, Any]:
         """The whole report as JSON values, the caller's to change."""
-        plain: dict[str, Any] = _plain(self.content)
-        return plain
+        content: dict[str, Any] = plain(self.content)
+        return content
 
     def save_json(self, path: str | Path) -> None:
         """Write `to_json` to a file."""
@@ -124,16 +132,16 @@ def _holds(estimate: Mapping[str, Any], value: float | None) -> bool:
     return value is None or ((low is None or low <= value) and (high is None or value <= high))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Estimates and NumPy numbers as JSON has them; infinity and NaN, which it has not, as null."""
     if isinstance(value, Estimate):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return deepcopy(value)

@@ -1,19 +1,25 @@
 """The audit: one encode and one ranking per variant, then all that is to be said of it."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from importlib.metadata import version
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nestvec.audit.exact import Exact, generator
-from nestvec.audit.hardship import Hardship
+from nestvec.audit.asymmetry import by_side
+from nestvec.audit.draw import generator
+from nestvec.audit.exact import Exact, ranked
+from nestvec.audit.families import Family, families
+from nestvec.audit.journal import Journal
 from nestvec.audit.knee import knee
-from nestvec.audit.measure import Made, Measured, measure
+from nestvec.audit.made import Made
+from nestvec.audit.measure import Measured, measure
 from nestvec.audit.model import Check, Encoded, K, Variant
 from nestvec.audit.preflight import check_rows, check_vectors_given, has_failed, self_checks
-from nestvec.audit.rank import Ranked, cut, rank, rescore
 from nestvec.audit.report import SCHEMA, Report
 from nestvec.audit.task import Candidate, Task
 from nestvec.audit.transform import Transform
@@ -25,17 +31,23 @@ from nestvec.audit.verdict import (
     safe_dims,
     shared_confidence,
 )
+from nestvec.audit.worst import texts_of
 from nestvec.progress import Advance, Progress
 
 
-def run(task: Task, command: str, progress: Progress) -> Report:
-    """Audit every candidate of the task; `command` is what would do so again."""
+def run(task: Task, command: str, progress: Progress, resume: str | Path | None = None) -> Report:
+    """Audit every candidate of the task; `command` is what would do so again.
+
+    In the folder `resume` is kept what is done, until all is: what was stopped goes on from there.
+    """
     batches = _batches(task.candidates)
+    journal = None if resume is None else Journal.open(resume, task)
     with progress("Auditing", len(task.full.queries) * (1 + len(batches))) as advance:
-        found = rank(task.full, task.depth, task.own, advance=advance)
-        exact = Exact(task, found.ranking)
+        exact = Exact.of(task, advance)
         preflight = _preflight(task)
-        measured = [*_measure_all(exact, batches, advance)]
+        measured = [*_measure_all(exact, batches, journal, advance)]
+    if journal is not None:
+        journal.remove()
     order = {candidate.variant.name: row for row, candidate in enumerate(task.candidates)}
     measured.sort(key=lambda one: order[one.variant.name])
     return Report(_content(exact, preflight, measured, command))
@@ -52,28 +64,52 @@ def _batches(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def _measure_all(
-    exact: Exact, batches: Sequence[Sequence[Candidate]], advance: Advance
+    exact: Exact,
+    batches: Sequence[Sequence[Candidate]],
+    journal: Journal | None,
+    advance: Advance,
 ) -> Iterator[Measured]:
-    task, hardship = exact.task, Hardship(exact)
+    """While a batch is measured, which takes one core, the next is made: two are held at most."""
+    task, asked = exact.task, families(exact)
     variants = [candidate.variant for candidate in task.candidates]
     confidence = shared_confidence(variants, task.thresholds.confidence)
-    for batch in batches:
-        for made in _make(exact, batch, advance):
-            yield measure(exact, hardship, made, confidence)
+    done = {} if journal is None else journal.done
+    with ThreadPoolExecutor(1) as pool:
+        busy: Future[list[Measured]] | None = None
+        for batch in batches:
+            names = [candidate.variant.name for candidate in batch]
+            if all(name in done for name in names):
+                yield from (done[name] for name in names)
+                advance(len(task.full.queries))
+                continue
+            made = [*_make(exact, batch, advance)]
+            if busy is not None:
+                yield from busy.result()
+            busy = pool.submit(_measure, asked, made, confidence, journal)
+        if busy is not None:
+            yield from busy.result()
+
+
+def _measure(
+    asked: Sequence[Family], batch: Sequence[Made], confidence: float, journal: Journal | None
+) -> list[Measured]:
+    measured = []
+    for made in batch:
+        measured.append(measure(asked, made, confidence))
+        if journal is not None:
+            journal.note(measured[-1])
+    return measured
 
 
 def _make(exact: Exact, batch: Sequence[Candidate], advance: Advance) -> Iterator[Made]:
-    """Encode and rank once, deep enough for all of the batch, and rescore for each."""
+    """Encode and rank once, deep enough for all of the batch, which is rescored for each."""
     task = exact.task
     transform, encoded = _encode(task, batch[0])
     deepest = max(candidate.variant.rescore for candidate in batch)
     depth = max(task.depth, min(deepest, len(task.full.documents) - 1))
-    found = rank(encoded, depth, task.own, exact.ranking.rows[:, :K], advance)
+    found, standing = ranked(task, encoded, depth, exact.ranking.rows[:, :K], advance)
     for candidate in batch:
-        count = min(candidate.variant.rescore, depth)
-        ranking = rescore(task.full, found.ranking, count) if count else found.ranking
-        answers = Ranked(cut(ranking, task.depth), found.depths)
-        yield Made(candidate.variant, transform, encoded, answers)
+        yield Made(exact, candidate.variant, transform, encoded, found, standing)
 
 
 def _encode(task: Task, candidate: Candidate) -> tuple[Transform | None, Encoded]:
@@ -93,7 +129,7 @@ def _preflight(task: Task) -> list[Check]:
         itself = int((task.own[task.judged.queries] == task.judged.documents).sum())
     rng = generator(task.seed, "preflight")
     return [
-        *check_vectors_given(task.full),
+        *check_vectors_given(task.full, task.own),
         *check_rows(task.full.documents, task.own, itself),
         *self_checks(task.full, task.own, rng),
     ]
@@ -110,6 +146,8 @@ def _content(
     rivals = equal_bytes(variants)
     return {
         "schema": SCHEMA,
+        "nestvec": version("nestvec"),
+        "made": None,
         "command": command,
         "seed": task.seed,
         "inputs": task.describe(),
@@ -120,9 +158,11 @@ def _content(
             _variant(one, verdict) | {"equal_bytes": rivals[one.variant.name]}
             for one, verdict in zip(measured, verdicts, strict=True)
         ],
+        "asymmetry": by_side(exact, measured),
         "safe_dims": safe_dims(variants, verdicts),
         "knee": _knee(task, measured),
         "worst_queries": {one.variant.name: one.worst for one in measured},
+        "texts": texts_of(task, measured),
     }
 
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nestvec.adapt import Rotation
+from nestvec.audit.cores import each_block
 from nestvec.audit.model import FULL_BITS, UNIT_TOLERANCE, Encoded, Variant
-from nestvec.shapes import Float32, Int64
+from nestvec.shapes import Float32, Float64, Int64
 from nestvec.vectors import normalize
 
 _STEPS = {8: 0.0308, 4: 0.3352, 2: 0.9957}
 """Best step, in standard deviations, of a uniform quantiser for a normal variable (Max 1960)."""
-_ROWS = 16_384
-"""Handled at a time."""
+_ROWS = 1024
+"""Handled at a time, so that they stay in the cache from one step to the next."""
 
 
 def off_unit(vectors: Float32[np.ndarray, "n dim"]) -> float:
@@ -42,17 +43,19 @@ class Codec:
         if bits == 1:
             ones = np.ones(vectors.shape[1], np.float32)
             return cls(-ones, 2 * ones, 1)
-        mean = vectors.mean(axis=0, dtype=np.float64)
-        step = _STEPS[bits] * vectors.std(axis=0, dtype=np.float64)
+        mean, spread = _moments(vectors)
+        step = _STEPS[bits] * spread
         low = mean - step * (2**bits - 1) / 2
         return cls(low.astype(np.float32), step.astype(np.float32), bits)
 
     def round(self, vectors: Float32[np.ndarray, "n dims"]) -> Float32[np.ndarray, "n dims"]:
         """The nearest levels as floats; values beyond the outer levels are clipped to them."""
         rounded = np.empty_like(vectors)
-        for first in range(0, len(vectors), _ROWS):
-            block = slice(first, first + _ROWS)
+
+        def run(block: slice) -> None:
             rounded[block] = self.low + self.step * self._codes(vectors[block])
+
+        each_block(run, len(vectors), _ROWS)
         return rounded
 
     def _codes(self, vectors: Float32[np.ndarray, "n dims"]) -> Float32[np.ndarray, "n dims"]:
@@ -128,11 +131,13 @@ class Transform:
         if plain and dims == vectors.shape[1]:
             return vectors
         reduced = np.empty((len(vectors), dims), np.float32)
-        for first in range(0, len(vectors), _ROWS):
-            block = slice(first, first + _ROWS)
+
+        def run(block: slice) -> None:
             kept = self._kept(vectors[block])
             # A prefix of a unit vector is not a unit vector.
             reduced[block] = normalize(kept) if self.unit else kept
+
+        each_block(run, len(vectors), _ROWS)
         return reduced
 
     def _kept(self, vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dims"]:
@@ -167,3 +172,18 @@ def encode(
 def _random_columns(width: int, dims: int, seed: int) -> Int64[np.ndarray, " dims"]:
     chosen = np.random.default_rng([seed, dims]).choice(width, dims, replace=False)
     return np.sort(chosen).astype(np.int64)
+
+
+def _moments(
+    vectors: Float32[np.ndarray, "n dims"],
+) -> tuple[Float64[np.ndarray, " dims"], Float64[np.ndarray, " dims"]]:
+    """Mean and standard deviation of each dimension."""
+    n, width = vectors.shape
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    squares = np.zeros((len(range(0, n, _ROWS)), width))
+
+    def run(block: slice) -> None:
+        squares[block.start // _ROWS] = np.square(vectors[block] - mean).sum(axis=0)
+
+    each_block(run, n, _ROWS)
+    return mean, np.sqrt(squares.sum(axis=0) / n)

@@ -14,7 +14,8 @@ FAIL: State = "FAIL"
 INSUFFICIENT: State = "INSUFFICIENT DATA"
 
 _SMALLEST_DIFFERENCE = 1e-3
-"""No number of queries is named to tell less than this from a threshold."""
+"""What is nearer to its threshold lies at it: to tell them apart takes a hundred thousand queries
+and more, and then the answer matters to nobody."""
 _Z = 1.959964
 """Half of a two-sided 95 % interval, in standard errors."""
 
@@ -63,11 +64,13 @@ class Claim:
     estimate: Estimate
     limit: float
     at_most: bool = False
+    proof: bool = True
+    """Whether a PASS takes it; else it may only be disproven."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A state, why, and how many queries would decide it if these do not."""
+    """A state, why, and how many queries would decide it, if these do not and any number does."""
 
     state: State
     reasons: tuple[str, ...]
@@ -75,35 +78,44 @@ class Verdict:
 
 
 def judge(claims: Sequence[Claim], checks: Sequence[Check], thresholds: Thresholds) -> Verdict:
-    """FAIL if a check or a claim fails, else INSUFFICIENT DATA if one is open, else PASS."""
+    """FAIL if a check or a claim fails, else INSUFFICIENT DATA if one is open, else PASS.
+
+    A claim that is no part of the proof is heard where it fails, and else not.
+    """
     failed = tuple(check.said for check in checks if check.status == "fail")
     if failed:
         return Verdict(FAIL, failed)
-    if not claims:
+    heard = [(claim.proof, _decide(claim, thresholds)) for claim in claims]
+    decided = [verdict for proof, verdict in heard if proof or verdict.state == FAIL]
+    if not decided:
         return Verdict(INSUFFICIENT, ("full vectors answer no query: there is nothing to keep",))
-    decided = [_decide(claim, thresholds) for claim in claims]
     state = next(s for s in (FAIL, INSUFFICIENT, PASS) if any(v.state == s for v in decided))
     same = [verdict for verdict in decided if verdict.state == state]
     reasons = tuple(reason for verdict in same for reason in verdict.reasons)
-    needed = max(verdict.queries_needed or 0 for verdict in same)
-    return Verdict(state, reasons, needed or None)
+    needed = [verdict.queries_needed for verdict in same]
+    # Where one of them cannot be settled, no number settles them all.
+    most = None if None in needed else max(n for n in needed if n is not None)
+    return Verdict(state, reasons, most)
 
 
 def in_sequence(variants: Sequence[Variant], verdicts: Sequence[Verdict]) -> list[Verdict]:
     """A PASS counts only if every larger variant of its series passes (fixed-sequence testing).
 
     Testing from the safest variant downward and stopping at the first that does not pass needs no
-    correction within the series. The verdicts stay in their order.
+    correction within the series. What was not tested waits for what was: it takes as many queries,
+    if any number will do. The verdicts stay in their order.
     """
     decided = list(verdicts)
     for rows in series(variants).values():
         stopped: Variant | None = None
+        needed: int | None = None
         for row in rows:
             if decided[row].state != PASS:
-                stopped = stopped or variants[row]
+                if stopped is None:
+                    stopped, needed = variants[row], decided[row].queries_needed
             elif stopped is not None:
                 reason = f"{stopped.name} does not pass, so what is smaller was not tested"
-                decided[row] = Verdict(INSUFFICIENT, (reason,))
+                decided[row] = Verdict(INSUFFICIENT, (reason,), needed)
     return decided
 
 
@@ -151,6 +163,9 @@ def _decide(claim: Claim, thresholds: Thresholds) -> Verdict:
         return Verdict(INSUFFICIENT, (f"{said}; {estimate.n} queries are too few",), least)
     if estimate.low >= limit:
         return Verdict(PASS, (said,))
+    if abs(estimate.value - limit) < _SMALLEST_DIFFERENCE:
+        at = f"{said}; it lies at the threshold, where no number of queries decides"
+        return Verdict(INSUFFICIENT, (at,))
     return Verdict(INSUFFICIENT, (said,), max(least, _needed(estimate, limit, thresholds)))
 
 
@@ -162,7 +177,7 @@ def _mirrored(estimate: Estimate) -> Estimate:
 def _needed(estimate: Estimate, limit: float, thresholds: Thresholds) -> int:
     """By the width of the interval: queries that tell the value from the limit, at 80 % power."""
     sd = (estimate.high - estimate.low) / (2 * _Z) * estimate.n**0.5
-    difference = max(abs(estimate.value - limit), _SMALLEST_DIFFERENCE)
+    difference = abs(estimate.value - limit)
     needed = needed_for_difference(sd, difference, confidence=thresholds.confidence)
     return max(needed, estimate.n + 1)
 

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import nestvec
+from nestvec.cli.adapt import adapt
 from nestvec.cli.audit import audit
 from nestvec.cli.change import add, compact, delete, update
 from nestvec.cli.classify import classify
@@ -44,6 +45,7 @@ for command in (
     demo,
 ):
     app.command()(command)
+app.add_typer(adapt, name="adapt")
 app.add_typer(classify, name="classify")
 
 

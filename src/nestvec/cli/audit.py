@@ -2,24 +2,29 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, Material, refuse
+from nestvec.cli.audited import Audited
+from nestvec.cli.material import refuse
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.cli.sides import Sides
+from nestvec.errors import DataError
 from nestvec.extras import require
 from nestvec.index import Index
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
     from nestvec.audit.report import Report
-    from nestvec.encode import Encoder
+
+T = TypeVar("T")
 
 FAILED = 1
 _SHOWN_CHARS = 100
@@ -32,48 +37,26 @@ _SHOWN = ("ndcg@10_retention", "overlap_with_ties@10")
 """What a verdict is about: the first of these that a variant has."""
 
 
+class _Mine(str, Enum):
+    """Where hard negatives come from."""
+
+    UNION = "union"
+    WORDS = "words"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
-class _Files:
-    """What the command is given, and how texts among it become vectors."""
+class _Asked:
+    """What is asked of the audit, beside vectors and limits."""
 
-    corpus: Path
-    queries: Path
-    model: str | None
-    base_url: str | None
-    kept: Path | None
-    """Where vectors of texts are kept, so that the next audit need not encode them again."""
-
-    def read(self) -> tuple["Index | Material", Material]:
-        """Both sides; texts encoded by one model, that of the index if the corpus is one."""
-        index = Index.open(self.corpus) if self.corpus.is_dir() else None
-
-        @cache
-        def encoder() -> "tuple[Encoder, dict[str, Any]]":
-            return self._open(index)
-
-        queries = self._material(self.queries, encoder)
-        documents = self._material(self.corpus, encoder) if index is None else index
-        if not encoder.cache_info().currsize:
-            given = {"--model": self.model, "--base-url": self.base_url}
-            refuse("for vectors, which are not encoded again", given)
-        return documents, queries
-
-    def _open(self, index: Index | None) -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import DEFAULT, describe, open_for, open_model
-
-        if index is None:
-            opened = open_model(self.model or DEFAULT, self.base_url, None)
-        else:
-            opened = open_for(index, self.model, self.base_url)
-        return opened, describe(opened, None)
-
-    def _material(
-        self, path: Path, encoder: Callable[[], "tuple[Encoder, dict[str, Any]]"]
-    ) -> Material:
-        folder = self.kept or path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        given = Given(path, None, None, None, None, None)
-        return given.read(folder / path.name, None, lambda: None, encoder)
+    qrels: Path | None
+    hard_negatives: Path | None
+    mine: _Mine
+    slices: Path | None
+    labels: Path | None
+    edits: bool
+    dims: list[int] | None
+    bits: list[int] | None
 
 
 def audit(
@@ -90,6 +73,41 @@ def audit(
         Path | None,
         typer.Option(metavar="TSV", help="query-id, positive-id, negative-id, and maybe kind."),
     ] = None,
+    mine: Annotated[
+        _Mine,
+        typer.Option(
+            help="With --qrels and without --hard-negatives, where these come from: wrong answers "
+            "of both sides (union), BM25 (words), or nowhere (none)."
+        ),
+    ] = _Mine.UNION,
+    slices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TSV",
+            help="query-id, then a column per slice; one called frequency says how often a query "
+            "is asked.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="TSV", help="corpus-id, then its class: for few-shot checks."),
+    ] = None,
+    noisy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The queries once more, in their order, as disturbed."),
+    ] = None,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Queries of another kind than those asked."),
+    ] = None,
+    edits: Annotated[
+        bool,
+        typer.Option(
+            "--edits/--no-edits",
+            help="Encode up to 300 queries with typing errors, and up to 800 documents with one "
+            "detail made wrong, where texts and a model are given.",
+        ),
+    ] = True,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
     dims: Annotated[
@@ -136,13 +154,19 @@ def audit(
     if out is not None:
         for module in ("jinja2", "vl_convert"):
             require(module, "audit")
-    given, asked = _Files(corpus, queries, model, base_url, out).read()
+    disturbed = {"noisy": noisy, "strangers": strangers}
+    given = Audited.read(Sides(corpus, queries, model, base_url, out), disturbed)
+    if given.encoder is None:
+        refuse("without texts; vectors cannot be edited", {"--no-edits": not edits})
+    elif edits:
+        note("edited texts are encoded too; --no-edits leaves them out")
+    asked = _Asked(qrels, hard_negatives, mine, slices, labels, edits, dims, bits)
     limits = {"retention": retention, "overlap": overlap}
-    report = _run(given, asked, (qrels, hard_negatives), (dims, bits), limits, seed)
+    report = _run(given, asked, limits, seed, out)
     if out is not None:
         _save(report, out)
     else:
-        _forget(given, asked)
+        given.forget()
     if junit is not None:
         report.save_junit(junit)
     changes = None if old is None else report.compare(old)
@@ -155,38 +179,59 @@ def audit(
 
 
 def _run(
-    given: Index | Material,
-    asked: Material,
-    labels: tuple[Path | None, Path | None],
-    grid: tuple[list[int] | None, list[int] | None],
+    given: Audited,
+    asked: _Asked,
     limits: Mapping[str, float | None],
     seed: int,
+    out: Path | None,
 ) -> "Report":
+    from nestvec.audit import Stress
     from nestvec.audit import audit as run
     from nestvec.audit.variants import product
-    from nestvec.data import read_qrels, read_triplets
+    from nestvec.data import read_columns, read_qrels, read_triplets
 
-    ids = _ids(given.ids, len(given.vectors))
-    query_ids = _ids(asked.ids, len(asked.vectors))
-    qrels, hard = labels
-    dims, bits = grid
+    ids, query_ids = given.ids, given.query_ids
+    both = query_ids, ids
+    slices = _if_given(asked.slices, lambda path: read_columns(path, "query-id", query_ids)) or {}
+    frequencies = slices.pop("frequency", None)
+    labels = _if_given(asked.labels, lambda path: read_columns(path, "corpus-id", ids))
+    stress = Stress(
+        slices=slices,
+        frequencies=None if frequencies is None else _whole(frequencies),
+        noisy=given.noisy(),
+        strangers=given.strangers(),
+        labels=None if labels is None else next(iter(labels.values())),
+    )
     report = run(
-        given if isinstance(given, Index) else given.vectors,
-        asked.vectors,
-        None if qrels is None else read_qrels(qrels, query_ids, ids),
-        None if hard is None else read_triplets(hard, query_ids, ids),
-        product(given.vectors.shape[1], dims, bits) if dims or bits else None,
+        given.documents if isinstance(given.documents, Index) else given.documents.vectors,
+        given.queries.vectors,
+        _if_given(asked.qrels, lambda path: read_qrels(path, *both)),
+        _if_given(asked.hard_negatives, lambda path: read_triplets(path, *both)),
+        product(given.documents.vectors.shape[1], asked.dims, asked.bits)
+        if asked.dims or asked.bits
+        else None,
         ids=ids,
         query_ids=query_ids,
+        mine=None if asked.mine is _Mine.NONE else asked.mine.value,
+        texts=given.texts(asked.edits),
+        stress=stress,
         thresholds={name: value for name, value in limits.items() if value is not None},
         seed=seed,
         progress=bar,
+        resume=out,
     )
-    return report.with_command(shlex.join(["nestvec", *sys.argv[1:]]))
+    return report.signed(shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc))
 
 
-def _ids(ids: Any, n: int) -> list[Any]:
-    return list(range(n)) if ids is None else [*(ids.tolist() if hasattr(ids, "tolist") else ids)]
+def _if_given(path: Path | None, read: Callable[[Path], T]) -> T | None:
+    return None if path is None else read(path)
+
+
+def _whole(column: Sequence[str]) -> list[int]:
+    try:
+        return [int(value) for value in column]
+    except ValueError as e:
+        raise DataError(f"the column frequency holds no whole numbers ({e})") from None
 
 
 def _save(report: "Report", folder: Path) -> None:
@@ -195,13 +240,6 @@ def _save(report: "Report", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     report.save_json(folder / "report.json")
     save_html(report.to_json(), folder / "report.html")
-
-
-def _forget(*sides: Index | Material) -> None:
-    """Vectors of texts are left where there is a folder for them, and only there."""
-    for side in sides:
-        if isinstance(side, Material) and side.encoded is not None:
-            side.encoded.unlink()
 
 
 def _print(report: "Report", changes: list[dict[str, Any]] | None) -> None:

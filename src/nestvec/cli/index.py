@@ -15,6 +15,7 @@ from nestvec.index import Index
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
+    from nestvec.adapt import Adapter
     from nestvec.encode import Encoder
 
 
@@ -40,6 +41,10 @@ def index(
     key: options.Key = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Vectors and queries go through it: nestvec adapt fit."),
+    ] = None,
     rotation: _Rotation = Rotation.pca,
     bits: Annotated[float, typer.Option(help="Code bits per dimension, on average.")] = 2.0,
     seed: Annotated[int, typer.Option(help="Equal input and seed give an equal index.")] = 0,
@@ -56,11 +61,12 @@ def index(
       nestvec index corpus.jsonl -o corpus.nv
       nestvec index papers.csv -o papers.nv --text-column abstract --id-column doi
       nestvec index vectors.npy -o corpus.nv --texts corpus.jsonl --model minilm
+      nestvec index vectors.npy -o corpus.nv --adapter adaptor.safetensors
     """
     if output.exists() and not overwrite:
         # Said before an hour of encoding, not after it.
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
-    start = time.perf_counter()
+    start, used = time.perf_counter(), _load(adapter)
     given = Given(data, texts, key, text_column, id_column, limit)
 
     def encoder() -> "tuple[Encoder, dict[str, Any]]":
@@ -76,6 +82,7 @@ def index(
         ids=material.ids,
         texts=material.texts,
         metadata=material.metadata,
+        adapter=used,
         rotation=rotation.value,
         bits=bits,
         seed=seed,
@@ -86,6 +93,15 @@ def index(
     if material.encoded is not None:
         material.encoded.unlink()
     _report(built, time.perf_counter() - start, json)
+
+
+def _load(path: Path | None) -> "Adapter | None":
+    """The adapter of a file, loaded before anything is encoded."""
+    if path is None:
+        return None
+    from nestvec.adapt import Adapter
+
+    return Adapter.load(path)
 
 
 def _made_by(model: str | None, dimensions: int | None) -> dict[str, Any] | None:
@@ -102,6 +118,7 @@ def _report(built: Index, seconds: float, json: bool) -> None:
         "index": built.path,
         "rows": len(built),
         "dim": built.dim,
+        "adapter": built.adapter and built.adapter.fingerprint,
         "hot_bytes": built.hot_bytes,
         "seconds": round(seconds, 3),
         "model": built.meta["model"],

@@ -25,7 +25,8 @@ def info(
       nestvec info corpus.nv
       nestvec info corpus.nv --verify
     """
-    facts = _facts(Index.open(index, verify=verify), verify)
+    index_ = Index.open(index, verify=verify)
+    facts = _facts(index_, verify)
     if json:
         print_json(facts)
         return
@@ -36,6 +37,7 @@ def info(
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
             "rows": f"{facts['rows']:,} of {facts['dim']} dims",
             "model": f"{model['name']} ({model['revision'] or 'revision unknown'})",
+            **_adapter_line(index_),
             "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
             f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
             "codes": f"{facts['bits']:g} bits per dimension; rotation {facts['rotation']}",
@@ -43,7 +45,7 @@ def info(
             f"{hot / max(1, plain):.1%} of the float32 vectors ({size(plain)})",
             "on disk": f"{size(disk)}, full vectors and texts included",
             "default plan": facts["default_plan"],
-            **{f"tuned for k={t['k']}": _tuned_line(t) for t in facts["tuned"]},
+            **{f"tuned for k={t['rows']}": _tuned_line(t) for t in facts["tuned"]},
         }
     )
     print()
@@ -87,6 +89,7 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "deleted_rows": sum(segment["deleted_rows"] for segment in segments),
         "dim": index.dim,
         "model": meta["model"],
+        "adapter": index.adapter and index.adapter.fingerprint,
         "rotation": meta["rotation"],
         "bits": meta["bits"],
         "seed": meta["seed"],
@@ -95,10 +98,17 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "disk_bytes": sum(file["size_bytes"] for file in files),
         "float32_bytes": 4 * len(index) * index.dim,
         "default_plan": str(index.default_plan(max(1, min(10, len(index))))),
-        "tuned": [_tuned(k, tuned) for k, tuned in sorted(index.tuned.items())],
+        "tuned": [_tuned(rows, tuned) for rows, tuned in sorted(index.tuned.items())],
         "files": files,
         "verified": verified,
     }
+
+
+def _adapter_line(index: Index) -> dict[str, str]:
+    used = index.adapter
+    if used is None:
+        return {}
+    return {"adapter": f"{used.kind} from {used.dim} dims, {used.fingerprint[:12]}"}
 
 
 def _segment(part: Part) -> dict[str, Any]:
@@ -112,18 +122,17 @@ def _segment(part: Part) -> dict[str, Any]:
     }
 
 
-def _tuned(k: int, tuned: TunedPlan) -> dict[str, Any]:
-    return {"k": k, "plan": str(tuned.plan), "current": tuned.current, **tuned.evidence}
+def _tuned(rows: int, tuned: TunedPlan) -> dict[str, Any]:
+    return {**tuned.evidence, "rows": rows, "plan": str(tuned.plan), "current": tuned.current}
 
 
 def _tuned_line(tuned: Mapping[str, Any]) -> str:
     if not tuned["current"]:
         return "stale: rows have changed since, searches use the default; nestvec tune"
-    served = "recall" if tuned["loss"] == "recall" else "all found"
     easy = ", OPTIMISTIC: by queries from the index" if tuned["optimistic"] else ""
     return (
-        f"{tuned['plan']} · {served} >= {tuned['target']:g} at {tuned['confidence']:.4g} "
-        f"confidence, {tuned['recall']['value']:.4f} on {tuned['recall']['n']:,} queries{easy}"
+        f"{tuned['plan']} · {tuned['promise']}, "
+        f"{tuned['served']['value']:.4f} on {tuned['served']['n']:,} queries{easy}"
     )
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,11 +35,14 @@ class _Search:
     exact: bool
     certify: bool
     threads: int | None
+    adapted_by: str | None = None
 
     def check(self) -> None:
         """Raise for a bad option, and compile the kernels, before a model is loaded for long."""
-        nothing = np.empty((0, self.index.dim), np.float32)
-        self._hits(nothing)
+        adapter = self.index.adapter
+        raw = adapter is not None and self.adapted_by is None
+        width = adapter.dim if adapter is not None and raw else self.index.dim
+        self._hits(np.empty((0, width), np.float32))
 
     def run(self, queries: Float[np.ndarray, "q dim"]) -> tuple[Hits, float]:
         """The hits, and the seconds that they took."""
@@ -50,7 +53,7 @@ class _Search:
     def _hits(self, queries: Float[np.ndarray, "q dim"]) -> Hits:
         return self.index.search(
             queries, self.k, plan=self.plan, where=self.where, exact=self.exact,
-            certify=self.certify, threads=self.threads,
+            certify=self.certify, threads=self.threads, adapted_by=self.adapted_by,
         )  # fmt: skip
 
 
@@ -101,7 +104,9 @@ def search(
 ) -> None:
     """Find the rows of an index that are nearest to questions or to vectors.
 
-    On a terminal and without a question it prompts for them, until an empty line.
+    Vectors that nestvec adapt apply wrote say which adapter they went through; all other queries go
+    through that of the index, if it has one. On a terminal and without a question it prompts for
+    them, until an empty line.
 
     Examples:
       nestvec search corpus.nv "how to land on water" -k 3
@@ -114,11 +119,11 @@ def search(
     if query and vectors is not None:
         raise InputError(f"both a question and --vectors {vectors} are given; leave one out")
     task = _Search(Index.open(index), k, plan, where, exact, certify, threads)
-    task.check()
     if vectors is not None:
-        labels, queries = _read_queries(vectors, key)
-        _answer(task, labels, queries, stats, json)
+        labels, queries, adapted_by = _read_queries(vectors, key)
+        _answer(replace(task, adapted_by=adapted_by), labels, queries, stats, json)
         return
+    task.check()
     texts = query or _piped_lines(json)
     from nestvec.cli.model import open_for
 
@@ -129,13 +134,15 @@ def search(
         _answer(task, texts, encoder.encode(texts), stats, json)
 
 
-def _read_queries(path: Path, key: str | None) -> tuple[list[Any], Float[np.ndarray, "q dim"]]:
-    """Vectors and what to call each: its id, or else its row number."""
+def _read_queries(
+    path: Path, key: str | None
+) -> tuple[list[Any], Float[np.ndarray, "q dim"], str | None]:
+    """Vectors, what to call each (its id, or else its row number), and what adapted them."""
     from nestvec.encode import read_vectors
 
     given = read_vectors(path, key)
     labels = range(len(given.vectors)) if given.ids is None else given.ids.tolist()
-    return list(labels), given.vectors
+    return list(labels), given.vectors, given.adapted_by
 
 
 def _piped_lines(json: bool) -> list[str] | None:

@@ -1,9 +1,8 @@
 """`nestvec tune`: the cheapest search plan with a promise, kept in the index."""
 
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -16,18 +15,12 @@ from nestvec.progress import bar
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
+    from nestvec.tune.asked import Asked
     from nestvec.tune.promise import Promise
     from nestvec.tune.tuned import Trial
 
 NOT_SHOWN = 1
 _TRIAL_COLUMNS: Columns = {"served": "right", "p": "right", "bytes/query": "right", "plan": "left"}
-
-
-class Loss(str, Enum):
-    """What is promised of queries."""
-
-    recall = "recall"
-    all = "all"
 
 
 def tune(
@@ -39,12 +32,32 @@ def tune(
             "vectors (.npy, .npz, .safetensors, .parquet, .jsonl). Hundreds; for .99 a thousand."
         ),
     ],
-    recall: Annotated[float, typer.Option(help="Mean recall to reach on queries to come.")] = 0.99,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Promise this mean recall on queries to come; 0.99 if none is named."),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option("--all", help="Or: such a share of queries has all k hits found."),
+    ] = None,
+    containment: Annotated[
+        float | None,
+        typer.Option(help="Or: such a share has all k in a shortlist to rerank elsewhere."),
+    ] = None,
+    ndcg: Annotated[
+        float | None,
+        typer.Option(help="Or: at most 1 - this of nDCG@k is lost on average; needs --qrels."),
+    ] = None,
+    qrels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TSV", help="For --ndcg, relevant documents: query-id, corpus-id, score."
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="How sure to be of that.")] = 0.95,
-    k: Annotated[int, typer.Option("-k", help="How many hits per query.")] = 10,
-    loss: Annotated[
-        Loss, typer.Option(help="all: the share of queries with all k found is to reach it.")
-    ] = Loss.recall,
+    k: Annotated[
+        int, typer.Option("-k", help="How many hits per query; to check a shortlist, its length.")
+    ] = 10,
     plan: Annotated[
         list[str] | None,
         typer.Option(metavar="PLAN", help="Test this plan; repeat for several. Else a grid."),
@@ -63,49 +76,73 @@ def tune(
     base_url: options.BaseUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Find the cheapest plan whose recall is promised, and make it the index's default.
+    """Find the cheapest plan that keeps a promise, and make it the index's default.
 
     Exit code 1 where no plan is certified or, with --check, the promise is not borne out.
 
     Examples:
       nestvec tune corpus.nv queries.npy --recall 0.99
-      nestvec tune corpus.nv questions.txt -k 100 --recall 0.95 --loss all
+      nestvec tune corpus.nv questions.txt -k 100 --all 0.95
+      nestvec tune corpus.nv queries.jsonl --ndcg 0.99 --qrels qrels/test.tsv
       nestvec tune corpus.nv new_queries.npy --check
     """
     from nestvec.tune.promise import Promise
 
-    opened, promise = Index.open(index), Promise(k, recall, confidence, loss.value)
+    opened = Index.open(index)
+    targets = {"recall": recall, "all": every, "containment": containment, "ndcg": ndcg}
+    promise = Promise.choose(k, confidence, targets)
     if check:
-        refuse("with --check, which tests the kept plan", {"--plan": plan})
-    vectors = _read(opened, queries, key, model, base_url)
+        named = {f"--{name}": target for name, target in targets.items()}
+        refuse("with --check, which tests what is kept", {**named, "--plan": plan})
+    asked = _read(opened, queries, qrels, key, model, base_url)
     if check:
-        shown = _check(opened, vectors, k, seed, json)
+        shown = _check(opened, asked, k, seed, json)
     else:
-        shown = _tune(opened, vectors, promise, plan or None, seed, keep, json)
+        shown = _tune(opened, asked, promise, plan or None, seed, keep, json)
     if not shown:
         raise typer.Exit(NOT_SHOWN)
 
 
 def _read(
+    index: Index,
+    path: Path,
+    qrels: Path | None,
+    key: str | None,
+    model: str | None,
+    base_url: str | None,
+) -> "Asked":
+    """The queries of a file and, if there are any, their judgements."""
+    from nestvec.tune.asked import Asked
+
+    vectors, ids = _vectors(index, path, key, model, base_url)
+    if qrels is None:
+        return Asked(vectors)
+    from nestvec.data import read_qrels
+
+    return Asked(vectors, read_qrels(qrels, ids, index.ids.tolist()), ids)
+
+
+def _vectors(
     index: Index, path: Path, key: str | None, model: str | None, base_url: str | None
-) -> Float[np.ndarray, "q dim"]:
-    """The queries of a file: its vectors, or its texts encoded."""
+) -> tuple[Float[np.ndarray, "q dim"], Sequence[Any]]:
+    """The vectors of a file, or of its texts, and their ids."""
     if holds_vectors(path):
         from nestvec.encode import read_vectors
 
         refuse("for vectors, which are not encoded", {"--model": model, "--base-url": base_url})
-        return read_vectors(path, key).vectors
+        given = read_vectors(path, key)
+        return given.vectors, range(len(given.vectors)) if given.ids is None else given.ids.tolist()
     from nestvec.cli.model import open_for
     from nestvec.data import read_texts
 
     refuse("for texts; it is for vectors", {"--key": key})
-    texts = read_texts(path).texts
-    return open_for(index, model, base_url).encode(list(texts))
+    corpus = read_texts(path)
+    return open_for(index, model, base_url).encode(list(corpus.texts)), corpus.ids
 
 
 def _tune(
     index: Index,
-    queries: Float[np.ndarray, "q dim"],
+    asked: "Asked",
     promise: "Promise",
     plans: list[str] | None,
     seed: int,
@@ -115,7 +152,7 @@ def _tune(
     """Print what is found and keep a certified plan; whether there is one."""
     from nestvec.tune.tuner import run
 
-    tuned = run(index, queries, promise, plans, seed, bar)
+    tuned = run(index, asked, promise, plans, seed, bar)
     kept = keep and tuned.plan is not None
     if kept:
         tuned.save(index)
@@ -126,7 +163,7 @@ def _tune(
     print()
     print_table(_TRIAL_COLUMNS, [_trial_cells(trial) for trial in tuned.trials])
     if kept:
-        print(f"\nkept: searches of {index.path} for k={promise.k} use it until rows change")
+        print(f"\nkept: searches of {index.path} for k={tuned.rows} use it until rows change")
     return tuned.plan is not None
 
 
@@ -135,13 +172,11 @@ def _trial_cells(trial: "Trial") -> Sequence[str]:
     return f"{trial.served:.4f}", f"{trial.p_value:.2g}", read, str(trial.plan)
 
 
-def _check(
-    index: Index, queries: Float[np.ndarray, "q dim"], k: int, seed: int, json: bool
-) -> bool:
+def _check(index: Index, asked: "Asked", k: int, seed: int, json: bool) -> bool:
     """Print how the kept plan does on new queries; whether its promise is borne out."""
-    from nestvec.tune import check
+    from nestvec.tune.drift import run
 
-    drift = check(index, queries, k, seed=seed, progress=bar)
+    drift = run(index, asked, k, seed, bar)
     if json:
         print_json({"index": index.path, **drift.to_json()})
     else:

@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,21 @@ VECTOR_FIELDS = ("vector", "embedding")
 """The fields of a JSON record that may hold its vector."""
 
 
+ADAPTED_LABEL = "nestvec.adapted"
+"""Where a `.safetensors` says which adapter made its vectors."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorFile:
     """Vectors [n, dim] in the float type of the file, and one id per row if the file has ids.
 
-    `ids` is a one-dimensional array of int64 or of texts.
+    `ids` is a one-dimensional array of int64 or of texts. `adapted_by` is the fingerprint of the
+    adapter that the vectors went through, if the file says so.
     """
 
     vectors: Float[np.ndarray, "n dim"]
     ids: np.ndarray | None
+    adapted_by: str | None = None
 
 
 def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
@@ -86,7 +92,9 @@ def _read_safetensors(path: Path, key: str | None) -> VectorFile:
             array: np.ndarray = tensors.get_tensor(name)
             return array
 
-        return _from_arrays(path, sorted(tensors.keys()), read, key)
+        given = _from_arrays(path, sorted(tensors.keys()), read, key)
+        label = (tensors.metadata() or {}).get(ADAPTED_LABEL)
+        return given if label is None else replace(given, adapted_by=json.loads(label)["adapter"])
 
 
 def _from_arrays(

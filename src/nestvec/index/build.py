@@ -50,7 +50,7 @@ def write_segment(
     progress: Progress,
 ) -> None:
     """Write the two files of the segment that holds the rows of `sources`."""
-    n, dim = sum(map(len, sources)), sources[0].rows.vectors.shape[1]
+    n, dim = sum(map(len, sources)), sources[0].dim
     with (
         progress("indexing", 3 * n) as advance,
         writing_rows(folder / vectors_name(number), sources) as stored,

@@ -16,8 +16,8 @@ from pathlib import Path
 from nestvec.errors import DamagedIndexError, NestvecError, NewerFormatError, StorageError
 from nestvec.index import format_1
 from nestvec.index.contents import (
-    FORMAT,
     SCHEMA,
+    WITH_ADAPTER,
     Contents,
     Document,
     Entry,
@@ -82,9 +82,10 @@ def read_contents(db: sqlite3.Connection, folder: Path) -> Contents:
     if (folder / NAME).stat().st_size % page_bytes:
         raise ValueError("it is cut off within a page")
     version = _format(db)
-    if version > FORMAT:
+    if version > WITH_ADAPTER:
         raise NewerFormatError(
-            f"{folder} has format {version} and this nestvec reads up to {FORMAT}; upgrade nestvec"
+            f"{folder} has format {version} and this nestvec reads up to {WITH_ADAPTER}; "
+            "upgrade nestvec"
         )
     if version == 1:
         return format_1.read_contents(db)

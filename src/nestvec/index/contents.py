@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 2
+WITH_ADAPTER = 3
+"""Format 2 and an adapter: a reader that knows none would ask such an index wrongly."""
 Id = int | str
 RowRecord = tuple[int, Id, str | None, str | None]
 """Row number, id, text, metadata as JSON."""

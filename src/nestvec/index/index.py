@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.adapt.adapter import Adapter, check_kind
 from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
+from nestvec.index.adapted import adapt_queries
 from nestvec.index.contents import Document
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
 from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
 from nestvec.index.records import as_json, check_ids, check_length, row_records
-from nestvec.index.rows import Rows
+from nestvec.index.rows import Rows, Source
 from nestvec.index.run import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.tuned import TunedPlan
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
-from nestvec.shapes import Float32, Int64
-from nestvec.vectors import as_queries, check_vectors
+from nestvec.shapes import Float, Float32, Int64
+from nestvec.vectors import check_vectors
 
 if TYPE_CHECKING:
     from nestvec.index.build import BuildOptions
@@ -61,6 +63,7 @@ class Index:
         texts: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         metric: str = "ip",
+        adapter: Adapter | None = None,
         rotation: str = "pca",
         bits: float = 2.0,
         seed: int = 0,
@@ -72,8 +75,10 @@ class Index:
 
         `vectors` may be a memory map larger than memory. `ids` are unique ints or strings
         (None: 0..n−1); `texts` and `metadata` (JSON objects) are stored beside them. Scores are in
-        `metric`: "ip" (inner product), "cosine" or "euclidean" (−|q − x|²). `rotation` is "pca", or
-        "none" for models trained nested whose own order is to be kept. `bits` is the average number
+        `metric`: "ip" (inner product), "cosine" or "euclidean" (−|q − x|²). What goes through an
+        `adapter` is what it makes of the vectors; it is kept, and later vectors and queries go
+        through it too. `rotation` is "pca", or "none" for models and adaptors trained nested whose
+        own order is to be kept. `bits` is the average number
         of code bits per dimension. `model` records what made the vectors. Equal input and seed give
         an equal index. The folder `path` appears whole or not at all; with `overwrite` it takes the
         place of an index, which nobody can write to in the meantime.
@@ -81,7 +86,9 @@ class Index:
         from nestvec.index.staging import staging
         from nestvec.index.writer import create
 
-        array = check_vectors(vectors)
+        array = check_vectors(vectors, dim=None if adapter is None else adapter.dim)
+        if adapter is not None:
+            check_kind(adapter, array)
         checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
@@ -90,13 +97,14 @@ class Index:
         target = Path(path)
         _check_target(target, overwrite)
         rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
+        source = Source(rows, adapter=adapter)
         meta = {
-            "dim": array.shape[1], "metric": metric, "rotation": rotation,
+            "dim": source.dim, "metric": metric, "rotation": rotation,
             "bits": options.bits, "seed": options.seed, "model": made_by,
         }  # fmt: skip
         with staging(target, overwrite) as stage:
             records = row_records(checked_ids, 0, texts, metadata)
-            create(stage, rows, records, meta, options, progress)
+            create(stage, source, records, meta, options, progress)
         return cls.open(target)
 
     @classmethod
@@ -141,6 +149,22 @@ class Index:
         return self._snapshot.dim
 
     @property
+    def adapter(self) -> Adapter | None:
+        """What the vectors went through before they were stored, and queries go through."""
+        return self._snapshot.adapter
+
+    def adapt(
+        self, queries: ArrayLike, adapted_by: str | None = None
+    ) -> Float32[np.ndarray, "q dim"]:
+        """Queries as the stored vectors are compared with them: through the adapter, if any.
+
+        `adapted_by` is the fingerprint of the adapter that they went through already; those of
+        another one, or of another width than the model's, are refused.
+        """
+        snapshot = self._snapshot
+        return adapt_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
+
+    @property
     def metric(self) -> str:
         """What scores are: "ip", "cosine" or "euclidean"."""
         return self._snapshot.metric
@@ -152,7 +176,9 @@ class Index:
 
     @property
     def vectors(self) -> Float32[np.ndarray, "n dim"]:
-        """The vectors of live rows, as they were given, in the order they were added.
+        """The vectors of live rows, as the adapter made them, in the order they were added.
+
+        Without an adapter they are as they were given.
 
         Memory-mapped while they are one segment without deleted rows, else copied.
         """
@@ -194,6 +220,7 @@ class Index:
         exact: bool = False,
         certify: bool = False,
         threads: int | None = None,
+        adapted_by: str | None = None,
     ) -> Hits:
         """The `k` rows with the best scores for each query [q, dim], found by `plan`.
 
@@ -205,12 +232,14 @@ class Index:
         With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
         is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
 
+        Queries go through the index's adapter, unless `adapted_by` is its fingerprint: `adapt`.
+
         The best cells are probed; if the plan's cells hold fewer than `k` rows, more are.
         Rows that were added and not yet coded are scored on their full vectors whatever the plan.
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
         snapshot = self._snapshot
-        array = as_queries(queries, snapshot.dim)
+        array = adapt_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
         _check_k(k, snapshot.count)
         chosen = snapshot.chosen_plan(plan, int(k), where is None and not exact)
         if (exact or certify) and not chosen.full:
@@ -247,7 +276,7 @@ class Index:
         Small additions stay without codes until later ones, or `compact`, merge them into larger
         segments. `LockedError` while another writes, here and in all that follow.
         """
-        array = check_vectors(vectors, dim=self.dim)
+        array = self._adapted(vectors)
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
         checked = None if ids is None else check_ids(ids, len(array))
@@ -274,7 +303,7 @@ class Index:
         The new rows have new row numbers, the last ones. All or, if an id is not there, none.
         """
         checked = check_ids(ids, len(ids))
-        array = None if vectors is None else check_vectors(vectors, dim=self.dim)
+        array = None if vectors is None else self._adapted(vectors)
         for given, name in ((array, "vectors"), (texts, "texts"), (metadata, "metadata records")):
             check_length(given, len(checked), name, "ids")
         with self._writing("update", progress) as writer:
@@ -295,6 +324,15 @@ class Index:
         """
         with self._writing("keep a tuned plan", silent) as writer:
             writer.keep_plan(k, plan, evidence, rows_checksum)
+
+    def _adapted(self, vectors: ArrayLike) -> Float[np.ndarray, "n dim"]:
+        """New vectors as they are stored."""
+        adapter = self.adapter
+        if adapter is None:
+            return check_vectors(vectors, dim=self.dim)
+        array = check_vectors(vectors, dim=adapter.dim)
+        check_kind(adapter, array)
+        return adapter.transform(array)
 
     @contextmanager
     def _writing(self, purpose: str, progress: Progress) -> Iterator["Writer"]:

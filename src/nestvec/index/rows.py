@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nestvec.adapt.adapter import Adapter
 from nestvec.errors import DamagedIndexError
 from nestvec.index.ids import Ids
 from nestvec.index.tensors import Layout, TensorWriter, map_tensors
@@ -52,10 +53,14 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where the rows of a new segment come from: `kept` of some rows, or all of them."""
+    """Where the rows of a new segment come from: `kept` of some rows, or all of them.
+
+    With an `adapter` the vectors are what it makes of them, a block at a time.
+    """
 
     rows: Rows
     kept: Bool[np.ndarray, " n"] | None = None
+    adapter: Adapter | None = None
 
     def __len__(self) -> int:
         return len(self.rows) if self.kept is None else int(self.kept.sum())
@@ -68,7 +73,13 @@ class Source:
             block = vectors[part] if self.kept is None else vectors[part][self.kept[part]]
             check_finite(block, "vectors", first)
             check_magnitude(block, "vectors", first)
-            yield block
+            yield block if self.adapter is None else self.adapter.transform(block)
+
+    @property
+    def dim(self) -> int:
+        """Width of the blocks."""
+        given = int(self.rows.vectors.shape[1])
+        return given if self.adapter is None else self.adapter.width
 
     def numbers(self) -> Int64[np.ndarray, " m"]:
         """The numbers of the rows that are kept."""
@@ -85,7 +96,7 @@ def writing_rows(path: Path, sources: Sequence[Source]) -> Iterator[Float32[np.n
     """Create the file of rows from `sources`; the vectors are left to be filled in."""
     numbers = np.concatenate([source.numbers() for source in sources])
     ids = Ids.join([source.ids() for source in sources])
-    dim = sources[0].rows.vectors.shape[1]
+    dim = sources[0].dim
     structure = {"row_numbers": numbers, **ids.arrays()}
     layout: Layout = {
         "vectors": (np.dtype(np.float32), (len(numbers), dim)),

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.adapt.adapter import Adapter
 from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index import catalog, format_1
+from nestvec.index.adapted import get_adapter
 from nestvec.index.contents import Contents, Entry
 from nestvec.index.defaults import default_plan
 from nestvec.index.files import check_file
@@ -63,6 +65,8 @@ class Snapshot:
     folder: Path
     contents: Contents
     parts: tuple[Part, ...]
+    adapter: Adapter | None
+    """What the vectors went through before they were stored, and queries go through."""
 
     @classmethod
     def load(
@@ -76,9 +80,11 @@ class Snapshot:
         contents = catalog.read(folder)
         while True:
             try:
-                known = {}
+                known, adapter = {}, None
                 if previous is not None and previous.contents.lineage == contents.lineage:
                     known = {part.entry.segment: part for part in previous.parts}
+                    adapter = previous.adapter
+                adapter = adapter or get_adapter(folder, contents.meta)
                 parts = [_part(folder, contents, e, verify, known) for e in contents.entries]
                 problem = None
             except DamagedIndexError as e:
@@ -90,7 +96,7 @@ class Snapshot:
             if problem is None and now.lineage == contents.lineage:
                 break
             contents = now
-        snapshot = cls(folder, contents, tuple(parts))
+        snapshot = cls(folder, contents, tuple(parts), adapter)
         if verify:
             _verify_catalog(snapshot)
         if any(part.entry.layout == format_1.LAYOUT for part in parts):

@@ -16,9 +16,10 @@ import numpy as np
 
 from nestvec.errors import IdsError, NestvecError, StorageError
 from nestvec.index import catalog
+from nestvec.index.adapted import put_adapter
 from nestvec.index.build import BuildOptions, write_segment
 from nestvec.index.catalog import Ledger
-from nestvec.index.contents import FORMAT, Contents, Entry, Id, RowRecord
+from nestvec.index.contents import Contents, Entry, Id, RowRecord
 from nestvec.index.files import list_file, sweep, sync_folder
 from nestvec.index.ids import Ids
 from nestvec.index.lock import writer_lock
@@ -44,21 +45,23 @@ Left = tuple[Part, Bool[np.ndarray, " _"], int]
 
 def create(
     folder: Path,
-    rows: Rows,
+    source: Source,
     records: Iterable[RowRecord],
     meta: Mapping[str, Any],
     options: BuildOptions,
     progress: Progress,
 ) -> None:
-    """Write a new index of one coded segment into an empty folder."""
-    entry = write_entry(folder, 1, [Source(rows)], options, progress)
+    """Write a new index of one coded segment into an empty folder, and the source's adapter."""
+    entry = write_entry(folder, 1, [source], options, progress)
+    rows = source.rows
     ids = rows.ids[np.arange(len(rows))]
+    adapted = put_adapter(folder, source.adapter)
     with catalog.create(folder) as ledger:
         content = ledger.put(records)
         for file in entry.files:
             content = zlib.crc32(file.checksums, content)
         full = {
-            "format": FORMAT, "generation": 1, "lineage": f"{content:08x}", "next_segment": 2,
+            **adapted, "generation": 1, "lineage": f"{content:08x}", "next_segment": 2,
             "next_row": len(rows), **meta,
         }  # fmt: skip
         come = zip(ids.tolist(), rows.numbers.tolist(), strict=True)

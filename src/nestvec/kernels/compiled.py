@@ -15,9 +15,12 @@ from nestvec.kernels.coding import (
 from nestvec.kernels.exact import defect, exact_batch, scan_batch
 from nestvec.kernels.layout import GROUP, IP, LANES, PARTS, Cells, Funnel, pack_records, part_bounds
 from nestvec.kernels.searching import search_batch
+from nestvec.kernels.selecting import best_scores, count_reaching
 
 __all__ = [
     "assign_twice",
+    "best_scores",
+    "count_reaching",
     "defect",
     "exact_batch",
     "lengths_along",
@@ -62,6 +65,13 @@ def warm_up_exact() -> None:
     )  # fmt: skip
     scan_batch(query, vectors, np.zeros(1, np.int64), IP, 1, *found[:2])
     defect(cells.rotation)
+
+
+def warm_up_scores() -> None:
+    """The same for what an audit does with all scores."""
+    score, place = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+    best_scores(score, place, score.copy())
+    count_reaching(score, place[0], score[0], place[0].copy())
 
 
 def _smallest(words: np.ndarray) -> tuple[Cells, Funnel, np.ndarray]:

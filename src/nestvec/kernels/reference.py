@@ -265,6 +265,23 @@ def select_top(
     return np.lexsort((keys, -values))[:keep]
 
 
+def best_scores(
+    scores: Float32[np.ndarray, "q n"], k: int
+) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
+    """The `k` best columns of each row and their scores, best first; equals to the smaller one."""
+    rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return rows, np.take_along_axis(scores, rows, axis=1)
+
+
+def count_reaching(
+    scores: Float32[np.ndarray, "q n"],
+    rows: Int64[np.ndarray, " m"],
+    bars: Float32[np.ndarray, " m"],
+) -> Int64[np.ndarray, " m"]:
+    """How many scores of row `rows[i]` are at least `bars[i]`."""
+    return np.asarray((scores[rows] >= bars[:, None]).sum(axis=1), np.int64)
+
+
 def dot(left: Float32[np.ndarray, " dim"], right: Float32[np.ndarray, " dim"]) -> float:
     """The inner product, added up in float64 over 8 interleaved lanes, lanes in order at the end.
 

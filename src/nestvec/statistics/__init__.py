@@ -5,13 +5,13 @@ Everything is one-sided or two-sided at a stated confidence; nothing is rounded.
 queries come in clusters (users, sessions), whole groups of them.
 """
 
+from nestvec.statistics.betting import betting_p, largest_mean_loss
 from nestvec.statistics.bootstrap import bootstrap_mean, bootstrap_ratio, lower_bound_of_ratio
 from nestvec.statistics.estimate import Estimate
 from nestvec.statistics.exact import (
     binomial_p,
     hoeffding_bentkus,
     holm,
-    largest_mean_loss,
     mcnemar,
     proportion,
 )
@@ -19,6 +19,7 @@ from nestvec.statistics.sizes import fewest, needed_for_difference, queries_need
 
 __all__ = [
     "Estimate",
+    "betting_p",
     "binomial_p",
     "bootstrap_mean",
     "bootstrap_ratio",

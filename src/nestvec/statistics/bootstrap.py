@@ -112,12 +112,15 @@ class _Sample(NamedTuple):
 
     def _resampled(self, rng: np.random.Generator, resamples: int) -> Float64[np.ndarray, " kept"]:
         units = len(self.numerators)
-        sums = np.empty((resamples, 2))
+        # Most ratios are means: what is below them need not be drawn.
+        is_mean = bool((self.denominators == 1).all())
+        sums = np.full((resamples, 2), float(units))
         block = max(1, _BLOCK // units)
         for first in range(0, resamples, block):
             drawn = rng.integers(0, units, (min(block, resamples - first), units), dtype=np.int32)
             sums[first : first + block, 0] = self.numerators[drawn].sum(axis=1)
-            sums[first : first + block, 1] = self.denominators[drawn].sum(axis=1)
+            if not is_mean:
+                sums[first : first + block, 1] = self.denominators[drawn].sum(axis=1)
         kept = sums[sums[:, 1] > 0]
         return np.asarray(kept[:, 0] / kept[:, 1])
 

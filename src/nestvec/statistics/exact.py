@@ -68,17 +68,6 @@ def hoeffding_bentkus(risk: float, n: int, alpha: float) -> float:
     return min(1.0, math.exp(-n * entropy), math.e * float(special.bdtr(whole, n, alpha)))
 
 
-def largest_mean_loss(risk: float, n: int, confidence: float = 0.95) -> float:
-    """The one-sided upper bound of the mean loss: what `hoeffding_bentkus` refutes lies above."""
-    left = 1 - check_share(confidence, "confidence")
-    low, high = risk, 1.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        refuted = hoeffding_bentkus(risk, n, middle) <= left
-        low, high = (low, middle) if refuted else (middle, high)
-    return high
-
-
 # --- many tests at once --------------------------------------------------------------------------
 
 

@@ -37,13 +37,13 @@ def needed_for_difference(
     return max(1, math.ceil((float(z) * sd / difference) ** 2))
 
 
-def fewest(enough: Callable[[int], bool]) -> int:
+def fewest(enough: Callable[[int], bool], most: int = _MOST) -> int:
     """The smallest number from 1 on of which `enough` is true, if it stays true from there on.
 
-    2⁴⁰ where none below that is enough.
+    `most`, a power of two (2⁴⁰), where none below that is enough.
     """
     high = 1
-    while high < _MOST and not enough(high):
+    while high < most and not enough(high):
         high *= 2
     low = high // 2
     while high - low > 1:

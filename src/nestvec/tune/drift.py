@@ -4,15 +4,15 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.statistics import Estimate
+from nestvec.tune.asked import Asked
 from nestvec.tune.promise import Promise
-from nestvec.tune.questions import Questions
+from nestvec.tune.served import measure
 
 Verdict = Literal["HOLDS", "BROKEN", "INSUFFICIENT DATA"]
 
@@ -21,7 +21,7 @@ Verdict = Literal["HOLDS", "BROKEN", "INSUFFICIENT DATA"]
 class Drift:
     """A kept plan on new queries: its promise is shown anew, or refuted, or neither.
 
-    Each is an exact test at the promise's confidence, on all the queries.
+    Each is a test of its own at the promise's confidence, on all the queries.
     """
 
     verdict: Verdict
@@ -29,8 +29,8 @@ class Drift:
     plan: Plan
     current: bool
     """Whether the rows are still those that the plan was tuned for."""
-    recall: Estimate
-    """What the promise is about: mean recall, or the share of queries with all found."""
+    served: Estimate
+    """What is to reach the target: mean recall, a share of queries, or 1 − mean loss of nDCG."""
     lower_bound: float
     p_missed: float
     """That the target is missed; small where the promise holds."""
@@ -42,7 +42,7 @@ class Drift:
     """How many queries are rows of the index."""
 
     def __str__(self) -> str:
-        value, low, high, n = self.recall
+        value, low, high, n = self.served
         lines = [
             f"{self.verdict}: '{self.plan}' was tuned for {self.promise}",
             f"  {value:.4f} [{low:.4f}, {high:.4f}] on {n:,} new queries, one-sided bound "
@@ -61,10 +61,11 @@ class Drift:
         """All of it as JSON values."""
         return {
             "verdict": self.verdict,
+            "promise": str(self.promise),
             **self.promise.to_json(),
             "plan": str(self.plan),
             "current": self.current,
-            "recall": self.recall._asdict(),
+            "served": self.served._asdict(),
             "lower_bound": self.lower_bound,
             "p_missed": self.p_missed,
             "p_reached": self.p_reached,
@@ -73,7 +74,7 @@ class Drift:
         }
 
 
-def run(index: Index, queries: ArrayLike, k: int, seed: int, progress: Progress) -> Drift:
+def run(index: Index, asked: Asked, k: int, seed: int, progress: Progress) -> Drift:
     """What `nestvec.tune.check` does."""
     if k not in index.tuned:
         raise InputError(
@@ -82,15 +83,17 @@ def run(index: Index, queries: ArrayLike, k: int, seed: int, progress: Progress)
         )
     tuned = index.tuned[k]
     promise = Promise(**{field.name: tuned.evidence[field.name] for field in fields(Promise)})
-    questions = Questions.ask(index, queries, k, progress)
-    kept = promise.kept(questions.measure(tuned.plan).recalls)
+    questions = asked.of(index, promise, progress)
+    rng = np.random.default_rng(seed)
+    # Shuffled: tests that bet must not see queries sorted by how hard they are.
+    kept = rng.permutation(promise.kept(measure(questions, promise, tuned.plan).served))
     p_missed, p_reached = promise.p_missed(kept), promise.p_reached(kept)
     return Drift(
         verdict=_verdict(p_missed, p_reached, promise.delta),
         promise=promise,
         plan=tuned.plan,
         current=tuned.current,
-        recall=promise.estimate(kept, np.random.default_rng(seed)),
+        served=promise.estimate(kept, rng),
         lower_bound=promise.lower_bound(kept),
         p_missed=p_missed,
         p_reached=p_reached,

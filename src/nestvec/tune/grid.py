@@ -1,5 +1,8 @@
 """Which plans are tried, and in which order."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 
 from nestvec.errors import PlanError
@@ -52,6 +55,21 @@ def _is_readable(plan: Plan, segment: Segment) -> bool:
     except PlanError:
         return False
     return True
+
+
+def shortlists(plans: Iterable[Plan], rows: int) -> list[Plan]:
+    """What the plans keep for a last stage elsewhere, of so many rows at most."""
+    return list(dict.fromkeys(_shortlist(plan, rows) for plan in plans))
+
+
+def _shortlist(plan: Plan, rows: int) -> Plan:
+    if not plan.stages:
+        raise PlanError(
+            f"'{plan}' reads no codes, so it keeps no shortlist; give plans such as "
+            "'probe=32; 256x1:100', or compact() an index that has no codes yet"
+        )
+    *before, last = plan.stages
+    return Plan(plan.probe, (*before, replace(last, keep=min(last.keep, rows))), full=False)
 
 
 def safest_first(

@@ -1,30 +1,31 @@
 """Queries with their exact answers, and how much of these a plan finds."""
 
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.index import Hits, Index
-from nestvec.index.snapshot import Snapshot
-from nestvec.metrics import recall_at_k
+from nestvec.index import Index
+from nestvec.index.run import run_scan
+from nestvec.metrics import Id, Qrels, ndcg_at_k
 from nestvec.plan import Plan
 from nestvec.progress import Progress
-from nestvec.shapes import Float32, Float64, Int64, UInt64
-from nestvec.vectors import as_queries
+from nestvec.shapes import Bool, Float32, Float64, Int64
+from nestvec.tune.own import NONE, others, own_rows
 
 _BLOCK_QUERIES = 256
-_BLOCK_ROWS = 4096
-_NONE = -1
+
+Grades = Mapping[Id, float]
+"""Grades of one query's documents by row number; those that the index lacks are below −1."""
 
 
-class Measured(NamedTuple):
-    """What a plan finds of each query's exact top k, and what that costs."""
+class Found(NamedTuple):
+    """What a plan finds for each query, best first, and what that costs."""
 
-    recalls: Float64[np.ndarray, " q"]
+    rows: Int64[np.ndarray, "q found"]
     bytes_per_query: float
 
 
@@ -43,90 +44,96 @@ class Questions:
     own: Int64[np.ndarray, " q"]
     """The row that each query is, or −1."""
     truth: Int64[np.ndarray, "q k"]
+    tied: Bool[np.ndarray, " q"]
+    """Where another row may score as the k-th does."""
+    grades: tuple[Grades, ...] | None = None
+    """What people judged relevant, query by query."""
 
     @classmethod
-    def ask(cls, index: Index, queries: ArrayLike, k: int, progress: Progress) -> "Questions":
+    def ask(
+        cls,
+        index: Index,
+        queries: ArrayLike,
+        k: int,
+        progress: Progress,
+        grades: tuple[Grades, ...] | None = None,
+    ) -> "Questions":
         """With the answers of `search(exact=True)`."""
-        array = as_queries(queries, index.dim)
+        array = index.adapt(queries)
         own = own_rows(index.snapshot, array)
-        depth = _depth(own, k)
-        truth = np.empty((len(array), k), np.int64)
+        truth, tied = np.empty((len(array), k), np.int64), np.zeros(len(array), bool)
+        depth = k + bool((own != NONE).any())
+        depth = max(depth, min(depth + 1, len(index)))  # the next one shows whether there is a tie
         with progress("exact answers", len(array)) as advance:
             for first in range(0, len(array), _BLOCK_QUERIES):
                 block = slice(first, first + _BLOCK_QUERIES)
-                hits = index.search(array[block], depth, exact=True)
-                truth[block] = _others(hits, own[block], k)
+                hits = index.search(array[block], depth, exact=True, adapted_by=_adapter(index))
+                places = others(hits, own[block])
+                truth[block] = np.take_along_axis(hits.rows, places[:, :k], axis=1)
+                # Float32 scores: those that are equal in float64 are equal here.
+                ends = np.take_along_axis(hits.scores, places[:, k - 1 : k + 1], axis=1)
+                tied[block] = (ends.shape[1] == 2) & (ends[:, 0] == ends[:, -1])
                 advance(len(hits))
-        return cls(index, array, k, own, truth)
+        return cls(index, array, k, own, truth, tied, grades)
 
     def __len__(self) -> int:
         return len(self.queries)
 
     def __getitem__(self, rows: Int64[np.ndarray, " some"]) -> "Questions":
         """Some of them."""
-        return Questions(self.index, self.queries[rows], self.k, self.own[rows], self.truth[rows])
+        grades = None if self.grades is None else tuple(self.grades[row] for row in rows)
+        parts = {name: getattr(self, name)[rows] for name in ("queries", "own", "truth", "tied")}
+        return replace(self, **parts, grades=grades)
 
     @property
     def optimistic(self) -> int:
         """How many queries are rows of the index."""
-        return int(np.count_nonzero(self.own != _NONE))
+        return int(np.count_nonzero(self.own != NONE))
 
-    @property
-    def depth(self) -> int:
-        """How many rows a search is asked for: one more where a query may find itself."""
-        return _depth(self.own, self.k)
+    def find(self, plan: Plan, rows: int) -> Found:
+        """So many rows as `plan` finds them, not counting, where it keeps more, a query itself."""
+        kept = min((stage.keep for stage in plan.stages), default=len(self.index))
+        asked = min(rows + bool(self.optimistic), max(rows, kept), len(self.index))
+        adapted = _adapter(self.index)
+        hits = self.index.search(self.queries, asked, plan=plan, adapted_by=adapted)
+        found = np.take_along_axis(hits.rows, others(hits, self.own)[:, :rows], axis=1)
+        return Found(found, float(hits.stats.size_bytes) / len(self))
 
-    def measure(self, plan: Plan) -> Measured:
-        """Recall by row number, which never overstates: of equal scores exact search names one."""
-        hits = self.index.search(self.queries, self.depth, plan=plan)
-        found = _others(hits, self.own, self.k)
-        cost = float(hits.stats.size_bytes) / len(self)
-        return Measured(recall_at_k(found, self.truth, self.k), cost)
+    def recalls(self, found: Int64[np.ndarray, "q found"]) -> Float64[np.ndarray, " q"]:
+        """The share of each exact top k that is found.
 
+        Of rows with equal scores exact search names the first; the others are as good.
+        """
+        hit = [np.isin(true, rows).sum() for true, rows in zip(self.truth, found, strict=True)]
+        hits = np.array(hit, np.int64)
+        for query in np.flatnonzero(self.tied & (hits < self.k)).tolist():
+            hits[query] += self._stand_ins(query, found[query])
+        return hits / self.k
 
-def own_rows(snapshot: Snapshot, queries: Float32[np.ndarray, "q dim"]) -> Int64[np.ndarray, " q"]:
-    """The first live row whose stored vector equals each query in every number, or −1."""
-    # A sum of products with odd numbers, modulo 2⁶⁴, tells vectors apart but for rare chances.
-    salt = np.random.default_rng(0).integers(0, 1 << 63, snapshot.dim, dtype=np.uint64) * 2 + 1
-    by_key: defaultdict[int, list[int]] = defaultdict(list)
-    for query, key in enumerate(_keys(queries, salt).tolist()):
-        by_key[key].append(query)
-    own = np.full(len(queries), _NONE, np.int64)
-    for key, number, vector in _alike(snapshot, np.fromiter(by_key, np.uint64), salt):
-        for query in by_key[key]:
-            if own[query] == _NONE and np.array_equal(queries[query], vector):
-                own[query] = number
-    return own
+    def _stand_ins(self, query: int, found: Int64[np.ndarray, " found"]) -> int:
+        """How many rows that are found score as missed ones do that tie for the last place."""
+        missed = np.setdiff1d(self.truth[query], found)
+        rest = np.setdiff1d(found, [*self.truth[query].tolist(), NONE])
+        rows = [*self.truth[query, -1:].tolist(), *missed.tolist(), *rest.tolist()]
+        vectors, places = self.index.snapshot.vectors_of(rows), np.arange(len(rows))
+        asked = self.queries[query : query + 1]
+        scored = run_scan(vectors, places, asked, len(rows), 1, self.index.metric)
+        scores = np.empty(len(rows))
+        scores[scored.rows[0]] = scored.scores[0]
+        tie = scores[1:] == scores[0]
+        return int(min(tie[: len(missed)].sum(), tie[len(missed) :].sum()))
 
+    @cached_property
+    def exact_ndcg(self) -> Float64[np.ndarray, " q"]:
+        """nDCG@k of the exact answers."""
+        return self.ndcg(self.truth)
 
-def _alike(
-    snapshot: Snapshot, wanted: UInt64[np.ndarray, " keys"], salt: UInt64[np.ndarray, " dim"]
-) -> Iterator[tuple[int, int, Float32[np.ndarray, " dim"]]]:
-    """Key, row number and vector of each live row that has one of the keys, by row."""
-    for part in snapshot.parts:
-        live = np.ones(len(part.rows), bool) if part.kept is None else part.kept
-        for first in range(0, len(part.rows), _BLOCK_ROWS):
-            block = part.rows.vectors[first : first + _BLOCK_ROWS]
-            keys = _keys(block, salt)
-            alike = np.isin(keys, wanted) & live[first : first + _BLOCK_ROWS]
-            for at in np.flatnonzero(alike).tolist():
-                yield int(keys[at]), int(part.rows.numbers[first + at]), block[at]
-
-
-def _keys(
-    vectors: Float32[np.ndarray, "n dim"], salt: UInt64[np.ndarray, " dim"]
-) -> UInt64[np.ndarray, " n"]:
-    """Equal for equal vectors: adding 0 turns −0 into 0."""
-    words = np.ascontiguousarray(vectors + np.float32(0)).view(np.uint32)
-    return np.asarray(words.astype(np.uint64) @ salt)
+    def ndcg(self, found: Int64[np.ndarray, "q found"]) -> Float64[np.ndarray, " q"]:
+        """nDCG@k against what people judged."""
+        judged: Qrels = dict(enumerate(self.grades or ()))
+        return ndcg_at_k(found, range(len(self)), judged, self.k)
 
 
-def _depth(own: Int64[np.ndarray, " q"], k: int) -> int:
-    return k + bool((own != _NONE).any())
-
-
-def _others(hits: Hits, own: Int64[np.ndarray, " q"], k: int) -> Int64[np.ndarray, "q k"]:
-    """The first `k` rows found for each query that are not the query itself."""
-    is_own = hits.rows == own[:, None]
-    order = np.argsort(is_own, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(hits.rows, order, axis=1)
+def _adapter(index: Index) -> str | None:
+    """The fingerprint of the adapter that the queries went through."""
+    return None if index.adapter is None else index.adapter.fingerprint

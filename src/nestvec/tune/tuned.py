@@ -13,11 +13,11 @@ Verdict = Literal["CERTIFIED", "INSUFFICIENT DATA", "OUT OF REACH"]
 
 ASSUMPTIONS = (
     "queries to come are of the same kind as those given, and these were drawn at random",
-    "each query was drawn by itself; of those that come in clusters (users, sessions) give one",
+    "queries are independent draws; of those that come in clusters (users, sessions) give one",
     "no row is added, deleted or coded anew; where that happens the index stops using the plan",
     "the target, its confidence and k were chosen before results were seen",
     "plans given by hand were not chosen by how they do on these queries",
-    "searches are for this k, without a filter",
+    "searches are for this k (or the whole shortlist), without a filter",
 )
 """What the promise rests on: where one of these is not so, it is void."""
 
@@ -44,8 +44,8 @@ class Tuned:
     verdict: Verdict
     promise: Promise
     plan: Plan | None
-    recall: Estimate
-    """What the promise is about: mean recall, or the share of queries with all found."""
+    served: Estimate
+    """What is to reach the target: mean recall, a share of queries, or 1 − mean loss of nDCG."""
     lower_bound: float
     """One-sided, of this plan alone: of the plan that testing chose, only the target is proven."""
     needed: int | None
@@ -61,18 +61,23 @@ class Tuned:
     """Which rows it is about."""
 
     @property
+    def rows(self) -> int | None:
+        """How many rows a search by the plan asks for: k, or the whole shortlist."""
+        return None if self.plan is None else self.promise.rows(self.plan)
+
+    @property
     def n(self) -> int:
         """How many queries certify."""
-        return self.recall.n
+        return self.served.n
 
     def save(self, index: Index) -> None:
-        """Keep the plan and its evidence in the index, whose searches for this `k` then use it.
+        """Keep the plan and its evidence in the index, whose searches for `rows` then use it.
 
         `InputError` where no plan is certified, `StorageError` when rows have changed since.
         """
-        if self.plan is None:
+        if self.plan is None or self.rows is None:
             raise InputError(f"no plan is certified ({self.verdict}), so there is none to keep")
-        index.keep_plan(self.promise.k, self.plan, self.to_json(), self.rows_checksum)
+        index.keep_plan(self.rows, self.plan, self.to_json(), self.rows_checksum)
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self._finding()}", f"  {self._numbers()}"]
@@ -98,7 +103,7 @@ class Tuned:
         )
 
     def _numbers(self) -> str:
-        value, low, high, n = self.recall
+        value, low, high, n = self.served
         return (
             f"{value:.4f} [{low:.4f}, {high:.4f}] on {n:,} held-out queries, one-sided bound "
             f"{self.lower_bound:.4f}; {len(self.trials)} plans tested"
@@ -108,9 +113,11 @@ class Tuned:
         """All of it as JSON values."""
         return {
             "verdict": self.verdict,
+            "promise": str(self.promise),
             **self.promise.to_json(),
             "plan": None if self.plan is None else str(self.plan),
-            "recall": self.recall._asdict(),
+            "rows": self.rows,
+            "served": self.served._asdict(),
             "lower_bound": self.lower_bound,
             "needed": self.needed,
             "queries": self.queries,

@@ -1,9 +1,9 @@
 """Learn then Test: plans are put in order on some queries and certified on others."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nestvec.errors import InputError
 from nestvec.index import Index
@@ -11,9 +11,10 @@ from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Float64, Int64
 from nestvec.statistics import fewest
-from nestvec.tune.grid import plan_grid, safest_first
+from nestvec.tune.asked import Asked
+from nestvec.tune.grid import plan_grid, safest_first, shortlists
 from nestvec.tune.promise import Promise
-from nestvec.tune.questions import Measured, Questions
+from nestvec.tune.served import Measured, measure
 from nestvec.tune.tuned import Trial, Tuned, Verdict
 
 _ORDERING_SHARE = 4
@@ -26,7 +27,7 @@ Measure = Callable[[Plan], Measured]
 
 def run(
     index: Index,
-    queries: ArrayLike,
+    asked: Asked,
     promise: Promise,
     plans: Sequence[str | Plan] | None,
     seed: int,
@@ -34,18 +35,19 @@ def run(
 ) -> Tuned:
     """What `nestvec.tune` does."""
     rows_checksum = index.snapshot.contents.rows_checksum()
-    grid = plan_grid(index.snapshot, promise.k) if plans is None else _given(plans)
-    questions = Questions.ask(index, queries, promise.k, progress)
+    grid = candidates(index, promise, plans)
+    questions = asked.of(index, promise, progress)
     rng = np.random.default_rng(seed)
     ordering, certifying = split(len(questions), rng)
-    sequence = in_order(grid, questions[ordering].measure, progress)
-    trials, kept = certify(sequence, questions[certifying].measure, promise, progress)
+    sequence = in_order(grid, partial(measure, questions[ordering], promise), progress)
+    on_others = partial(measure, questions[certifying], promise)
+    trials, kept = certify(sequence, on_others, promise, progress)
     passed = chosen(trials, promise)
     return Tuned(
         verdict=_verdict(passed, kept, promise),
         promise=promise,
         plan=passed,
-        recall=promise.estimate(kept, rng),
+        served=promise.estimate(kept, rng),
         lower_bound=promise.lower_bound(kept),
         needed=None if passed else _all_needed(promise.queries_needed(kept)),
         trials=trials,
@@ -54,6 +56,12 @@ def run(
         seed=seed,
         rows_checksum=rows_checksum,
     )
+
+
+def candidates(index: Index, promise: Promise, plans: Sequence[str | Plan] | None) -> list[Plan]:
+    """The plans to choose from: those given, or the grid."""
+    found = plan_grid(index.snapshot, promise.k) if plans is None else _given(plans)
+    return shortlists(found, len(index)) if promise.loss == "containment" else found
 
 
 def split(
@@ -82,8 +90,8 @@ def in_order(plans: Sequence[Plan], measure: Measure, progress: Progress) -> lis
     risks, costs = np.empty(len(plans)), np.empty(len(plans))
     with progress("ordering plans", len(plans)) as advance:
         for place, plan in enumerate(plans):
-            recalls, costs[place] = measure(plan)
-            risks[place] = 1 - recalls.mean()
+            served, costs[place] = measure(plan)
+            risks[place] = 1 - served.mean()
             advance(1)
     return [plans[place] for place in safest_first(risks, costs)]
 
@@ -101,7 +109,7 @@ def certify(
     with progress("certifying plans", len(sequence)) as advance:
         for plan in sequence:
             measured = measure(plan)
-            kept = promise.kept(measured.recalls)
+            kept = promise.kept(measured.served)
             p_value = promise.p_missed(kept)
             trials.append(Trial(plan, float(kept.mean()), p_value, measured.bytes_per_query))
             if p_value <= promise.delta or len(trials) == 1:

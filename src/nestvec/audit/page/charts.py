@@ -33,7 +33,7 @@ _CONFIG: Spec = {
     },
     "legend": {
         "orient": "bottom",
-        "columns": {"expr": "width < 400 ? 1 : 3"},
+        "columns": 3,
         "title": None,
         "labelColor": "var(--ink)",
         "labelFontSize": 12,
@@ -82,8 +82,13 @@ def by_documents(points: Sequence[Point], quantity: str) -> Spec:
     return _chart(points, _lines(_measure(quantity), _shared(points, x=x)))
 
 
-def by_name(points: Sequence[Point], quantity: str, limit: float | None = None) -> Spec:
-    """A dot with its interval per name, series below each other; `limit` is where harm begins."""
+def by_name(
+    points: Sequence[Point], quantity: str, limit: float | None = None, most: float = math.inf
+) -> Spec:
+    """A dot with its interval per name, series below each other; `limit` is where harm begins.
+
+    What lies above `most` is drawn at it: one number that is beside the point hides the others.
+    """
     y = {
         "field": "at",
         "type": "nominal",
@@ -98,21 +103,23 @@ def by_name(points: Sequence[Point], quantity: str, limit: float | None = None) 
     if len(_names(points)) > 1:
         shared |= {"yOffset": {"field": "series", "type": "nominal", "sort": None}}
         height = {"step": 14, "for": "offset"}
-    return {**_chart(points, [*_limit("x", x, limit), *_dots("x", x, shared)]), "height": height}
+    layers = [*_limit("x", x, limit), *_dots("x", x, shared)]
+    return {**_chart(points, layers, most), "height": height}
 
 
-def _chart(points: Sequence[Point], layers: Sequence[Spec]) -> Spec:
+def _chart(points: Sequence[Point], layers: Sequence[Spec], most: float = math.inf) -> Spec:
+    drawn = [_datum(p, most) for p in points if math.isfinite(p.estimate.value)]
     return {
         "width": "container",
         "height": 280,
-        "data": {"values": [_datum(p) for p in points if math.isfinite(p.estimate.value)]},
+        "data": {"values": drawn},
         "layer": list(layers),
         "config": _CONFIG,
     }
 
 
-def _datum(point: Point) -> Mapping[str, Any]:
-    value, low, high, _ = (x if math.isfinite(x) else None for x in point.estimate)
+def _datum(point: Point, most: float) -> Mapping[str, Any]:
+    value, low, high, _ = (min(x, most) if math.isfinite(x) else None for x in point.estimate)
     return {
         "at": point.at,
         "series": point.series,

@@ -1,21 +1,27 @@
 """Sections that hold sizes against something: kinds, corpora, stress, other uses of bytes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
+from nestvec.audit.model import EDITED, Side
 from nestvec.audit.page import figures
 from nestvec.audit.page.charts import Point, by_documents, by_name
 from nestvec.audit.page.metrics import title_of
 from nestvec.audit.page.parts import Cell, Chart, Section, Table, estimate_cell
-from nestvec.audit.page.rows import Row, candidates, read_estimate
+from nestvec.audit.page.rows import Row, candidates, family_of, read_estimate
 
+_MOST = 1.5
+"""Ratios are drawn up to here: far above 1 nothing is wrong."""
+_LINE = f"the dotted line is 1, and what is above {_MOST} is drawn there."
+_SIDES: tuple[str, ...] = get_args(Side)
 _COMPARED = ("ndcg@10_retention", "overlap_with_ties@10")
 """What controls are compared by: the first of these that was measured."""
 
 
 def kinds(rows: Sequence[Row], shown: Row | None) -> Section | None:
     """Near misses by what is wrong with them, and which of them flipped."""
-    points = _points_of(rows, shown, "triplet_accuracy:(.+)")
+    points = _points_of(rows, shown, f"triplet_accuracy:(?!{EDITED}$)(.+)")
     if len({point.at for point in points}) < 2:
         return None
     title = title_of("triplet_accuracy")
@@ -60,7 +66,7 @@ def growth(rows: Sequence[Row], shown: Row | None) -> Section | None:
 
 def stress(rows: Sequence[Row], shown: Row | None) -> Section | None:
     """Whether hardship hurts the smaller vectors more than the full ones."""
-    points = _points_of(rows, shown, "(.+)_interaction")
+    points = _points_of(rows, shown, "(?!few_shot)(.+)_interaction")
     if not points:
         return None
     quantity = "Kept under stress / kept otherwise"
@@ -69,9 +75,55 @@ def stress(rows: Sequence[Row], shown: Row | None) -> Section | None:
         "Under stress",
         lead="1 means that the stress costs the smaller vectors the share that it costs the full "
         "ones; below 1 they suffer more.",
-        charts=[Chart(f"{quantity}; the dotted line is 1.", by_name(points, quantity, 1.0))],
+        charts=[Chart(f"{quantity}; {_LINE}", by_name(points, quantity, 1.0, _MOST))],
         tables=[_points_table(f"{quantity}, in numbers", "stress", points)],
     )
+
+
+def slices(rows: Sequence[Row], shown: Row | None) -> Section | None:
+    """Parts of the queries beside the rest."""
+    points = _points_of(rows, shown, "slice_interaction:(.+)")
+    if not points:
+        return None
+    quantity = "Kept in the slice / kept in the rest"
+    kept = _points_of(rows, shown, "slice_retention:(.+)")
+    return Section(
+        "slices",
+        "Slices of the queries",
+        lead="Below 1 a slice loses more than the other queries do: a mean over all hides it. Of "
+        "many slices some lie below 1 by chance; trust those whose interval does.",
+        charts=[Chart(f"{quantity}; {_LINE}", by_name(points, quantity, 1.0, _MOST))],
+        tables=[
+            _points_table(f"{quantity}, in numbers", "slice", points),
+            _points_table("Kept in each slice, in numbers", "slice", kept),
+        ],
+    )
+
+
+def asymmetry(report: Mapping[str, Any]) -> Section | None:
+    """One side coded beside both."""
+    entries: Sequence[Mapping[str, Any]] = report.get("asymmetry") or []
+    points = [
+        Point(_code(entry), f"{side} coded", _code(entry), read_estimate(entry[side]))
+        for entry in entries
+        for side in _SIDES
+        if entry[side] is not None
+    ]
+    if not points:
+        return None
+    title = title_of(entries[0]["measure"])
+    return Section(
+        "asymmetry",
+        "One side coded, or both",
+        lead="Documents take the space; queries are few, and may stay at full precision. Both "
+        "sides have equally many dimensions.",
+        charts=[Chart(f"{title}, by the side that is coded.", by_name(points, title))],
+        tables=[_points_table(f"{title} by side, in numbers", "code", points)],
+    )
+
+
+def _code(entry: Mapping[str, Any]) -> str:
+    return f"{entry['dims']} dims, {family_of({**entry, 'side': 'both'})}"
 
 
 def controls(rows: Sequence[Row]) -> Section | None:
@@ -125,7 +177,8 @@ def _flips(row: Row) -> Table:
                 *(Cell(f"{found['flips'][name]:,}") for name in counted),
                 Cell(f"{found['flips']['p']:.2g}"),
             )
-            for kind, found in row.details.get("hard_negatives", {}).get("kinds", {}).items()
+            for check in ("hard_negatives", "edited_documents")
+            for kind, found in row.details.get(check, {}).get("kinds", {}).items()
         ],
         folded=True,
     )

@@ -1,6 +1,7 @@
 """How numbers are written on the page."""
 
 import math
+import re
 
 from nestvec.statistics import Estimate
 
@@ -45,3 +46,8 @@ def size(size_bytes: float) -> str:
         if value < 999.5:
             return f"{value:.3g} {unit}"
     return f"{value / 1000:,.3g} TB"
+
+
+def moment(at: str | None) -> str:
+    """A time as ISO 8601 has it, in UTC, to the minute: "2026-11-21 18:57 UTC"."""
+    return re.sub(r"T(\d\d:\d\d):\d\d\+00:00$", r" \1 UTC", at or "")

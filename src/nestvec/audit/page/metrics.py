@@ -1,5 +1,6 @@
 """The metrics by their names in the report: what a reader calls them, and where they belong."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -99,6 +100,7 @@ FIDELITY = Group(
         Metric("zero_overlap", "Queries with none of the first ten"),
         Metric("resolution", "Score gap that keeps its order (ε95)"),
         Metric("effective_rank", "Dimensions in use (effective rank)"),
+        Metric("local_dimension", "Dimensions around a query (local)"),
         Metric("hub_skew", "Hubness (skewness)"),
     ),
 )
@@ -123,7 +125,28 @@ HARD = Group(
         Metric("margin_p50", "Margin, median"),
     ),
 )
-GROUPS = (RELEVANCE, FIDELITY, HARD)
+FEW_SHOT = Group(
+    "few-shot",
+    "Few-shot classification",
+    "Whether classes of documents are still told apart by the nearest mean of five examples each, "
+    "over random choices of five classes. The difference is that to the full vectors.",
+    (
+        Metric("few_shot_accuracy", "Few-shot accuracy"),
+        Metric("few_shot_difference", "Few-shot accuracy, change"),
+        Metric("few_shot_retention", "Few-shot accuracy kept"),
+    ),
+)
+POISONING = Group(
+    "poisoning",
+    "Planted documents",
+    "Ten documents are planted in the midst of half of the queries, as an attacker would who knows "
+    "these. Success is the share of the other queries that find one among their first ten.",
+    (
+        Metric("attack_success", "Queries reached by planted documents"),
+        Metric("attack_gain", "Queries reached beyond those by full vectors"),
+    ),
+)
+GROUPS = (RELEVANCE, FIDELITY, HARD, FEW_SHOT, POISONING)
 
 HEADLINES = (_RETENTION, _FRAGILITY, _OVERLAP, _RECALL_KEPT, _SHORTLIST)
 """The first screen has the first three of these that were measured."""
@@ -135,6 +158,14 @@ _TITLES = {metric.name: metric.title for group in GROUPS for metric in group.met
     "retention_at_tenth": "Recall@10 kept in a tenth of the corpus",
     "retention_at_n": "Recall@10 kept in the corpus",
     "half_size": "Others among which half is lost",
+    "slice_retention": "Kept in the slice",
+    "slice_interaction": "Kept in the slice / kept in the rest",
+}
+_SHORTLIST_RECALL = re.compile(r"shortlist_recall@(\d+)_at_(tenth|n|tenfold)")
+_PLACES = {
+    "tenth": "in a tenth of the corpus",
+    "n": "in the corpus",
+    "tenfold": "in ten times the corpus, modelled",
 }
 
 
@@ -142,13 +173,15 @@ def title_of(name: str) -> str:
     """A metric's name on the page; `name:kind` has its kind behind, unknown ones stay."""
     plain, _, kind = name.partition(":")
     title = _TITLES.get(plain, plain.replace("_", " "))
+    if found := _SHORTLIST_RECALL.fullmatch(plain):
+        title = f"Judged documents in a shortlist of {found[1]} {_PLACES[found[2]]}"
     return f"{title}: {kind}" if kind else title
 
 
 def in_words(reason: str) -> str:
     """A reason for a verdict with its metric, the first word, by its title."""
     name, _, rest = reason.partition(" ")
-    return f"{_TITLES[name]} {rest}" if name in _TITLES else reason
+    return f"{title_of(name)} {rest}" if name.partition(":")[0] in _TITLES else reason
 
 
 def limits(thresholds: Mapping[str, float]) -> dict[str, float]:

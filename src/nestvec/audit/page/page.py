@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nestvec.audit.page import figures
 from nestvec.audit.page.rows import read_rows
 from nestvec.audit.page.sections import build_sections
 from nestvec.audit.page.summary import summarise
@@ -33,7 +34,7 @@ def render(report: Mapping[str, Any]) -> str:
         css=_own("page.css"),
         js=_own("page.js"),
         vega=_vega(),
-        made=report.get("made"),
+        made=figures.moment(report.get("made")),
         summary=summarise(report, rows),
         sections=build_sections(report, rows),
     )

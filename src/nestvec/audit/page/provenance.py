@@ -20,7 +20,19 @@ _THRESHOLDS = {
     "least_queries": "fewest queries that are told more than that they are too few",
 }
 
-_INPUTS = {"unit": "unit vectors", "judged_queries": "queries with judgements"}
+_INPUTS = {
+    "unit": "unit vectors",
+    "judged_queries": "queries with judgements",
+    "hard_negatives": "hard negatives, the same for all",
+    "hard_negatives_by": "hard negatives are",
+    "strangers": "strange queries",
+}
+_ORIGINS = {
+    "given": "given",
+    "union": "wrong answers of the full vectors and of the variant",
+    "words": "wrong answers by BM25",
+    "other": "wrong answers by vectors not under audit",
+}
 
 
 def preflight(report: Report, rows: Sequence[Row]) -> Section | None:
@@ -61,9 +73,10 @@ def worst_queries(report: Report, shown: Row | None) -> Section | None:
         tables=[
             Table(
                 "Queries by loss",
-                ("query", "before", "after", "by full vectors", f"by {shown.name}"),
+                ("query", "before", "after", "by full vectors", f"by {shown.name}", "relevant"),
                 [_worst_cells(query) for query in worst],
-            )
+            ),
+            _quoted(report.get("texts", {}), worst),
         ],
     )
 
@@ -117,6 +130,23 @@ def _worst_cells(query: Mapping[str, Any]) -> Sequence[Cell]:
         Cell(figures.number(query["after"]), note=f"{shared} of {len(full)} answers left"),
         Cell(", ".join(map(str, full)), "text"),
         Cell(", ".join(map(str, variant)), "text"),
+        Cell(", ".join(map(str, query.get("relevant", ()))), "text"),
+    )
+
+
+def _quoted(texts: Mapping[str, str], worst: Sequence[Mapping[str, Any]]) -> Table:
+    """How the documents begin that these queries name first."""
+    named = dict.fromkeys(
+        str(id_)
+        for query in worst
+        for ranking in ("full", "variant", "relevant")
+        for id_ in query.get(ranking, ())
+    )
+    return Table(
+        "How these documents begin",
+        ("document", "text"),
+        [(Cell(id_), Cell(texts[id_], "text")) for id_ in named if id_ in texts],
+        folded=True,
     )
 
 
@@ -124,5 +154,7 @@ def _input_cells(value: Any) -> tuple[Cell, Cell, Cell]:
     if isinstance(value, Mapping):
         n, dim, digest = value["n"], value.get("dim"), value.get("sha256", "")
         return Cell(f"{n:,}"), Cell("" if dim is None else f"{dim:,}"), Cell(digest, "hash")
+    if isinstance(value, str):
+        return Cell(_ORIGINS.get(value, value)), Cell(""), Cell("")
     said = ("no", "yes")[value] if isinstance(value, bool) else f"{value:,}"
     return Cell(said), Cell(""), Cell("")

@@ -13,6 +13,7 @@ from nestvec.statistics import Estimate
 
 Report = Mapping[str, Any]
 
+_SLICED = {"slice_retention", "slice_interaction"}
 _DRAWN = 2
 """So many metrics of a group get a chart; a table has them all."""
 
@@ -26,6 +27,8 @@ def build_sections(report: Report, rows: Sequence[Row]) -> tuple[Section, ...]:
         comparisons.kinds(rows, shown),
         comparisons.growth(rows, shown),
         comparisons.stress(rows, shown),
+        comparisons.slices(rows, shown),
+        comparisons.asymmetry(report),
         comparisons.controls(rows),
         _others(rows),
         provenance.preflight(report, rows),
@@ -133,7 +136,7 @@ def _others(rows: Sequence[Row]) -> Section | None:
     """What has no chart of its own: no number of the report is left out."""
     grouped = {metric.name for group in GROUPS for metric in group.metrics}
     measured = dict.fromkeys(name for row in rows for name in row.metrics)
-    names = [name for name in measured if name.partition(":")[0] not in grouped]
+    names = [name for name in measured if name.partition(":")[0] not in grouped | _SLICED]
     if not names:
         return None
     return Section(

@@ -1,0 +1,51 @@
+"""The file of an adapter: named arrays in the safetensors format, and a JSON header. No pickle."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.errors import DataError
+
+FORMAT = 1
+_KEY = "nestvec.adapter"
+
+
+def write_file(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    """Write the file in one step: it is there whole or not at all."""
+    from safetensors.numpy import save
+
+    if path.suffix != ".safetensors":
+        raise DataError(f"'{path}' does not end in .safetensors, the format written; rename it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Not `save_file`, which makes files that nobody else may read.
+    partial.write_bytes(save(whole, metadata={_KEY: text}))
+    partial.replace(path)
+
+
+def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and header; `DataError` for a file that is missing, damaged or no adapter's."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise DataError(f"there is no file '{path}'; check the path") from None
+    except (OSError, SafetensorError, KeyError) as e:
+        raise DataError(f"'{path}' cannot be read as an adapter ({e}); save it again") from e
+    if text is None:
+        raise DataError(f"'{path}' is no adapter; nestvec adapt fit makes one")
+    header: dict[str, Any] = json.loads(text)
+    if header["format"] > FORMAT:
+        raise DataError(
+            f"'{path}' has adapter format {header['format']} and this nestvec reads up to "
+            f"{FORMAT}; upgrade nestvec"
+        )
+    return arrays, header

@@ -1,0 +1,81 @@
+"""Where training starts: closed forms, which are adapters in their own right."""
+
+import numpy as np
+
+from nestvec.adapt.heldout import nearest
+from nestvec.adapt.material import Judged, Material
+from nestvec.adapt.recipe import Recipe
+from nestvec.adapt.rotation import Rotation
+from nestvec.shapes import Float32, Float64
+
+_ROWS = 20_000
+"""Rows whose neighbours are looked up; more change nothing."""
+_MOST_PAIRS = 8
+"""Of one query: one that a hundred documents answer does not outweigh the others."""
+
+
+def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.ndarray, "dim dim"]:
+    """The map that the recipe begins with; its columns are the dimensions, the best first."""
+    if recipe.start == "identity":
+        return np.eye(material.dim, dtype=np.float32)
+    if recipe.start == "rotation":
+        return Rotation.fit(material.documents).matrix
+    noise = _share(neighbour_noise(material.documents, recipe.nearest, seed))
+    shrinkage = recipe.shrinkage
+    if material.judged is not None:
+        noise = (noise + _share(pair_noise(material, material.judged))) / 2
+        shrinkage /= 2  # pairs know more of the noise
+    return whitened(material.documents, noise, shrinkage)
+
+
+def neighbour_noise(
+    documents: Float32[np.ndarray, "n dim"], k: int, seed: int
+) -> Float64[np.ndarray, "dim dim"]:
+    """The second moment of what rows and their `k` nearest differ by: rows that mean the same."""
+    rng = np.random.default_rng([seed, 6])
+    rows = documents[np.sort(rng.permutation(len(documents))[:_ROWS])]
+    found = nearest(rows, rows, np.arange(len(rows)), k)
+    noise = np.zeros((rows.shape[1],) * 2)
+    for place in range(k):
+        away = rows - rows[found[:, place]]
+        noise += away.T @ away
+    return noise / found.size
+
+
+def pair_noise(material: Material, judged: Judged) -> Float64[np.ndarray, "dim dim"]:
+    """The second moment of what queries and the documents that answer them differ by."""
+    first = np.searchsorted(judged.queries, judged.queries)
+    some = np.arange(len(first)) - first < _MOST_PAIRS
+    away = material.queries[judged.queries[some]] - material.documents[judged.documents[some]]
+    return np.asarray(away.T @ away / len(away), dtype=np.float64)
+
+
+def whitened(
+    documents: Float32[np.ndarray, "n dim"],
+    noise: Float64[np.ndarray, "dim dim"],
+    shrinkage: float,
+) -> Float32[np.ndarray, "dim dim"]:
+    """Linear discriminant analysis: directions of much signal against little noise come first.
+
+    W = (N + shrinkage · tr(N)/dim · I)^(−1/2) makes the noise N even; the principal directions
+    of what W makes of the documents follow, not centred.
+    """
+    dim = len(noise)
+    whitening = _inverse_root(noise + shrinkage * np.trace(noise) / dim * np.eye(dim))
+    moment = documents.T @ documents / len(documents)
+    signal = whitening @ moment @ whitening
+    directions = Rotation.from_second_moment(signal).matrix
+    # As long as the rows were: a learning rate then means the same, whatever the start.
+    length = np.sqrt(np.trace(moment) / np.trace(signal))
+    return np.asarray(length * whitening @ directions, dtype=np.float32)
+
+
+def _share(moment: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, "dim dim"]:
+    """Of trace 1; all zeros stay so."""
+    return np.asarray(moment / max(np.trace(moment), 1e-30))
+
+
+def _inverse_root(matrix: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, "dim dim"]:
+    """The symmetric root of the inverse of a positive definite matrix."""
+    strengths, directions = np.linalg.eigh(matrix)
+    return np.asarray(directions / np.sqrt(strengths) @ directions.T)

@@ -1,0 +1,1 @@
+"""What needs torch: networks, losses and the loop. Nothing outside imports this before a fit."""

@@ -1,0 +1,99 @@
+"""A training on disk, so that one that was stopped goes on as if it never had been."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nestvec.adapt.files import read_file, write_file
+from nestvec.errors import DataError
+
+Numbers = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a training is, and the best that it has seen."""
+
+    step: int = 0
+    best: Numbers = field(default_factory=dict)
+    best_step: int = 0
+    best_value: float = float("-inf")
+    history: tuple[tuple[int, float], ...] = ()
+
+    def after_step(self) -> "State":
+        """One step on."""
+        return replace(self, step=self.step + 1)
+
+    def after_look(self, numbers: Numbers, value: float | None) -> "State":
+        """With what a look saw; without a value the latest is the best."""
+        if value is None:
+            return replace(self, best=numbers, best_step=self.step)
+        seen = replace(self, history=(*self.history, (self.step, value)))
+        if value <= self.best_value:
+            return seen
+        return replace(seen, best=numbers, best_step=self.step, best_value=value)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The file of a training, if it is to have one. Only the very same work goes on with it."""
+
+    path: Path | None
+    task: Any
+
+    def save(self, network: torch.nn.Module, optimizer: torch.optim.Adam, state: State) -> None:
+        """Write parameters, moments and state in one step."""
+        if self.path is None:
+            return
+        arrays = {f"best.{name}": array for name, array in state.best.items()}
+        for name, parameter in network.named_parameters():
+            # A parameter that no loss depends on has no moments.
+            moments = optimizer.state.get(parameter, {})
+            none = torch.zeros_like(parameter)
+            arrays[f"now.{name}"] = parameter.detach().cpu().numpy()
+            arrays[f"first.{name}"] = moments.get("exp_avg", none).detach().cpu().numpy()
+            arrays[f"second.{name}"] = moments.get("exp_avg_sq", none).detach().cpu().numpy()
+        told = {"step": state.step, "best_step": state.best_step, "history": state.history}
+        record = {"best_value": None if not state.history else state.best_value, **told}
+        write_file(self.path, arrays, {"work": self._work(), "state": record})
+
+    def restore(self, network: torch.nn.Module, optimizer: torch.optim.Adam) -> State:
+        """Bring both to where the file left off; a fresh state where there is no file."""
+        if self.path is None or not self.path.exists():
+            return State()
+        arrays, header = read_file(self.path)
+        if header.get("work") != self._work():
+            raise DataError(
+                f"'{self.path}' was begun with other vectors, options or seed; give what it was "
+                "begun with, or remove it to start again"
+            )
+        for name, parameter in network.named_parameters():
+            now, first, second = (
+                torch.from_numpy(arrays[f"{part}.{name}"]).to(parameter.device)
+                for part in ("now", "first", "second")
+            )
+            parameter.data.copy_(now)
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(header["state"]["step"])),
+                "exp_avg": first,
+                "exp_avg_sq": second,
+            }
+        told = header["state"]
+        best = {n.removeprefix("best."): a for n, a in arrays.items() if n.startswith("best.")}
+        value = float("-inf") if told["best_value"] is None else told["best_value"]
+        history = tuple((int(step), float(seen)) for step, seen in told["history"])
+        return State(told["step"], best, told["best_step"], value, history)
+
+    def _work(self) -> str:
+        """SHA-256 of all that decides how the training goes."""
+        task = self.task
+        told = [asdict(task.recipe), list(task.sizes), task.seed, task.until]
+        digest = hashlib.sha256(json.dumps(told).encode())
+        digest.update(task.material.digest().encode())
+        digest.update(task.start.tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""A corpus and queries, as commands are given them: an index, texts, or vectors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nestvec.cli.material import Given, Material, refuse
+from nestvec.errors import InputError
+from nestvec.index import Index
+
+if TYPE_CHECKING:
+    from nestvec.encode import Encoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What a command was given, as vectors."""
+
+    documents: Index | Material
+    queries: Material | None
+    more: Mapping[str, Material]
+    """Other files of queries, by name."""
+    encoder: "Encoder | None"
+    """What encoded the texts among all this; None where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What a command is given, and how texts among it become vectors."""
+
+    corpus: Path
+    queries: Path | None
+    model: str | None
+    base_url: str | None
+    kept: Path | None
+    """Where vectors of texts are kept, so that the next time need not encode them again."""
+
+    def read(self) -> tuple[Index | Material, Material]:
+        """Both sides; texts encoded by one model, that of the index if the corpus is one."""
+        documents, queries = self.read_some()
+        if queries is None:
+            raise InputError("queries are needed here; give a file of texts or vectors")
+        return documents, queries
+
+    def read_some(self) -> tuple[Index | Material, Material | None]:
+        """As `read`, where there may be no queries."""
+        read = self.read_all({})
+        return read.documents, read.queries
+
+    def read_all(self, more: Mapping[str, Path | None]) -> Read:
+        """As `read_some`, with `more` files of queries and what encoded the texts."""
+        index = Index.open(self.corpus) if self.corpus.is_dir() else None
+
+        @cache
+        def encoder() -> "tuple[Encoder, dict[str, Any]]":
+            return self._open(index)
+
+        queries = None if self.queries is None else self._material(self.queries, encoder)
+        documents = self._material(self.corpus, encoder) if index is None else index
+        others = {
+            name: self._material(path, encoder) for name, path in more.items() if path is not None
+        }
+        used = encoder.cache_info().currsize > 0
+        if not used:
+            given = {"--model": self.model, "--base-url": self.base_url}
+            refuse("for vectors, which are not encoded again", given)
+        return Read(documents, queries, others, encoder()[0] if used else None)
+
+    def _open(self, index: Index | None) -> "tuple[Encoder, dict[str, Any]]":
+        from nestvec.cli.model import DEFAULT, describe, open_for, open_model
+
+        if index is None:
+            opened = open_model(self.model or DEFAULT, self.base_url, None)
+        else:
+            opened = open_for(index, self.model, self.base_url)
+        return opened, describe(opened, None)
+
+    def _material(
+        self, path: Path, encoder: Callable[[], "tuple[Encoder, dict[str, Any]]"]
+    ) -> Material:
+        folder = self.kept or path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        given = Given(path, None, None, None, None, None)
+        return given.read(folder / path.name, None, lambda: None, encoder)
+
+
+def ids_of(side: Index | Material) -> list[Any]:
+    """The ids of the rows; their numbers where they have none."""
+    if side.ids is None:
+        return list(range(len(side.vectors)))
+    return side.ids.tolist() if hasattr(side.ids, "tolist") else list(side.ids)
+
+
+def forget(*sides: Index | Material | None) -> None:
+    """Remove the vectors of texts, where there is no folder for them."""
+    for side in sides:
+        if isinstance(side, Material) and side.encoded is not None:
+            side.encoded.unlink()

@@ -1,0 +1,132 @@
+"""`nestvec adapt`: fit, apply, compare, and indexes that use what was fitted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nestvec import Index, MatryoshkaAdaptor, Rotation
+from nestvec.adapt import Adapter, Linear
+
+
+@pytest.fixture
+def queries_path(tmp_path, vectors):
+    np.save(tmp_path / "queries.npy", vectors[:40] + np.float32(0.01))
+    return tmp_path / "queries.npy"
+
+
+@pytest.fixture
+def small_path(tmp_path):
+    """150 vectors of 12 dimensions: trained on in a second."""
+    rows = np.random.default_rng(1).standard_normal((150, 12)) / np.arange(1, 13)
+    np.save(tmp_path / "small.npy", rows.astype(np.float32))
+    return tmp_path / "small.npy"
+
+
+@pytest.fixture
+def fitted(run, tmp_path, vectors_path):
+    """A closed form, so that no test waits for training."""
+    path = tmp_path / "adapter.safetensors"
+    assert run("adapt", "fit", vectors_path, "-o", path, "--method", "neighbours").code == 0
+    return path
+
+
+@pytest.mark.parametrize(("method", "kind"), [("pca", Rotation), ("neighbours", Linear)])
+def test_closed_forms_are_fitted_without_training(run, tmp_path, vectors_path, method, kind):
+    path = tmp_path / "a.safetensors"
+    told = run("adapt", "fit", vectors_path, "-o", path, "--method", method, "--json").json
+    assert isinstance(Adapter.load(path), kind)
+    assert told["fingerprint"] == Adapter.load(path).fingerprint
+    assert told["lossless"] is (method == "pca")
+
+
+def test_an_adaptor_is_trained_reported_and_written(run, tmp_path, small_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "a.safetensors"
+    done = run("adapt", "fit", small_path, "-o", path, "--dims", 4, "--dims", 8)
+    assert done.code == 0
+    assert "rotation" in done.out
+    assert "step 15:" in done.err
+    adaptor = MatryoshkaAdaptor.load(path)
+    assert adaptor.report.said in done.out
+    assert adaptor.dims == (4, 8)
+    assert [left.name for left in tmp_path.glob("*checkpoint*")] == []
+
+
+def test_what_is_applied_says_what_it_went_through_and_is_found_by_it(
+    run, refuse, tmp_path, vectors_path, queries_path, fitted
+):
+    corpus, asked = tmp_path / "out.npy", tmp_path / "asked.safetensors"
+    assert run("adapt", "apply", fitted, vectors_path, "-o", corpus).code == 0
+    told = run("adapt", "apply", fitted, queries_path, "-o", asked, "--side", "queries", "--json")
+    assert told.json["adapter"] == Adapter.load(fitted).fingerprint
+    assert np.load(corpus).shape == (300, 128)
+    built = tmp_path / "adapted.nv"
+    assert run("index", vectors_path, "-o", built, "--adapter", fitted).code == 0
+    raw = run("search", built, "--vectors", queries_path, "--exact", "--json").json
+    through = run("search", built, "--vectors", asked, "--exact", "--json").json
+    assert [q["hits"] for q in raw["queries"]] == [q["hits"] for q in through["queries"]]
+    plain = tmp_path / "plain.nv"
+    Index.build(np.load(corpus), plain)
+    assert "through no adapter" in refuse("search", plain, "--vectors", asked)
+    assert "already" in refuse("adapt", "apply", fitted, asked, "-o", tmp_path / "twice.npy")
+
+
+def test_fewer_dims_are_of_unit_length(run, tmp_path, vectors_path, fitted):
+    path = tmp_path / "small.npy"
+    assert run("adapt", "apply", fitted, vectors_path, "-o", path, "--dims", 16).code == 0
+    small = np.load(path)
+    assert small.shape == (300, 16)
+    assert np.allclose(np.linalg.norm(small, axis=1), 1, atol=1e-5)
+
+
+def test_an_index_tells_of_its_adapter(run, refuse, tmp_path, vectors_path, fitted):
+    built = tmp_path / "adapted.nv"
+    run("index", vectors_path, "-o", built, "--adapter", fitted)
+    twice = refuse("adapt", "fit", built, "-o", tmp_path / "twice.safetensors")
+    assert "through an adapter already" in twice
+    assert run("info", built, "--json").json["adapter"] == Adapter.load(fitted).fingerprint
+    assert "linear from 128 dims" in run("info", built).out
+
+
+def test_a_comparison_is_printed_kept_and_drawn(run, tmp_path, small_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    out, fitted = tmp_path / "comparison", tmp_path / "adapter.safetensors"
+    run("adapt", "fit", small_path, "-o", fitted, "--method", "neighbours", "--dims", 3)
+    qrels = tmp_path / "qrels.tsv"
+    qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q}\t{q}\t1\n" for q in range(40)))
+    done = run(
+        "adapt", "compare", small_path, small_path, "--qrels", qrels, "--adapter", fitted,
+        "--dims", 3, "-o", out,
+    )  # fmt: skip
+    assert done.code == 0
+    for method in ("prefix", "random", "pca", "neighbours", "rotation", "adapter", "pca, 8 bits"):
+        assert method in done.out
+    told = json.loads((out / "comparison.json").read_text())
+    assert {"ndcg@10", "overlap@10"} == told["cells"][0]["metrics"].keys()
+    assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bad_input_is_told_in_one_sentence(refuse, tmp_path, vectors_path, queries_path, fitted):
+    out = tmp_path / "x.safetensors"
+    assert "do not rise" in refuse(
+        "adapt", "fit", vectors_path, "-o", out, "--method", "rotation", "--dims", 8, "--dims", 4
+    )
+    assert "wider" in refuse("adapt", "fit", vectors_path, "-o", out, "--dims", 129)
+    assert "fitted to the corpus alone" in refuse(
+        "adapt", "fit", vectors_path, queries_path, "-o", out, "--method", "pca"
+    )
+    assert "no file" in refuse(
+        "adapt", "apply", tmp_path / "none.safetensors", vectors_path, "-o", out
+    )
+    assert "is no adapter" in refuse("index", vectors_path, "-o", tmp_path / "i.nv", "--adapter",
+                                     _vectors_file(tmp_path))  # fmt: skip
+    assert not out.exists()
+
+
+def _vectors_file(folder):
+    from safetensors.numpy import save_file
+
+    save_file({"vectors": np.eye(4, dtype=np.float32)}, folder / "v.safetensors")
+    return folder / "v.safetensors"
