@@ -13,6 +13,9 @@
     │   ├── DamagedIndexError          truncated, altered or missing files
     │   ├── NewerFormatError           written by a newer nestvec
     │   └── LockedError                another process is writing
+    ├── TrainError                     training cannot go on
+    │   ├── NonFiniteLossError         a loss or gradient is NaN or infinite
+    │   └── CheckpointError            a run's folder is of another configuration, or damaged
     └── MissingExtraError (ImportError)  an optional package is not installed
 
 Each message is one sentence that names what was given, the rule, and the way out.
@@ -69,6 +72,18 @@ class NewerFormatError(StorageError):
 
 class LockedError(StorageError):
     """Another process is writing to the index."""
+
+
+class TrainError(NestvecError):
+    """Training cannot go on."""
+
+
+class NonFiniteLossError(TrainError):
+    """A loss or a gradient is NaN or infinite; the message says where, and where it is saved."""
+
+
+class CheckpointError(TrainError):
+    """A run's checkpoint is of another configuration, of other data, or damaged."""
 
 
 class MissingExtraError(NestvecError, ImportError):

@@ -1,12 +1,88 @@
-"""A Sentence Transformers model small enough for any test."""
+"""Small data and models to train on, and a run that can be stopped."""
 
+import random
+
+import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
+from nestvec.train.images import Images
+from nestvec.train.pairs import Pairs
+
+
+@pytest.fixture
+def images():
+    """Images of 8 × 8 pixels, 64 to train on and 24 held out: a bright column tells the class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(88) % 4
+    pixels = rng.integers(0, 80, (88, 8, 8, 1), dtype=np.uint8)
+    pixels[np.arange(88), :, 2 * labels] += 150
+    made = Images(pixels, labels, ("a", "b", "c", "d"))
+    return made.rows(np.arange(64)), made.rows(np.arange(64, 88))
+
+
+@pytest.fixture
+def pairs():
+    """Sentences of made-up words, 80 to train on and 16 held out: a text repeats its question."""
+    draw = random.Random(0)
+    words = [a + b for a in "bdfgklmn" for b in ("al", "eo", "iu", "or")]
+
+    def pair():
+        asked = draw.sample(words, 4)
+        return " ".join(asked), " ".join([*asked[::-1], *draw.sample(words, 2)])
+
+    left, right = zip(*(pair() for _ in range(96)), strict=True)
+    made = Pairs.of_texts(left, right)
+    return made.rows(np.arange(80)), made.rows(np.arange(80, 96))
+
+
+@pytest.fixture
+def stopped():
+    """Run something that listens, and stop it after a step, as Ctrl-C does."""
+
+    def stop(train, after):
+        def listen(moment):
+            if moment.step == after:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(listen)
+
+    return stop
+
+
+@pytest.fixture
+def same_bits():
+    """Refuse two runs' folders whose last checkpoints differ in anything but what is told."""
+    import torch
+
+    def check(one, other):
+        if isinstance(one, torch.Tensor):
+            assert torch.equal(one, other)
+        elif isinstance(one, dict):
+            assert one.keys() == other.keys()
+            for key in one:
+                check(one[key], other[key])
+        elif isinstance(one, list):
+            assert len(one) == len(other)
+            for a, b in zip(one, other, strict=True):
+                check(a, b)
+        else:
+            assert one == other
+
+    def compare(*folders, parts=("task", "optimizer", "step", "history")):
+        one, other = (torch.load(f / "checkpoint.pt", weights_only=True) for f in folders)
+        check({part: one[part] for part in parts}, {part: other[part] for part in parts})
+
+    return compare
 
 
 @pytest.fixture
 def model(tmp_path):
     """Two layers of 32 dimensions over whole words, untrained; the same in every test."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     pytest.importorskip("sentence_transformers", minversion="6.1")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

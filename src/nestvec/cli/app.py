@@ -21,6 +21,7 @@ from nestvec.cli.index import index
 from nestvec.cli.info import info
 from nestvec.cli.output import note
 from nestvec.cli.search import search
+from nestvec.cli.train import train
 from nestvec.cli.tune import tune
 from nestvec.errors import NestvecError
 
@@ -29,7 +30,20 @@ ERROR, INTERRUPTED = 1, 130
 app = typer.Typer(
     name="nestvec", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
 )
-for command in (encode, index, search, audit, tune, add, update, delete, compact, info, demo):
+for command in (
+    encode,
+    index,
+    search,
+    audit,
+    tune,
+    train,
+    add,
+    update,
+    delete,
+    compact,
+    info,
+    demo,
+):
     app.command()(command)
 app.add_typer(adapt, name="adapt")
 app.add_typer(classify, name="classify")

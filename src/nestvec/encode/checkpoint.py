@@ -124,7 +124,7 @@ def _load(source: Path | str, device: str, *, local_files_only: bool = True, **o
     if isinstance(source, Path) and not (source / MODULES).is_file():
         raise EncodeError(f"the folder '{source}' {_NO_MODULES}")
     try:
-        with _without_loading_bar():
+        with without_bars():
             return transformers.SentenceTransformer(
                 str(source), device=device, local_files_only=local_files_only, **options
             )
@@ -154,7 +154,7 @@ def _looks_like_a_path(name: str) -> bool:
 
 
 @contextmanager
-def _without_loading_bar() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep transformers' own bar off the terminal while a model loads.
 
     Its only switch is global, so it is put back at once; before version 5 there was no such bar.

@@ -1,9 +1,32 @@
-"""Training nested models: heads, the loss and the evaluation for Sentence Transformers' trainer."""
+"""Training nested models: heads, recipes on one loop, parts for Sentence Transformers' trainer.
+
+`docs/training.md` has the recipes and their settings.
+"""
 
 from nestvec.extras import require
 
 require("torch", "train")  # every module below is made of it: say so before they fail
 
+from nestvec.train.clip import ClipConfig, train_clip  # noqa: E402
 from nestvec.train.head import NestedHead  # noqa: E402
+from nestvec.train.image import ImageConfig, train_image  # noqa: E402
+from nestvec.train.loop import Evaluation, Moment, Trained  # noqa: E402
+from nestvec.train.mlm import MlmConfig, train_mlm  # noqa: E402
+from nestvec.train.schedule import Loop  # noqa: E402
+from nestvec.train.text import TextConfig, train_text  # noqa: E402
 
-__all__ = ["NestedHead"]
+__all__ = [
+    "ClipConfig",
+    "Evaluation",
+    "ImageConfig",
+    "Loop",
+    "MlmConfig",
+    "Moment",
+    "NestedHead",
+    "TextConfig",
+    "Trained",
+    "train_clip",
+    "train_image",
+    "train_mlm",
+    "train_text",
+]

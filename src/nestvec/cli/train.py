@@ -1,0 +1,119 @@
+"""`nestvec train`: nested models of texts, images, pairs and masked words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nestvec.cli import options
+from nestvec.cli.output import Columns, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from nestvec.train.loop import Evaluation, Listener, Moment, Trained
+
+_COLUMNS: Columns = {"size": "right", "held out": "right"}
+
+
+class Recipe(str, Enum):
+    """What is trained."""
+
+    text = "text"
+    image = "image"
+    clip = "clip"
+    mlm = "mlm"
+
+
+def train(
+    recipe: Annotated[
+        Recipe,
+        typer.Argument(
+            help="text: fine-tune on pairs of texts. image: a classifier. clip: two towers, for "
+            "images and texts or two kinds of text. mlm: a small BERT."
+        ),
+    ],
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", help="A .toml or .json file.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="In place of the file's; repeat for several."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the run in the folder first.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Train a model every prefix of which is usable; the best one is in FOLDER/model.
+
+    Stopped in the middle, the same command goes on where it was. docs/training.md tells the
+    settings. FOLDER/logs is for TensorBoard.
+
+    Examples:
+      nestvec train image --config fashion.toml -o runs/fashion
+      nestvec train text -c papers.toml -o runs/papers --set loop.steps=500 --set dims=[32,384]
+    """
+    from nestvec.train.config import override, read_table
+    from nestvec.train.recipes import run
+
+    table = override(read_table(config), settings or [])
+    with _live() as listen:
+        trained = run(recipe.value, table, output, listen, overwrite=overwrite)
+    if json:
+        print_json({"recipe": recipe.value, **trained.to_json()})
+        return
+    _print(trained)
+
+
+def _print(trained: "Trained") -> None:
+    print_table(_COLUMNS, [(size, f"{score:.4f}") for size, score in trained.best.scores.items()])
+    ended = "stopped early, " if trained.stopped_early else ""
+    print(f"\n{trained.metric}, {ended}best after step {trained.best.step}: {trained.model}")
+
+
+@contextmanager
+def _live() -> Iterator["Listener"]:
+    """A line for every evaluation; on a terminal also a bar with the latest figures."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[scores]}"),
+    )
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
+        task = progress.add_task("", total=None, loss=float("nan"), scores="")
+
+        def listen(moment: "Moment") -> None:
+            progress.update(task, completed=moment.step, total=moment.steps, loss=moment.loss)
+            if moment.evaluation is None:
+                return
+            scores = _told(moment.evaluation)
+            progress.update(task, scores=scores)
+            note(
+                f"step {moment.step} of {moment.steps}: loss {moment.evaluation.loss:.4f}, {scores}"
+            )
+
+        yield listen
+
+
+def _told(evaluation: "Evaluation") -> str:
+    return ", ".join(f"{size}: {score:.3f}" for size, score in evaluation.scores.items())

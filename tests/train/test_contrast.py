@@ -1,0 +1,205 @@
+"""`train_text` and `train_clip`: what a batch holds, and that runs resume."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sentence_transformers")
+
+from nestvec.encode import open_encoder  # noqa: E402
+from nestvec.errors import DataError, DimsError, InputError  # noqa: E402
+from nestvec.losses import nested_info_nce  # noqa: E402
+from nestvec.train import ClipConfig, Loop, TextConfig, train_clip, train_text  # noqa: E402
+from nestvec.train.bert import Bert  # noqa: E402
+from nestvec.train.contrast import Mining  # noqa: E402
+from nestvec.train.image_model import ResNet  # noqa: E402
+from nestvec.train.pairs import PairFile, Pairs  # noqa: E402
+from nestvec.train.ranks import asymmetric, ndcg_at_10, own_ranks, recall_at_1  # noqa: E402
+from nestvec.train.text import text_task  # noqa: E402
+
+BERT = Bert(hidden=16, layers=1, heads=2, vocabulary=200, max_tokens=12)
+LOOP = Loop(steps=12, batch_size=8, learning_rate=0.01, evaluate_every=4)
+TEXT = TextConfig(dims=(4, 16), model=BERT, loop=LOOP)
+CLIP = ClipConfig(dims=(4, 8), left=BERT, right=replace(BERT, hidden=32), loop=LOOP)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(TEXT, mining=Mining(count=2, dims=4), loop=replace(LOOP, precision="bfloat16")),
+        replace(TEXT, guardrail=1.0, at_once=3, bidirectional=True),
+    ],
+    ids=["mining", "guardrail"],
+)
+def test_a_run_taken_up_again_ends_with_the_bits_of_one_never_stopped(
+    tmp_path, pairs, stopped, same_bits, config
+):
+    whole = train_text(pairs, config, tmp_path / "whole")
+    stopped(lambda listen: train_text(pairs, config, tmp_path / "again", listen), 11)
+    assert train_text(pairs, config, tmp_path / "again").history == whole.history
+    same_bits(tmp_path / "whole", tmp_path / "again")
+
+
+def test_every_size_learns_and_the_model_opens_in_encode_and_sentence_transformers(tmp_path, pairs):
+    from sentence_transformers import SentenceTransformer
+
+    config = replace(TEXT, loop=replace(LOOP, steps=60, batch_size=16, evaluate_every=20))
+    trained = train_text(pairs, config, tmp_path / "run")
+    assert list(trained.best.scores) == ["4", "16"]
+    assert trained.best.scores["16"] > trained.history[0].scores["16"] - 0.05
+    assert trained.best.scores["4"] > 0.6
+    held_out = pairs[1]
+    encoder = open_encoder(str(trained.model), device="cpu")
+    sides = [encoder.encode(list(side)) for side in (held_out.left, held_out.right)]
+    again = ndcg_at_10(own_ranks(*asymmetric(*sides, 16, 16), held_out.own))
+    assert again == pytest.approx(trained.best.scores["16"], abs=0.05)  # it may encode in bfloat16
+    short = SentenceTransformer(str(trained.model), truncate_dim=4, device="cpu")
+    assert short.encode(["bal deo"]).shape == (1, 4)
+
+
+def batch_of(pairs, rows, config=TEXT):
+    task = text_task(pairs, config)
+    return task, task.batch(torch.tensor(rows), torch.Generator())
+
+
+def test_equal_texts_and_answers_to_equal_questions_are_no_negatives():
+    made = Pairs.of_texts(
+        ["one", "two", "one", "four"], ["A", "B", "C", "A"], negatives=["N", "B", "N", "O"]
+    )
+    _, batch = batch_of((made, made), [0, 1, 2, 3])
+    expected = np.eye(4, 8, dtype=bool)
+    expected[0, 3] = expected[3, 0] = True  # both are to find A
+    expected[0, 2] = expected[2, 0] = True  # both ask "one"
+    expected[2, 3] = True  # and A answers it
+    expected[1, 5] = True  # row 1's given negative is its own text
+    np.testing.assert_array_equal(batch.excluded.numpy(), expected)
+
+
+def test_mined_negatives_come_behind_and_never_as_somebody_s_own(pairs):
+    task, _ = batch_of(pairs, [0, 1], replace(TEXT, mining=Mining(count=2, dims=4)))
+    task.eval()
+    with torch.no_grad():
+        task.start_epoch(0)
+    mined = task.mined[:3]
+    assert (mined >= 0).all()
+    task.mined[2] = torch.tensor([0, 5])  # row 0's own text
+    batch = task.batch(torch.tensor([0, 2]), torch.Generator())
+    assert batch.excluded.shape == (2, 6)
+    assert batch.excluded[0].tolist() == [True, False, False, False, True, False]
+
+
+def test_the_loss_is_the_nested_info_nce_of_the_rows(pairs):
+    task, batch = batch_of(pairs, [3, 5, 8, 13])
+    task.eval()
+    left, right = (task.left(piece) for piece in (batch.left[0], batch.right[0]))
+    expected = nested_info_nce(left, right, [4, 16], 0.05)
+    torch.testing.assert_close(task.loss(task(batch), batch), expected)
+
+
+def test_encoding_some_at_a_time_changes_neither_loss_nor_gradient(pairs):
+    losses, gradients = [], []
+    for at_once in (None, 3):
+        config = replace(TEXT, at_once=at_once)
+        with torch.random.fork_rng():
+            task, batch = batch_of(pairs, list(range(8)), config)
+        loss = task.eval().loss(task(batch), batch)
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append([p.grad for p in task.parameters() if p.grad is not None])
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_the_guardrail_costs_nothing_until_the_model_has_moved(pairs):
+    free, batch = batch_of(pairs, [0, 1, 2, 3])
+    held, _ = batch_of(pairs, [0, 1, 2, 3], replace(TEXT, guardrail=10.0))
+    free.eval(), held.eval()
+    before = held.loss(held(batch), batch)
+    torch.testing.assert_close(before, free.loss(free(batch), batch))
+    with torch.no_grad():
+        for parameter in held.left.parameters():
+            parameter.mul_(1.5)
+    rows = held(batch)
+    assert held.loss(rows, batch) > nested_info_nce(rows.left, rows.right, [4, 16], 0.05)
+
+
+def test_two_towers_of_texts_are_measured_at_every_pair_of_sizes(
+    tmp_path, pairs, stopped, same_bits
+):
+    whole = train_clip(pairs, CLIP, tmp_path / "whole")
+    assert list(whole.best.scores) == ["4", "4 x 8", "8 x 4", "8"]
+    stopped(lambda listen: train_clip(pairs, CLIP, tmp_path / "again", listen), 5)
+    assert train_clip(pairs, CLIP, tmp_path / "again").history == whole.history
+    same_bits(tmp_path / "whole", tmp_path / "again")
+    task = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)["task"]
+    assert float(task["log_temperature"].exp()) != pytest.approx(0.07, abs=1e-6)
+    sides = [open_encoder(str(whole.model / side), device="cpu") for side in ("left", "right")]
+    assert [side.info.dim for side in sides] == [8, 8]
+
+
+def test_images_find_the_names_of_their_classes(tmp_path, images):
+    data = tuple(Pairs.of_images(side) for side in images)
+    loop = replace(LOOP, steps=60, batch_size=16, evaluate_every=60)
+    config = replace(CLIP, left=ResNet(hidden=16), loop=loop)
+    trained = train_clip(data, config, tmp_path / "run")
+    assert min(trained.best.scores.values()) > 0.7
+
+
+def test_sizes_and_items_that_do_not_fit_are_refused(tmp_path, pairs, images):
+    with pytest.raises(DimsError, match="32"):
+        train_text(pairs, replace(TEXT, dims=(4, 32)), tmp_path / "a")
+    with pytest.raises(InputError, match="texts on both sides"):
+        train_text(tuple(map(Pairs.of_images, images)), TEXT, tmp_path / "b")
+    with pytest.raises(InputError, match=r"left items are images, but left\.kind is for texts"):
+        train_clip(tuple(map(Pairs.of_images, images)), CLIP, tmp_path / "c")
+    with pytest.raises(InputError, match="heads=3"):
+        Bert(hidden=16, heads=3)
+    with pytest.raises(DataError, match="1, 2 and 2 texts"):
+        Pairs.of_texts(["a"], ["b", "c"])
+
+
+def test_pairs_are_read_from_columns_and_held_out_texts_are_seen_nowhere_else(tmp_path):
+    lines = ["q\ta\tn", *(f"q{i}\ta{i // 2}\tn{i}" for i in range(40))]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
+    train, held_out = PairFile(str(tmp_path / "pairs.tsv"), "q", "a", "n", held_out=6).read()
+    assert len(held_out) == 6
+    assert not set(train.right) & set(held_out.right)
+    for side in (train, held_out):
+        for left, own, negative in zip(side.left, side.own, side.negatives, strict=True):
+            number = int(left[1:])
+            assert (side.right[own], negative) == (f"a{number // 2}", f"n{number}")
+
+
+def test_a_column_may_be_inside_the_metadata(tmp_path):
+    lines = [
+        json.dumps({"_id": str(i), "title": "", "text": f"a{i}", "metadata": {"title": f"q{i}"}})
+        for i in range(9)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    file = PairFile(str(tmp_path / "pairs.jsonl"), "metadata.title", "text", held_out=2)
+    train, _ = file.read()
+    rows = zip(train.left, train.own, strict=True)
+    assert all(train.right[own][1:] == left[1:] for left, own in rows)
+    with pytest.raises(DataError, match="row 0 has no text 'name'"):
+        replace(file, left="metadata.name").read()
+
+
+def test_own_ranks_are_those_of_a_sort_where_equal_scores_go_to_the_smaller_row():
+    rng = np.random.default_rng(0)
+    queries, documents = (rng.integers(-2, 3, (n, 4)).astype(np.float32) for n in (50, 30))
+    own = rng.integers(0, 30, 50)
+    order = np.argsort(-(queries @ documents.T), axis=1, kind="stable")
+    expected = [row.tolist().index(mine) for row, mine in zip(order, own, strict=True)]
+    assert own_ranks(queries, documents, own).tolist() == expected
+    assert recall_at_1(np.array([0, 1, 0, 9])) == 0.5
+    assert ndcg_at_10(np.array([0, 1, 10])) == pytest.approx((1 + 1 / np.log2(3)) / 3)
+
+
+def test_the_longer_side_is_compared_as_it_is_stored():
+    queries, documents = np.array([[3.0, 4.0, 12.0]]), np.array([[1.0, 2.0, 2.0]])
+    left, right = asymmetric(queries, documents, 2, 3)
+    np.testing.assert_allclose(left, [[0.6, 0.8]])
+    np.testing.assert_allclose(right, [[1 / 3, 2 / 3]])

@@ -1,0 +1,308 @@
+"""The core loop, on a task small enough to know everything about it."""
+
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn.functional import cross_entropy  # noqa: E402
+
+from nestvec.errors import CheckpointError, InputError, NonFiniteLossError  # noqa: E402
+from nestvec.train import Loop, NestedHead  # noqa: E402
+from nestvec.train.checkpoint import RunFolder  # noqa: E402
+from nestvec.train.loop import fit  # noqa: E402
+from nestvec.train.schedule import steps  # noqa: E402
+from nestvec.train.task import Task  # noqa: E402
+
+LOOP = Loop(steps=13, batch_size=4, learning_rate=0.05, evaluate_every=5)
+
+
+class Points(Task):
+    """Random points of 6 numbers, in 3 classes by a plane; logits of 2, 4 and 8 hidden units."""
+
+    metric = "accuracy"
+    rows = 22
+
+    def __init__(self, dims=(2, 4, 8), dropout=0.2, noise=0.1):
+        super().__init__()
+        self.noise = noise
+        made = torch.Generator().manual_seed(0)
+        self.points = torch.randn(self.rows, 6, generator=made)
+        self.labels = (self.points @ torch.randn(6, 3, generator=made)).argmax(1)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.body = nn.Sequential(nn.Linear(6, max(dims)), nn.Tanh(), nn.Dropout(dropout))
+            self.head = NestedHead(dims, 3)
+        self.epochs = []
+
+    def start_epoch(self, epoch):
+        self.epochs.append(epoch)
+
+    def batch(self, rows, draw):
+        noise = self.noise * torch.randn(len(rows), 6, generator=draw)
+        return self.points[rows] + noise, self.labels[rows]
+
+    def forward(self, batch):
+        return self.body(batch[0])
+
+    def loss(self, outputs, batch):
+        return self.head.loss(outputs.float(), batch[1])
+
+    def evaluate(self):
+        logits = self.head(self.body(self.points))
+        return {
+            str(dim): float((of_size.argmax(1) == self.labels).double().mean())
+            for dim, of_size in zip(self.head.dims, logits, strict=True)
+        }
+
+    def save(self, folder):
+        torch.save(self.state_dict(), folder / "points.pt")
+
+
+def folder(path, loop=LOOP, data="points"):
+    return RunFolder.of(path, "points", loop, data)
+
+
+def train(path, loop=LOOP, task=None, **listening):
+    return fit(task or Points(), loop, folder(path, loop), **listening)
+
+
+LOOPS = {
+    "adamw": LOOP,
+    "sgd": replace(LOOP, optimizer="sgd", decay="linear"),
+    "bfloat16": replace(LOOP, precision="bfloat16", clip=None),
+    "float16": replace(LOOP, precision="float16"),
+    "accumulated": replace(LOOP, batch_size=2, accumulate=3, decay="constant"),
+}
+
+
+@pytest.mark.parametrize("after", [5, 7, 11])
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_a_run_taken_up_again_ends_with_the_bits_of_one_never_stopped(
+    tmp_path, stopped, same_bits, loop, after
+):
+    whole = train(tmp_path / "whole", loop)
+    stopped(lambda listen: train(tmp_path / "again", loop, listen=listen), after)
+    again = train(tmp_path / "again", loop)
+    assert again.history == whole.history
+    same_bits(tmp_path / "whole", tmp_path / "again")
+    best = [torch.load(run.model / "points.pt") for run in (whole, again)]
+    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+
+
+def test_evaluating_more_often_changes_no_bit_of_the_training(tmp_path, same_bits):
+    train(tmp_path / "seldom", replace(LOOP, evaluate_every=13))
+    train(tmp_path / "often", replace(LOOP, evaluate_every=1))
+    same_bits(tmp_path / "seldom", tmp_path / "often", parts=("task", "optimizer"))
+
+
+def test_another_seed_changes_it(tmp_path):
+    one, other = Points(), Points()
+    train(tmp_path / "0", task=one)
+    train(tmp_path / "1", replace(LOOP, seed=1), task=other)
+    assert not torch.equal(one.body[0].weight, other.body[0].weight)
+
+
+def test_half_batches_accumulated_are_the_whole_batch(tmp_path):
+    halves = replace(LOOP, batch_size=2, accumulate=2)
+    tasks = [Points(dropout=0, noise=0) for _ in range(2)]
+    for task, loop in zip(tasks, (LOOP, halves), strict=True):
+        train(tmp_path / str(loop.batch_size), loop, task)
+    for one, other in zip(tasks[0].parameters(), tasks[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_one_size_is_a_plain_loop(tmp_path):
+    loop = replace(LOOP, weight_decay=0.0, clip=None, evaluate_every=13)
+    task, plain = (Points(dims=(8,), dropout=0, noise=0) for _ in range(2))
+    train(tmp_path / "run", loop, task)
+    optimizer = torch.optim.AdamW(plain.parameters(), weight_decay=0)
+    for step in steps(loop, plain.rows):
+        (rows,) = step.batches
+        optimizer.param_groups[0]["lr"] = loop.rate(step.number)
+        optimizer.zero_grad()
+        weight, bias = plain.head.classifier(8)
+        logits = plain.body(plain.points[rows]) @ weight.T + bias
+        cross_entropy(logits, plain.labels[rows]).backward()
+        optimizer.step()
+    for one, other in zip(task.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_every_size_is_measured_at_every_evaluation(tmp_path):
+    trained = train(tmp_path / "run")
+    assert [evaluation.step for evaluation in trained.history] == [5, 10, 13]
+    assert all(list(evaluation.scores) == ["2", "4", "8"] for evaluation in trained.history)
+
+
+def test_it_learns(tmp_path):
+    trained = train(tmp_path / "run", replace(LOOP, steps=100, evaluate_every=20))
+    assert trained.best.scores["8"] > 0.8
+    assert trained.history[-1].loss < trained.history[0].loss / 2
+
+
+def test_the_best_evaluation_s_parameters_are_kept_not_the_last_ones(tmp_path):
+    wild = replace(LOOP, steps=30, learning_rate=3.0, decay="constant", evaluate_every=1, clip=None)
+    task = Points()
+    trained = train(tmp_path / "run", wild, task)
+    assert trained.best.mean > trained.history[-1].mean
+    assert task.evaluate() == trained.best.scores
+    saved = torch.load(trained.model / "points.pt")
+    assert all(torch.equal(saved[name], value) for name, value in task.state_dict().items())
+
+
+def test_patience_stops_a_run_that_does_not_get_better(tmp_path):
+    loop = replace(LOOP, steps=200, learning_rate=1e-9, evaluate_every=1, patience=3)
+    trained = train(tmp_path / "run", loop)
+    assert trained.stopped_early
+    assert trained.best.step == 1
+    assert [evaluation.step for evaluation in trained.history] == [1, 2, 3, 4]
+    assert train(tmp_path / "run", loop) == trained
+
+
+def test_a_finished_run_is_told_again_without_a_step(tmp_path):
+    heard = []
+    first = train(tmp_path / "run", listen=heard.append)
+    assert [moment.step for moment in heard] == list(range(1, 14))
+    assert train(tmp_path / "run", listen=heard.append) == first
+    assert len(heard) == 13
+
+
+def test_epochs_start_once_and_not_again_when_taken_up(tmp_path, stopped):
+    stopped(lambda listen: train(tmp_path / "run", listen=listen), 7)
+    task = Points()
+    train(tmp_path / "run", task=task)
+    assert task.epochs == [1, 2]  # five steps each: taken up at step 5, before epoch 1
+
+
+def test_the_caller_s_random_numbers_are_left_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    train(tmp_path / "run")
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_is_saved_and_says_where(tmp_path, value):
+    class Broken(Points):
+        def loss(self, outputs, batch):
+            return super().loss(outputs, batch) * (value if self.seen() else 1.0)
+
+        def seen(self):
+            self.count = getattr(self, "count", 0) + 1
+            return self.count == 8
+
+    task = Broken()
+    with pytest.raises(NonFiniteLossError, match=rf"step 8 \(epoch 2\).* {value}.*failed\.pt"):
+        train(tmp_path / "run", task=task)
+    failed = torch.load(tmp_path / "run" / "failed.pt", weights_only=True)
+    assert failed["step"] == 7
+    expected = next(step for step in steps(LOOP, task.rows, 7)).batches[0]
+    assert torch.equal(failed["rows"], expected)
+    assert torch.equal(failed["task"]["body.0.weight"], task.body[0].weight)
+    assert task.body[0].weight.isfinite().all()
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
+    class Steep(Points):
+        def loss(self, outputs, batch):
+            # Finite at 0, where its slope is not.
+            return super().loss(outputs, batch) + (self.body[0].bias * 0).abs().sum().sqrt()
+
+    with pytest.raises(NonFiniteLossError, match=r"step 1 .* gradient"):
+        train(tmp_path / "run", task=Steep())
+
+
+def test_a_folder_of_another_configuration_is_refused(tmp_path):
+    train(tmp_path / "run")
+    other = replace(LOOP, learning_rate=0.1, seed=3)
+    with pytest.raises(CheckpointError, match=r"learning_rate 0\.05 there, 0\.1 here; seed 0"):
+        train(tmp_path / "run", other)
+    with pytest.raises(CheckpointError, match="data 'points' there, 'others' here"):
+        fit(Points(), LOOP, folder(tmp_path / "run", data="others"))
+
+
+def test_a_damaged_checkpoint_is_an_error_never_a_new_start(tmp_path):
+    train(tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(tmp_path / "run")
+
+
+def test_a_folder_with_something_else_in_it_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        train(tmp_path)
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        folder(tmp_path).clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_can_be_removed(tmp_path):
+    train(tmp_path / "run")
+    folder(tmp_path / "run").clear()
+    assert list((tmp_path / "run").iterdir()) == []
+    train(tmp_path / "run", replace(LOOP, seed=3))
+
+
+@pytest.mark.parametrize("rows", [8, 9, 11, 30])
+def test_every_epoch_takes_every_row_at_most_once_and_in_another_order(rows):
+    loop = Loop(steps=12, batch_size=2, accumulate=2)
+    taken = {}
+    for step in steps(loop, rows):
+        assert [len(batch) for batch in step.batches] == [2, 2]
+        taken.setdefault(step.epoch, []).extend(torch.cat(step.batches).tolist())
+    for order in list(taken.values())[:-1]:
+        assert len(set(order)) == len(order) == rows // 4 * 4
+    assert len({tuple(order[:8]) for order in taken.values()}) == len(taken)
+
+
+def test_the_steps_from_any_on_are_those_of_the_whole_run():
+    loop = Loop(steps=12, batch_size=3)
+    whole = list(steps(loop, 10))
+    assert [step.number for step in whole] == list(range(12))
+    for first in range(13):
+        rest = list(steps(loop, 10, first))
+        assert [step.number for step in rest] == list(range(first, 12))
+        for one, other in zip(rest, whole[first:], strict=True):
+            assert torch.equal(torch.cat(one.batches), torch.cat(other.batches))
+            assert (one.epoch, one.starts_epoch) == (other.epoch, other.starts_epoch)
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear", "constant"])
+def test_the_learning_rate_rises_then_falls_and_is_never_0(decay):
+    loop = Loop(steps=50, warmup=0.2, decay=decay, learning_rate=0.3)
+    rates = [loop.rate(step) for step in range(50)]
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert max(rates) == rates[10] == 0.3
+    assert min(rates) > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"steps": 0}, "steps=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"accumulate": 0}, "accumulate=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"clip": -1.0}, "clip=-1.0"),
+        ({"warmup": 1.0}, "warmup=1.0"),
+        ({"patience": 0}, "patience=0"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(wrong, told):
+    with pytest.raises(InputError, match=told):
+        replace(LOOP, **wrong)
+
+
+def test_too_few_rows_for_a_step_and_a_device_that_is_not_here_are_refused(tmp_path):
+    with pytest.raises(InputError, match="22 training rows"):
+        train(tmp_path / "a", replace(LOOP, batch_size=23))
+    with pytest.raises(InputError, match="'cuda:77' is not here"):
+        train(tmp_path / "b", replace(LOOP, device="cuda:77"))
