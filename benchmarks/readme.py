@@ -1,4 +1,4 @@
-"""Copy the figures of the result files into README.md and docs/tuning.md, between their markers.
+"""Copy the figures of the result files into README.md and pages of docs/, between their markers.
 
 python benchmarks/readme.py [--check]
 """
@@ -6,12 +6,13 @@ python benchmarks/readme.py [--check]
 import argparse
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PAGES = ("README.md", "docs/tuning.md")
+PAGES = ("README.md", "docs/tuning.md", "docs/adapting.md")
 MARKED = re.compile(r"(<!-- (\w+): benchmarks/readme.py -->\n).*?(<!-- end of \2 -->)", re.S)
 QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
 EXACT = "arxiv-sentences-500000"
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a page is not up to date")
     options = parser.parse_args()
-    made = {"figures": figures, "guarantee": guarantee, "tuned": tuned}
+    made = {"figures": figures, "guarantee": guarantee, "tuned": tuned, "adapted": adapted}
     for page in (HERE.parent / name for name in PAGES):
         before = page.read_text()
         after = MARKED.sub(lambda match: match[1] + made[match[2]]() + match[3], before)
@@ -169,6 +170,36 @@ def tuned() -> str:
             f"| {' | '.join(costs)} |"
         )
     return "\n".join([*lines, ""])
+
+
+def adapted() -> str:
+    """docs/adapting.md: every method on every collection, beside PCA."""
+    runs = read("adapt.json")["runs"]
+    sizes = ["32", "64", "128", "full"]
+    lines = [
+        f"| collection, test queries | method | {' | '.join(sizes)} | seeds | fit, s |",
+        "|---|---|" + "---|" * (len(sizes) + 2),
+    ]
+    for name in dict.fromkeys(run["set"] for run in runs):
+        of_set = [run for run in runs if run["set"] == name]
+        split = "" if of_set[0]["strict"] else ", split not strict"
+        title = f"{name}, {of_set[0]['test_queries']:,}{split}"
+        for method in dict.fromkeys(run["method"] for run in of_set):
+            same = [run for run in of_set if run["method"] == method]
+            cells = " | ".join(adapted_cell(same, size) for size in sizes)
+            seconds = statistics.median(run["seconds"] for run in same)
+            lines.append(f"| {title} | {method} | {cells} | {len(same)} | {seconds:.0f} |")
+            title = ""
+    return "\n".join([*lines, ""])
+
+
+def adapted_cell(runs: list[dict[str, Any]], size: str) -> str:
+    """Mean nDCG@10 over seeds; an arrow where every seed's gain over PCA lies off 0 one way."""
+    found = [run["sizes"][max(run["sizes"], key=int) if size == "full" else size] for run in runs]
+    value = statistics.fmean(one["ndcg@10"][0] for one in found)
+    better = all(one["gain"][1] > 0 for one in found)
+    worse = all(one["gain"][2] < 0 for one in found)
+    return f"{value:.3f}{' ↑' if better else ' ↓' if worse else ''}"
 
 
 def read(name: str) -> dict[str, Any]:
