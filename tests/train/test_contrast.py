@@ -30,7 +30,7 @@ CLIP = ClipConfig(dims=(4, 8), left=BERT, right=replace(BERT, hidden=32), loop=L
     "config",
     [
         replace(TEXT, mining=Mining(count=2, dims=4), loop=replace(LOOP, precision="bfloat16")),
-        replace(TEXT, guardrail=1.0, at_once=3, bidirectional=True),
+        replace(TEXT, guardrail=1.0, at_once=3, bidirectional=True, rotated=True),
     ],
     ids=["mining", "guardrail"],
 )
@@ -58,6 +58,18 @@ def test_every_size_learns_and_the_model_opens_in_encode_and_sentence_transforme
     assert again == pytest.approx(trained.best.scores["16"], abs=0.05)  # it may encode in bfloat16
     short = SentenceTransformer(str(trained.model), truncate_dim=4, device="cpu")
     assert short.encode(["bal deo"]).shape == (1, 4)
+
+
+def test_a_rotated_start_changes_no_cosine_and_puts_the_principal_directions_first(pairs):
+    texts = [*pairs[0].left, *pairs[0].right]
+    plain, rotated = (
+        text_task(pairs, replace(TEXT, rotated=turned)).eval().left.embed(texts)
+        for turned in (False, True)
+    )
+    np.testing.assert_allclose(rotated @ rotated.T, plain @ plain.T, atol=1e-4)
+    strength = np.square(rotated).sum(axis=0)
+    assert (np.diff(strength) < 1e-4 * strength[0]).all()
+    assert not np.allclose(rotated, plain, atol=0.01)
 
 
 def batch_of(pairs, rows, config=TEXT):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from nestvec.encode.checkpoint import without_bars
 from nestvec.errors import InputError
 from nestvec.extras import require
@@ -72,12 +74,16 @@ def as_sentence_transformer(model: Any, tokenizer: Any, max_tokens: int) -> Any:
     return library.SentenceTransformer(modules=[first, mean], device=str(model.device))
 
 
-def with_projection(model: Any, dim: int) -> Any:
-    """A Sentence Transformers model with a linear map to `dim` behind it."""
+def with_projection(model: Any, dim: int, matrix: np.ndarray | None = None) -> Any:
+    """A Sentence Transformers model with a linear map to `dim` behind it: drawn, or `matrix`."""
     library, dense = require("sentence_transformers", "train"), _modules("Dense")
     torch = require("torch", "train")
     last = dense(
-        model.get_embedding_dimension(), dim, bias=False, activation_function=torch.nn.Identity()
+        model.get_embedding_dimension(),
+        dim,
+        bias=False,
+        activation_function=torch.nn.Identity(),
+        init_weight=None if matrix is None else torch.from_numpy(matrix.T.copy()),
     )
     return library.SentenceTransformer(modules=[*model, last], device=str(model.device))
 

@@ -27,6 +27,9 @@ class TextConfig:
     measured: tuple[int, ...] | None = None
     """The sizes that are evaluated; else those that are trained."""
     model: Pretrained | Bert = field(default_factory=Pretrained)
+    rotated: bool = False
+    """Turn rows before training so that the principal directions of the training texts come first:
+    full width is what it was, and prefixes begin as PCA leaves them."""
     weights: tuple[float, ...] | Literal["uniform", "front"] = "uniform"
     temperature: float = 0.05
     bidirectional: bool = False
@@ -59,7 +62,9 @@ def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
     if not all(isinstance(pairs.left, tuple) for pairs in data):
         raise InputError("train_text takes texts on both sides; for images use train_clip")
     with seeded(config.loop.seed, "model"):
-        tower = text_tower(config.model, (*train.left, *train.right), None)
+        texts = (*train.left, *train.right)
+        tower = text_tower(config.model, texts, None)
+        tower = tower.rotated(texts) if config.rotated else tower
     goal = Objective(
         config.dims,
         config.weights,

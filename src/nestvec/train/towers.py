@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nestvec.adapt.rotation import Rotation
 from nestvec.encode.checkpoint import load_checkpoint
 from nestvec.errors import InputError
 from nestvec.shapes import Float
@@ -18,6 +19,9 @@ from nestvec.train.bert import Bert
 from nestvec.train.image_model import ImageModel, ResNet, ViT
 
 Features = dict[str, Any]
+
+_TURNED_BY = 4096
+"""Texts whose principal directions a rotated tower begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,14 @@ class TextTower(Tower):
         # A copy, as the model adds its activations to what it is given.
         rows: Tensor = self.model(dict(features))["sentence_embedding"]
         return rows
+
+    def rotated(self, texts: Sequence[str]) -> "TextTower":
+        """A tower of the same rows, turned: the principal directions of these texts come first."""
+        some = texts[:: -(-len(texts) // _TURNED_BY)]
+        with torch.no_grad():
+            rotation = Rotation.fit(self.eval().embed(some))
+        self.train()
+        return TextTower(bert.with_projection(self.model, self.width, rotation.matrix))
 
     def save(self, folder: Path) -> None:
         """As Sentence Transformers saves it; `nestvec encode --model` takes the folder."""
