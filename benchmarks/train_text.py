@@ -3,8 +3,9 @@
     python -m benchmarks.train_text [--data ../shared/data] [--steps 300] [--documents 20000]
 
 Trains on pairs (title, abstract cut at so many tokens) of papers that are in no way part of the
-test: titles, each to find its abstract among documents. Both fine-tunes see the same batches in
-the same order; "untuned" is the model before. Every form is measured at every size from one
+test: titles, each to find its abstract among documents. All fine-tunes see the same batches in the
+same order; "nested, rotated" begins with rows turned to their principal directions, "untuned" is
+the model before. Every form is measured at every size from one
 encoding, beside random dimensions and principal components of its own vectors. Queries are
 bootstrapped; one seed. Writes `results/train_text.json`.
 """
@@ -31,6 +32,7 @@ from nestvec.train.towers import Pretrained
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_text.json"
 DIMS = (32, 64, 128, 256, 384)
+FORMS = ("untuned", "full width alone", "nested, rotated", "nested")
 
 
 def main() -> None:
@@ -38,11 +40,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=2e-5)
+    parser.add_argument("--rate", type=float, default=5e-5)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--documents", type=int, default=20_000)
-    parser.add_argument("--only", nargs="*", default=["untuned", "full width alone", "nested"])
+    parser.add_argument("--only", nargs="*", choices=FORMS, default=FORMS)
     options = parser.parse_args()
     test = read_retrieval_set(options.data / "retrieval/arxiv-title-abstract")
     data = pairs(options.data / "texts/arxiv-100k.tsv.gz", set(test.corpus.ids))
@@ -54,6 +56,7 @@ def main() -> None:
     configs = {
         "untuned": None,
         "full width alone": replace(nested, dims=(max(DIMS),), measured=DIMS),
+        "nested, rotated": replace(nested, rotated=True),
         "nested": nested,
     }
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
