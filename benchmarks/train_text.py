@@ -1,11 +1,11 @@
 """MiniLM tuned on arXiv titles and abstracts: all sizes nested, against full width alone.
 
-    python -m benchmarks.train_text [--data ../shared/data] [--steps 300] [--documents 20000]
+    python -m benchmarks.train_text [--data ../shared/data] [--steps 300] [--only FORM ...]
 
 Trains on pairs (title, abstract cut at so many tokens) of papers that are in no way part of the
-test: titles, each to find its abstract among documents. All fine-tunes see the same batches in the
-same order; "nested, rotated" begins with rows turned to their principal directions, "untuned" is
-the model before. Every form is measured at every size from one
+test: titles, each to find its abstract among documents. "untuned" is the model before; "rotated"
+begins with rows turned to their principal directions; "mined" also gets a hard negative for each
+title, mined at the prefix of 64 at the start. Every form is measured at every size from one
 encoding, beside random dimensions and principal components of its own vectors. Queries are
 bootstrapped; one seed. Writes `results/train_text.json`.
 """
@@ -25,6 +25,7 @@ from benchmarks.search.run import machine
 from nestvec.data import read_retrieval_set, read_texts
 from nestvec.encode import open_encoder
 from nestvec.train import Loop, TextConfig, train_text
+from nestvec.train.contrast import Mining
 from nestvec.train.evaluation import evaluate_sizes
 from nestvec.train.pairs import Pairs
 from nestvec.train.towers import Pretrained
@@ -32,13 +33,14 @@ from nestvec.train.towers import Pretrained
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_text.json"
 DIMS = (32, 64, 128, 256, 384)
-FORMS = ("untuned", "full width alone", "nested, rotated", "nested")
+FORMS = ("untuned", "full width alone", "nested", "nested, rotated", "nested, rotated, mined")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--pairs", type=int, default=80_000, help="Train on so many, at most.")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=5e-5)
     parser.add_argument("--tokens", type=int, default=64)
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=FORMS, default=FORMS)
     options = parser.parse_args()
     test = read_retrieval_set(options.data / "retrieval/arxiv-title-abstract")
-    data = pairs(options.data / "texts/arxiv-100k.tsv.gz", set(test.corpus.ids))
+    data = pairs(options.data / "texts/arxiv-100k.tsv.gz", set(test.corpus.ids), options.pairs)
     loop = Loop(
         steps=options.steps, batch_size=options.batch, learning_rate=options.rate,
         precision="bfloat16", evaluate_every=max(1, options.steps // 2),
@@ -56,16 +58,15 @@ def main() -> None:
     configs = {
         "untuned": None,
         "full width alone": replace(nested, dims=(max(DIMS),), measured=DIMS),
-        "nested, rotated": replace(nested, rotated=True),
         "nested": nested,
+        "nested, rotated": replace(nested, rotated=True),
+        "nested, rotated, mined": replace(nested, rotated=True, mining=Mining(dims=64)),
     }
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     result |= {
         "data": "arXiv titles to abstracts",
-        "trained_on": len(data[0]),
         "documents": options.documents,
         "queries": options.queries,
-        "loop": asdict(loop),
         "tokens": options.tokens,
         "threads": torch.get_num_threads(),
         "machine": machine(()),
@@ -77,7 +78,10 @@ def main() -> None:
                 model = str(train_text(data, configs[name], Path(folder) / name, told).model)
             trained_s = time.perf_counter() - start
             sizes = measure(model, test, options.queries, options.documents, options.tokens)
-            result.setdefault("forms", {})[name] = {"train_s": round(trained_s), "sizes": sizes}
+            result.setdefault("forms", {})[name] = {
+                "pairs": len(data[0]), "loop": asdict(loop), "train_s": round(trained_s),
+                "sizes": sizes,
+            }  # fmt: skip
             RESULT.write_text(json.dumps(result, indent=1) + "\n")
             for size in sizes:
                 scores = {form: round(e["value"], 4) for form, e in size["ndcg"].items()}
@@ -89,10 +93,11 @@ def told(moment: Any) -> None:
         print(moment, flush=True)
 
 
-def pairs(path: Path, tested: set[Any]) -> tuple[Pairs, Pairs]:
-    """Titles and abstracts of the papers that are not tested on; 100 choose the evaluation."""
+def pairs(path: Path, tested: set[Any], most: int) -> tuple[Pairs, Pairs]:
+    """Titles and abstracts of papers that are not tested on, drawn; 100 choose the evaluation."""
     titles, abstracts = (read_texts(path, column) for column in ("title", "abstract"))
     kept = [row for row, paper in enumerate(titles.ids) if paper not in tested]
+    kept = np.random.default_rng(0).permutation(kept)[: most + 100].tolist()
     left, right = ([side.texts[row] for row in kept] for side in (titles, abstracts))
     return Pairs.of_texts(left, right).split(100, 0)
 
