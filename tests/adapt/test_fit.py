@@ -240,6 +240,12 @@ def test_however_many_tie_the_nearest_are_those_of_a_stable_sort(seed, n, k):
     assert nearest(queries, documents, own, k).tolist() == expected.tolist()
 
 
+def test_seeds_below_0_are_named(rng):
+    rows = rng.standard_normal((40, 4)).astype(np.float32)
+    with pytest.raises(InputError, match="seed=-1"):
+        Material.read(rows, seed=-1)
+
+
 def test_a_bad_row_is_named_by_its_place_among_all(rng, monkeypatch):
     monkeypatch.setattr("nestvec.adapt.material.MOST_ROWS", 50)
     rows = rng.standard_normal((80, 4)).astype(np.float32)

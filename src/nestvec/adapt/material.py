@@ -59,6 +59,8 @@ class Material:
 
         Without `queries` documents stand for them: those that `pairs` name first, or all.
         """
+        if seed < 0:
+            raise InputError(f"seed={seed} is below 0; use 0 or more")
         array = check_vectors(vectors)
         asked = None if queries is None else check_vectors(queries, "queries", array.shape[1])
         if asked is None and query_ids is not None:
