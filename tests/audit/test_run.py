@@ -273,7 +273,7 @@ def test_too_few_queries_are_told_how_many_it_takes(corpus):
         ({"groups": [1]}, InputError, "1 groups"),
         ({"hard_negatives": [(0, 1, "no")]}, InputError, "'no'"),
         ({"thresholds": {"x": 1}}, InputError, "'x'"),
-        ({"qrels": {5000: {1: 1}}}, InputError, "none of the queries"),
+        ({"qrels": {5000: {1: 1}}}, InputError, "any of the queries"),
     ],
     ids=str,
 )
