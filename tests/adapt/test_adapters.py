@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 import nestvec.adapt.adapter as adapters
 from nestvec import Rotation
 from nestvec.adapt import Adapter, Chain, Linear, MatryoshkaAdaptor, Prefix
+from nestvec.adapt.start import neighbour_noise
 from nestvec.errors import DataError, DimsError, VectorsError
 
 from .conftest import DIM, KINDS, clustered, numbers
@@ -127,6 +128,17 @@ def test_files_that_hold_no_adapter_are_named_errors(tmp_path, vectors):
             Adapter.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(DataError, match="rename"):
         Prefix(DIM, 4).save(tmp_path / "a.bin")
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        Prefix(DIM, 4).save(tmp_path / "folder.safetensors")
+
+
+@pytest.mark.parametrize("header", ["{not json", "{}", '{"format": "x"}', "[1]"])
+def test_a_header_that_says_nothing_is_a_named_error(tmp_path, header):
+    arrays = {"matrix": np.eye(DIM, dtype=np.float32)}
+    save_file(arrays, tmp_path / "a.safetensors", metadata={"nestvec.adapter": header})
+    with pytest.raises(DataError, match="header cannot be read"):
+        Adapter.load(tmp_path / "a.safetensors")
 
 
 def test_every_cut_of_a_file_is_a_named_error(adapter, tmp_path):
@@ -149,7 +161,7 @@ def test_a_file_of_rows_appears_whole_or_not_at_all(tmp_path, vectors):
     vectors[-1, 0] = np.nan
     with pytest.raises(VectorsError):
         Rotation.random(DIM).transform_file(vectors, tmp_path / "out.npy")
-    assert not (tmp_path / "out.npy").exists()
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "there.npy").touch()
     with pytest.raises(DataError, match="exists already"):
         Rotation.random(DIM).transform_file(vectors, tmp_path / "there.npy")
@@ -184,6 +196,31 @@ def test_centred_pca_is_the_principal_directions_of_what_is_left_without_the_mea
     assert not centred.lossless
 
 
+@pytest.mark.parametrize("copies", [1, 5])
+def test_rows_without_noise_among_neighbours_give_finite_directions(copies, rng):
+    """A single row, equal rows, and rows that each have copies enough: nothing to even out."""
+    for rows in (numbers(rng, 1, 6), np.ones((9, 6), np.float32), np.zeros((9, 6), np.float32)):
+        fitted = Linear.fit_neighbours(np.repeat(rows, copies, axis=0))
+        assert np.isfinite(fitted.matrix).all()
+        assert np.linalg.matrix_rank(fitted.matrix) == 6
+    rows = np.repeat(numbers(rng, 40, 6), 4, axis=0)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    given = Linear.fit_neighbours(rows).transform(unit)
+    assert np.allclose(given @ given.T, unit @ unit.T, atol=1e-5)
+
+
+def test_of_few_rows_each_has_the_others_for_neighbours(rng):
+    rows = numbers(rng, 3, 4)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    away = np.stack([rows[i] - rows[j] for i in range(3) for j in range(3) if i != j]).astype(float)
+    assert np.allclose(neighbour_noise(rows, 9, 0), away.T @ away / 6, atol=1e-6)
+
+
+def test_no_rows_have_no_neighbours():
+    with pytest.raises(VectorsError, match="no rows"):
+        Linear.fit_neighbours(np.empty((0, 4), np.float32))
+
+
 def test_an_adaptor_keeps_the_length_of_every_row(rng, vectors):
     rows = vectors * rng.uniform(0.1, 9, (len(vectors), 1)).astype(np.float32)
     given = KINDS["adaptor"](rng)
@@ -207,6 +244,7 @@ def test_vectors_of_another_model_are_told_by_where_their_energy_lies(rng):
     fitted = MatryoshkaAdaptor(turned.documents, turned.queries, (8,), front_energy(turned, rows))
     adapters.check_kind(fitted, clustered(rng, 100, 64, spread=0.2))
     foreign = Rotation.random(64, 5).transform(rows)
-    with pytest.raises(VectorsError, match="do not look like"):
-        adapters.check_kind(fitted, foreign)
+    for adapter in (fitted, fitted.then(Prefix(64, 8))):
+        with pytest.raises(VectorsError, match="do not look like"):
+            adapters.check_kind(adapter, foreign)
     adapters.check_kind(fitted, foreign[:3])  # too few to tell

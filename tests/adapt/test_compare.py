@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nestvec import Rotation
-from nestvec.adapt import Linear
+from nestvec.adapt import Linear, Prefix
 from nestvec.adapt.compare import baselines, compare
 from nestvec.adapt.material import Material
 
@@ -63,3 +63,10 @@ def test_a_map_that_loses_all_is_seen_to(vectors):
     methods = {"pca": Rotation.fit(material.documents), "nothing": nothing}
     found = compare(methods, material, [6])
     assert cell(found, "nothing", 6).gains["overlap@10"].high < 0
+
+
+def test_what_cuts_has_no_full_width(vectors):
+    material = Material.read(vectors[:300], None, vectors[300:])
+    methods = {"pca": Rotation.fit(material.documents), "cut": Prefix(DIM, 6)}
+    found = compare(methods, material, [3, 6])
+    assert [one.dims for one in found.cells if one.method == "cut"] == [3, 6]

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nestvec import MatryoshkaAdaptor, Rotation, truncate
 from nestvec.adapt import Linear
@@ -221,6 +223,37 @@ def test_the_nearest_leave_out_the_query_itself_and_ties_go_to_the_smaller_row()
     found = nearest(documents[[0, 1]], documents, np.array([0, -1]), 3)
     assert found.tolist() == [[2, 3, 1], [1, 3, 0]]
     assert nearest(documents[:1], documents, np.array([0]), 5).tolist() == [[2, 3, 1, -1, -1]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12))
+def test_however_many_tie_the_nearest_are_those_of_a_stable_sort(seed, n, k):
+    rng = np.random.default_rng(seed)
+    documents, queries = (rng.integers(-1, 2, (rows, 2)).astype(np.float32) for rows in (n, 5))
+    own = rng.integers(-1, n, 5)
+    scores = queries @ documents.T
+    scores[np.flatnonzero(own >= 0), own[own >= 0]] = -np.inf
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    expected = np.full((5, k), -1)
+    expected[:, : order.shape[1]] = order
+    expected[:, : order.shape[1]][np.isinf(np.take_along_axis(scores, order, axis=1))] = -1
+    assert nearest(queries, documents, own, k).tolist() == expected.tolist()
+
+
+def test_seeds_below_0_are_named(rng):
+    rows = rng.standard_normal((40, 4)).astype(np.float32)
+    with pytest.raises(InputError, match="seed=-1"):
+        Material.read(rows, seed=-1)
+
+
+def test_a_bad_row_is_named_by_its_place_among_all(rng, monkeypatch):
+    monkeypatch.setattr("nestvec.adapt.material.MOST_ROWS", 50)
+    rows = rng.standard_normal((80, 4)).astype(np.float32)
+    rows[77, 2], rows[75, 1] = np.nan, 1e20
+    with pytest.raises(VectorsError, match=r"vectors\[(77|75)\]"):
+        Material.read(rows, [(75, 77)])
+    with pytest.raises(VectorsError, match=r"vectors\[75\] has an entry"):
+        Material.read(np.delete(rows, 77, axis=0), [(75, 1)])
 
 
 def test_pairs_are_renumbered_with_their_queries():

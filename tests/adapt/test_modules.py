@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from nestvec.adapt import Rotation
+from nestvec.adapt import Linear, Prefix, Rotation
 
-from .conftest import DIM, two_sided
+from .conftest import DIM, KINDS, numbers, two_sided
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 torch = pytest.importorskip("torch")
@@ -35,6 +35,15 @@ def test_the_modules_do_what_the_adapter_does(adapter, vectors):
         ("query", adapter.transform_queries(vectors)),
     ):
         assert np.allclose(through(modules, vectors, task), unit(expected), atol=2e-5)
+
+
+def test_what_follows_a_cut_or_an_adaptor_sees_rows_of_the_right_length(rng, vectors):
+    shifted = Linear(numbers(rng, DIM, 4), numbers(rng, 4))
+    for first in (Prefix(DIM, DIM), KINDS["adaptor"](rng)):
+        chained = first.then(shifted)
+        modules = chained.to_sentence_transformers()
+        expected = unit(chained.transform(unit(vectors)))
+        assert np.allclose(through(modules, unit(vectors), "document"), expected, atol=2e-5)
 
 
 def test_a_saved_model_needs_no_code_of_ours(tmp_path, rng, vectors):

@@ -66,16 +66,22 @@ def test_reports_are_written_and_compared(run, files):
     pytest.importorskip("vl_convert")
     command = (
         "audit", files / "corpus.npy", files / "queries.npy", "--dims", 16, "--bits", 32,
-        "--out", files / "out", "--junit", files / "audit.xml",
+        "--out", files / "out", "--junit", files / "new" / "audit.xml",
     )  # fmt: skip
     assert run(*command)[0] == 0
     assert json.loads((files / "out" / "report.json").read_text())["variants"]
     assert "<html" in (files / "out" / "report.html").read_text()
-    assert "<testcase" in (files / "audit.xml").read_text()
+    assert "<testcase" in (files / "new" / "audit.xml").read_text()
     code, out, _ = run(*command, "--compare", files / "out" / "report.json", "--json")
     assert code == 0
     (change,) = json.loads(out)["changes"]
     assert change["before"] == change["after"]
+
+
+def test_a_folder_is_no_place_for_the_verdicts_and_that_is_told_first(run, files):
+    code, out, err = run("audit", files / "corpus.npy", files / "none.npy", "--junit", files)
+    assert (code, out) == (1, "")
+    assert "is a folder" in err
 
 
 def test_hard_negatives_come_from_a_file(run, files):

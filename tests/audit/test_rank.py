@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.audit import scores as scoring
+from nestvec.audit import blocks as scoring
 from nestvec.audit.model import Encoded, Ranking
 from nestvec.audit.rank import cut, rank, rescore, scores_of
 from nestvec.errors import InputError

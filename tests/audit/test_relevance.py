@@ -42,7 +42,7 @@ def test_judgements_are_rows_in_the_order_of_queries():
 
 @pytest.mark.parametrize("qrels", [{}, {"a": {"x": 0}}, {"other": {"x": 1}}], ids=str)
 def test_judgements_of_no_query_are_refused(qrels):
-    with pytest.raises(InputError, match="none of the queries"):
+    with pytest.raises(InputError, match="any of the queries"):
         judgements(qrels, ["a"], ["x"])
 
 

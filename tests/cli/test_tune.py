@@ -103,3 +103,33 @@ def test_two_promises_at_once_are_refused(refuse, built, queries_path):
 
 def test_a_promise_that_no_sample_shows_is_refused(refuse, built, queries_path):
     assert "exact=True" in refuse("tune", built, queries_path, "--recall", "1")
+
+
+def test_no_queries_and_few_are_told_as_json_that_any_reader_takes(
+    run, refuse, built, queries_path, tmp_path
+):
+    run("tune", built, queries_path, "--plan", "probe=all; full", "--recall", "0.9", "-k", "5")
+    np.save(tmp_path / "none.npy", np.empty((0, 128), np.float32))
+    assert "no queries" in refuse("tune", built, tmp_path / "none.npy", "--check", "-k", "5")
+    shuffled = np.load(queries_path)[:1, ::-1]
+    np.save(tmp_path / "one.npy", np.ascontiguousarray(shuffled))
+    told = run("tune", built, tmp_path / "one.npy", "--check", "-k", "5", "--json")
+    assert told.json["verdict"] == "INSUFFICIENT DATA"
+    assert "Infinity" not in told.out
+
+
+@pytest.mark.parametrize("option", [("--confidence", 0.9), ("--recall", 0.9), ("--no-keep",)])
+def test_what_a_check_does_not_ask_is_refused(refuse, built, queries_path, option):
+    told = refuse("tune", built, queries_path, "--check", *option)
+    assert f"{option[0]} given with --check" in told
+
+
+def test_a_seed_below_0_is_wrong_usage(run, built, queries_path):
+    assert run("tune", built, queries_path, "--seed", "-1").code == 2
+
+
+def test_the_plan_that_is_told_is_the_one_that_was_used(run, built, queries_path):
+    tuned = run("tune", built, queries_path, "--recall", "0.9", "-k", "5", "--json").json["plan"]
+    asked = ("search", built, "--vectors", queries_path, "-k", "5", "--json")
+    assert run(*asked).json["plan"] == tuned
+    assert run(*asked, "--exact").json["plan"] != tuned

@@ -128,5 +128,7 @@ def test_it_is_tuned_and_audited_by_queries_as_the_model_makes_them(index, vecto
     asked = nv.truncate(vectors[:120] + 0.1 * rng.standard_normal((120, DIM)), DIM)
     tuned = nv.tune(index, asked.astype(np.float32), recall=0.8, plans=["probe=all; full"])
     assert tuned.plan is not None
+    qrels = {query: {query: 1} for query in range(120)}
+    assert nv.tune(index, asked.astype(np.float32), ndcg=0.5, qrels=qrels).queries == 120
     report = nv.audit(index, asked.astype(np.float32), variants=[{"dims": 8}]).to_json()
     assert report["inputs"]["documents"]["dim"] == 16

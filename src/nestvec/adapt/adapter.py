@@ -81,6 +81,11 @@ class Adapter(ABC):
         """Share of the fitted rows' energy in the first eighth of what it gives, if known."""
         return None
 
+    @property
+    def first(self) -> "Adapter":
+        """What sees the vectors as they are given: the adapter itself, but for a chain."""
+        return self
+
     @abstractmethod
     def apply(
         self, rows: Float32[np.ndarray, "n dim"], dims: int, side: Side
@@ -232,6 +237,7 @@ def check_kind(adapter: Adapter, vectors: Float[np.ndarray, "n dim"]) -> None:
     The rows an adapter was fitted to hold much of their energy in the first eighth of what it
     gives; those of an unrelated model an eighth. Told of batches alone: one row may be odd.
     """
+    adapter = adapter.first
     if adapter.front_energy is None or len(vectors) < _FEWEST_ROWS:
         return
     front = max(1, adapter.width // 8)

@@ -52,6 +52,11 @@ class Chain(Adapter):
         return tuple(size for size in trained if size <= self.width)
 
     @property
+    def first(self) -> Adapter:
+        """The first part."""
+        return self.parts[0]
+
+    @property
     def lossless(self) -> bool:
         """Whether every part is."""
         return all(part.lossless for part in self.parts)

@@ -106,8 +106,10 @@ def _exams(material: Material) -> dict[str, HeldOut]:
 def _graded(
     method: Adapter, exams: Mapping[str, HeldOut], sizes: Sequence[int]
 ) -> dict[int, dict[str, PerQuery]]:
-    measured = {metric: exam.measure(method, sizes) for metric, exam in exams.items()}
-    return {size: {metric: of[size] for metric, of in measured.items()} for size in sizes}
+    """At the sizes that the method has: one that cuts has no full width."""
+    there = [size for size in sizes if size <= method.width]
+    measured = {metric: exam.measure(method, there) for metric, exam in exams.items()}
+    return {size: {metric: of[size] for metric, of in measured.items()} for size in there}
 
 
 def _controls(

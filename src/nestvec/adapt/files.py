@@ -13,12 +13,19 @@ FORMAT = 1
 _KEY = "nestvec.adapter"
 
 
+def check_place(path: Path) -> None:
+    """`DataError` where no adapter can be written, said before anything is fitted."""
+    if path.suffix != ".safetensors":
+        raise DataError(f"'{path}' does not end in .safetensors, the format written; rename it")
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder; name a file in it")
+
+
 def write_file(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write the file in one step: it is there whole or not at all."""
     from safetensors.numpy import save
 
-    if path.suffix != ".safetensors":
-        raise DataError(f"'{path}' does not end in .safetensors, the format written; rename it")
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
@@ -42,10 +49,22 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise DataError(f"'{path}' cannot be read as an adapter ({e}); save it again") from e
     if text is None:
         raise DataError(f"'{path}' is no adapter; nestvec adapt fit makes one")
-    header: dict[str, Any] = json.loads(text)
+    header = _read_header(text)
+    if header is None:
+        raise DataError(f"'{path}' is damaged: its header cannot be read; fit and save it again")
     if header["format"] > FORMAT:
         raise DataError(
             f"'{path}' has adapter format {header['format']} and this nestvec reads up to "
             f"{FORMAT}; upgrade nestvec"
         )
     return arrays, header
+
+
+def _read_header(text: str) -> dict[str, Any] | None:
+    """The header, if it is one."""
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return None
+    is_one = isinstance(header, dict) and isinstance(header.get("format"), int)
+    return header if is_one else None

@@ -39,16 +39,15 @@ def nearest(
 
 def _best(scores: Float32[np.ndarray, "q n"], k: int) -> Int64[np.ndarray, "q k"]:
     best = np.full((len(scores), k), -1, np.int64)
-    depth = min(2 * k, scores.shape[1])
-    if depth == scores.shape[1]:
-        rows = np.broadcast_to(np.arange(depth), scores.shape)
-    else:
-        rows = np.sort(np.argpartition(-scores, depth - 1, axis=1)[:, :depth], axis=1)
-    values = np.take_along_axis(scores, rows, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(rows, order, axis=1)
-    usable = np.isfinite(np.take_along_axis(values, order, axis=1))
-    best[:, : kept.shape[1]] = np.where(usable, kept, -1)
+    depth = min(k, scores.shape[1])
+    if not depth:
+        return best
+    least = np.partition(scores, -depth, axis=1)[:, -depth]
+    for found, row, reach in zip(best, scores, least, strict=True):
+        # All that tie for the last place, so that the smaller rows among them are taken.
+        rows = np.flatnonzero((row >= reach) & np.isfinite(row))
+        kept = rows[np.argsort(-row[rows], kind="stable")[:k]]
+        found[: len(kept)] = kept
     return best
 
 

@@ -44,7 +44,7 @@ class Linear(Adapter):
     def fit_neighbours(cls, vectors: ArrayLike, *, seed: int = 0) -> "Linear":
         """Directions in which rows differ more than nearest neighbours do come first.
 
-        A closed form that needs no torch and no judgements (`start.neighbour_whitening`): it evens
+        A closed form that needs no torch and no judgements (`adapt.start.whitened`): it evens
         out differences between rows that mean nearly the same. Not lossless: scores are other ones
         at full width too, better ones by most judgements we have, though nothing shows that without
         any (docs/adapting.md). At most 50,000 rows are looked at, drawn by `seed`.
@@ -54,6 +54,8 @@ class Linear(Adapter):
         from nestvec.adapt.start import starting_point
 
         material = Material.read(vectors, seed=seed)
+        if not len(material.documents):
+            raise VectorsError("vectors have no rows; neighbours need at least some")
         matrix = starting_point(material, Recipe(), seed)
         return cls(matrix, np.zeros(material.dim, np.float32))
 

@@ -59,6 +59,8 @@ class Material:
 
         Without `queries` documents stand for them: those that `pairs` name first, or all.
         """
+        if seed < 0:
+            raise InputError(f"seed={seed} is below 0; use 0 or more")
         array = check_vectors(vectors)
         asked = None if queries is None else check_vectors(queries, "queries", array.shape[1])
         if asked is None and query_ids is not None:
@@ -152,11 +154,26 @@ def _unit(
 ) -> Float32[np.ndarray, "kept dim"]:
     rows = np.empty((len(kept), array.shape[1]), np.float32)
     for first in range(0, len(kept), BLOCK_ROWS):
-        block = array[kept[first : first + BLOCK_ROWS]]
-        check_finite(block, name, first)
-        check_magnitude(block, name, first)
+        chosen = kept[first : first + BLOCK_ROWS]
+        block = _checked(array, chosen, name)
         rows[first : first + len(block)] = normalize(np.asarray(block, np.float32))
     return rows
+
+
+def _checked(
+    array: Float[np.ndarray, "n dim"], chosen: Int64[np.ndarray, " some"], name: str
+) -> Float[np.ndarray, "some dim"]:
+    """Some rows; `VectorsError` names one that will not do by its place among all of them."""
+    block: Float[np.ndarray, "some dim"] = array[chosen]
+    try:
+        check_finite(block, name)
+        check_magnitude(block, name)
+    except VectorsError:
+        for place, row in enumerate(chosen.tolist()):
+            check_finite(block[place : place + 1], name, row)
+            check_magnitude(block[place : place + 1], name, row)
+        raise
+    return block
 
 
 def check_rank(documents: Float32[np.ndarray, "n dim"], sizes: tuple[int, ...]) -> None:

@@ -18,7 +18,11 @@ from nestvec.shapes import Float32
 
 
 def as_modules(adapter: Adapter) -> list[Any]:
-    """Modules that turn a sentence embedding into the adapted one, of unit length."""
+    """Modules that turn a sentence embedding into the adapted one, of unit length.
+
+    Where an offset comes after an adaptor, for sentence embeddings of unit length: Sentence
+    Transformers has no module that gives a row the length back that it had.
+    """
     library = _library()
     sides = [_side(library, adapter, side) for side in ("documents", "queries")]
     if not _two_sided(adapter):
@@ -42,15 +46,17 @@ def _two_sided(adapter: Adapter) -> bool:
 def _side(library: ModuleType, adapter: Adapter, side: Side) -> list[Any]:
     parts = adapter.parts if isinstance(adapter, Chain) else (adapter,)
     made = [module for part in parts for module in _part(library, part, side)]
-    return [*made, library.Normalize()]
+    is_unit = isinstance(parts[-1], MatryoshkaAdaptor | Prefix)
+    return made if is_unit else [*made, library.Normalize()]
 
 
 def _part(library: ModuleType, part: Adapter, side: Side) -> list[Any]:
     if isinstance(part, MatryoshkaAdaptor):
-        return _map(library, part.map_of(side))
+        return [*_map(library, part.map_of(side)), library.Normalize()]
     if isinstance(part, Prefix):
         cut = np.eye(part.dim, part.width, dtype=np.float32)
-        return [_dense(library, Affine(cut, np.zeros(part.width, np.float32)))]
+        zero = np.zeros(part.width, np.float32)
+        return [_dense(library, Affine(cut, zero)), library.Normalize()]
     affine = part.affine(side)
     if affine is None:
         raise InputError(f"a {part.kind} has no form in Sentence Transformers; use transform")

@@ -10,6 +10,8 @@ from nestvec.shapes import Float32, Float64
 
 _ROWS = 20_000
 """Rows whose neighbours are looked up; more change nothing."""
+_FLOOR = 1e-9
+"""Of the strongest direction; what is weaker is rounding."""
 _MOST_PAIRS = 8
 """Of one query: one that a hundred documents answer does not outweigh the others."""
 
@@ -36,10 +38,11 @@ def neighbour_noise(
     rows = documents[np.sort(rng.permutation(len(documents))[:_ROWS])]
     found = nearest(rows, rows, np.arange(len(rows)), k)
     noise = np.zeros((rows.shape[1],) * 2)
-    for place in range(k):
-        away = rows - rows[found[:, place]]
+    for near in found.T:
+        there = near >= 0  # of few rows some have no more neighbours
+        away = rows[there] - rows[near[there]]
         noise += away.T @ away
-    return noise / found.size
+    return noise / max(1, int(np.count_nonzero(found >= 0)))
 
 
 def pair_noise(material: Material, judged: Judged) -> Float64[np.ndarray, "dim dim"]:
@@ -58,7 +61,8 @@ def whitened(
     """Linear discriminant analysis: directions of much signal against little noise come first.
 
     W = (N + shrinkage · tr(N)/dim · I)^(−1/2) makes the noise N even; the principal directions
-    of what W makes of the documents follow, not centred.
+    of what W makes of the documents follow, not centred. Without any noise, as where each row has
+    its copies for neighbours, W is the identity.
     """
     dim = len(noise)
     whitening = _inverse_root(noise + shrinkage * np.trace(noise) / dim * np.eye(dim))
@@ -66,7 +70,8 @@ def whitened(
     signal = whitening @ moment @ whitening
     directions = Rotation.from_second_moment(signal).matrix
     # As long as the rows were: a learning rate then means the same, whatever the start.
-    length = np.sqrt(np.trace(moment) / np.trace(signal))
+    strength = np.trace(signal)
+    length = np.sqrt(np.trace(moment) / strength) if strength > 0 else 1
     return np.asarray(length * whitening @ directions, dtype=np.float32)
 
 
@@ -76,6 +81,12 @@ def _share(moment: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, "dim d
 
 
 def _inverse_root(matrix: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, "dim dim"]:
-    """The symmetric root of the inverse of a positive definite matrix."""
+    """The symmetric root of the inverse of a positive semidefinite matrix; of 0 the identity.
+
+    Directions without strength are taken to have the least that rounding lets one see.
+    """
     strengths, directions = np.linalg.eigh(matrix)
+    if not strengths[-1] > 0:
+        return np.eye(len(matrix))
+    strengths = np.maximum(strengths, _FLOOR * strengths[-1])
     return np.asarray(directions / np.sqrt(strengths) @ directions.T)

@@ -28,12 +28,15 @@ def write_rows(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     head = _npy_header(shape) if path.suffix == ".npy" else _safetensors_header(shape, label)
-    with progress("Adapting", shape[0]) as advance, partial.open("wb") as file:
-        file.write(head)
-        for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype="<f4").data)
-            advance(len(block))
-    partial.replace(path)
+    try:
+        with progress("Adapting", shape[0]) as advance, partial.open("wb") as file:
+            file.write(head)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype="<f4").data)
+                advance(len(block))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # what was not finished is of no use
 
 
 def _npy_header(shape: tuple[int, int]) -> bytes:

@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
+from nestvec.audit.blocks import Scores, best_of, count_reaching, score_blocks
 from nestvec.audit.margins import RESOLUTION, pair_scores, per_query
 from nestvec.audit.model import Encoded, Judged
-from nestvec.audit.scores import Scores, best_of, count_reaching, score_blocks
 from nestvec.errors import InputError
 from nestvec.kernels.reference import float32_up
 from nestvec.shapes import Float64, Int64

@@ -21,28 +21,22 @@ def few_shot(
     labels: Int64[np.ndarray, " n"],
     clean: Paired,
     rng: np.random.Generator,
-    ways: int = WAYS,
     shots: int = SHOTS,
     episodes: int = EPISODES,
 ) -> Findings:
     """Accuracy of the nearest class mean over random episodes (Snell et al., 2017).
 
-    An episode draws `ways` classes and of each `shots` examples and `ASKED` others to be
-    classified; both encodings see the same. Metrics: `few_shot_accuracy` of the variant,
-    `few_shot_difference`, variant − full, `few_shot_retention`, variant / full, and
+    An episode draws `WAYS` classes (all, where there are fewer) and of each `shots` examples and
+    `ASKED` others to be classified; both encodings see the same. Metrics: `few_shot_accuracy` of
+    the variant, `few_shot_difference`, variant − full, `few_shot_retention`, variant / full, and
     `few_shot_interaction`, that over what is retained of the `clean` values of queries: below 1
     classes suffer more than answers. An episode is the unit of the intervals, so they say nothing
     of classes or vectors that are not here. Details, as "few_shot": the full vectors' accuracy,
-    chance, and the settings. Classes with fewer than `shots + ASKED` vectors are left out, and
-    `ways` is at most the number of the others; `InputError` where fewer than two are left.
+    chance, and the settings. Classes with fewer than `shots + ASKED` vectors are left out;
+    `InputError` where fewer than two are left.
     """
-    members = _members(labels, shots + ASKED)
-    ways = min(ways, len(members))
-    if ways < 2:
-        raise InputError(
-            f"{len(members)} classes have at least {shots + ASKED} documents, and it takes two; "
-            "give coarser labels, or leave them out"
-        )
+    members = members_of(labels, shots + ASKED)
+    ways = min(WAYS, len(members))
     accuracy = Paired(np.empty(episodes), np.empty(episodes))
     for episode in range(episodes):
         drawn = _draw(members, ways, shots + ASKED, rng)
@@ -62,10 +56,18 @@ def few_shot(
     return Findings(metrics, {"few_shot": {"full": of_full, "chance": 1 / ways} | settings})
 
 
-def _members(labels: Int64[np.ndarray, " n"], least: int) -> list[Int64[np.ndarray, " _"]]:
-    """The rows of each class that has at least so many."""
+def members_of(
+    labels: Int64[np.ndarray, " n"], least: int = SHOTS + ASKED
+) -> list[Int64[np.ndarray, " _"]]:
+    """The rows of each class that has at least so many; `InputError` for fewer than two classes."""
     classes, counts = np.unique(labels, return_counts=True)
-    return [np.flatnonzero(labels == label) for label in classes[counts >= least]]
+    members = [np.flatnonzero(labels == label) for label in classes[counts >= least]]
+    if len(members) < 2:
+        raise InputError(
+            f"{len(members)} classes have at least {least} documents, and it takes two; "
+            "give coarser labels, or leave them out"
+        )
+    return members
 
 
 def _draw(

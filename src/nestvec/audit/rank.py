@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nestvec.audit.blocks import Scores, best_of, count_reaching, score_blocks
 from nestvec.audit.model import Encoded, Ranking
-from nestvec.audit.scores import Scores, best_of, count_reaching, score_blocks
 from nestvec.errors import InputError
 from nestvec.progress import Advance
 from nestvec.shapes import Float32, Int64

@@ -117,6 +117,13 @@ def read_triplets(
     """Hard negatives, (query, positive, negative) or also a kind, by the ids that rows have."""
     if given is None:
         return None
+    if not len(given):
+        raise InputError("hard negatives are given but there are none; give some, or None")
+    for one in given:
+        if isinstance(one, str) or len(one) not in (3, 4):
+            raise InputError(
+                f"a hard negative is {one!r}; each is (query id, positive id, negative id[, kind])"
+            )
     asked = {id_: row for row, id_ in enumerate(query_ids)}
     rows = {id_: row for row, id_ in enumerate(ids)}
     try:

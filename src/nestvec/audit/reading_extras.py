@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.audit.edits import TYPOS, edit_documents, mistype_queries
+from nestvec.audit.fewshot import members_of
 from nestvec.audit.given import Stress, Texts
 from nestvec.audit.mine import best_judged, mine_from_other, mine_from_words
 from nestvec.audit.model import Encoded, Triplets
@@ -167,7 +168,9 @@ def _read_labels(
     if len(given) != n:
         raise InputError(f"{len(given)} labels for {n} documents; give each document one")
     _, numbers = np.unique(np.asarray(given), return_inverse=True)
-    return numbers.reshape(-1).astype(np.int64)
+    labels = numbers.reshape(-1).astype(np.int64)
+    members_of(labels)  # said before anything is ranked
+    return labels
 
 
 def _read_frequencies(

@@ -39,7 +39,8 @@ def judgements(qrels: Qrels, query_ids: Sequence[Id], ids: Sequence[Id]) -> Judg
                 found.append((query, documents[document], float(grade)))
     if not found:
         raise InputError(
-            "the judgements name none of the queries; give query_ids and ids as they are there"
+            "the judgements name no relevant document (grade above 0) for any of the queries; give "
+            "query_ids and ids as they are there"
         )
     queries, rows, grades = zip(*found, strict=True)
     return Judged(np.array(queries), np.array(rows), np.array(grades))

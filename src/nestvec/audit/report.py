@@ -44,7 +44,8 @@ class Report:
             raise DataError(
                 f"{path} cannot be read as a report ({e}); give a report.json"
             ) from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        is_one = isinstance(content, dict) and content.get("schema") == SCHEMA
+        if not is_one or not isinstance(content.get("variants"), list):
             raise DataError(f"{path} is no report of schema {SCHEMA}; run the audit again")
         return cls(content)
 
@@ -82,10 +83,13 @@ class Report:
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     def save_junit(self, path: str | Path) -> None:
-        """Write a JUnit test suite: a case per variant, skipped where data do not suffice."""
+        """Write a JUnit test suite: a case per variant, skipped where data do not suffice.
+
+        What a case prints is its metrics, a line each.
+        """
         suite = ElementTree.Element("testsuite", name="nestvec audit")
         counts = {"tests": 0, "failures": 0, "skipped": 0}
-        for one in self.content["variants"]:
+        for one in self.to_json()["variants"]:
             case = ElementTree.SubElement(
                 suite, "testcase", classname="nestvec.audit", name=one["name"]
             )
@@ -96,6 +100,8 @@ class Report:
                 tag = "failure" if failing else "skipped"
                 counts["failures" if failing else "skipped"] += 1
                 ElementTree.SubElement(case, tag, message="; ".join(one["reasons"]))
+            lines = (f"{name} {_in_words(metric)}" for name, metric in one["metrics"].items())
+            ElementTree.SubElement(case, "system-out").text = "\n".join(lines)
         suite.attrib |= {name: str(count) for name, count in counts.items()}
         ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
 
@@ -124,6 +130,13 @@ def _moved(
         old, new = before[name], after[name]
         if not (_holds(old, new["value"]) or _holds(new, old["value"])):
             yield name, {"before": old["value"], "after": new["value"]}
+
+
+def _in_words(metric: Mapping[str, Any]) -> str:
+    value, low, high = (
+        "–" if metric[part] is None else f"{metric[part]:.4g}" for part in ("value", "low", "high")
+    )
+    return f"{value} ({low} to {high}, n={metric['n']})"
 
 
 def _holds(estimate: Mapping[str, Any], value: float | None) -> bool:

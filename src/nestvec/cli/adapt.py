@@ -1,14 +1,15 @@
 """`nestvec adapt`: fit, apply and compare adapters."""
 
+from collections.abc import Collection
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Material
-from nestvec.cli.output import Columns, note, print_facts, print_json, print_table, size
+from nestvec.cli.material import Material, check_as_made, refuse
+from nestvec.cli.output import Columns, as_json, note, print_facts, print_json, print_table, size
 from nestvec.cli.sides import Sides, forget, ids_of
 from nestvec.errors import InputError, MissingExtraError
 from nestvec.index import Index
@@ -17,6 +18,7 @@ from nestvec.progress import bar
 if TYPE_CHECKING:
     from nestvec.adapt import Adapter
     from nestvec.adapt.compare import Comparison
+    from nestvec.adapt.material import Material as Rows
     from nestvec.adapt.report import AtSize, FitReport
     from nestvec.statistics import Estimate
 
@@ -29,6 +31,7 @@ _FIT_COLUMNS: Columns = {
     "dims": "right", "rotation": "right", "adaptor": "right", "gain": "right", "95 %": "right",
 }  # fmt: skip
 _SIZES = (32, 64, 128, 256, 512)
+_CONFIDENCE = 0.95
 
 
 class Method(str, Enum):
@@ -38,6 +41,9 @@ class Method(str, Enum):
     neighbours = "neighbours"
     rotation = "rotation"
     pca = "pca"
+
+
+_FOR_ALL_SIZES = (Method.neighbours, Method.pca)
 
 
 class Side(str, Enum):
@@ -67,7 +73,7 @@ def fit(
         Path | None, typer.Argument(help="Queries of the same model, if there are some.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The .safetensors file to write.")
+        Path, typer.Option("--output", "-o", help="The .safetensors file to write or replace.")
     ] = Path("adapter.safetensors"),
     method: Annotated[
         Method,
@@ -80,8 +86,12 @@ def fit(
     dims: _Dims = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
-    seed: Annotated[int, typer.Option(help="Equal input and seed give an equal adapter.")] = 0,
-    confidence: Annotated[float, typer.Option(help="How sure to be that it is better.")] = 0.95,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Equal input and seed give an equal adapter.")
+    ] = 0,
+    confidence: Annotated[
+        float | None, typer.Option(help="How sure to be that an adaptor is better; else 0.95.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Keep an adaptor that was not shown to be better.")
     ] = False,
@@ -99,14 +109,19 @@ def fit(
       nestvec adapt fit corpus.jsonl queries.jsonl --qrels qrels/train.tsv --dims 32 --dims 64
       nestvec adapt fit corpus.npy --method pca -o pca.safetensors
     """
-    given, asked = Sides(corpus, queries, model, base_url, output.parent).read_some()
-    _check_raw(given)
-    sizes = _sizes(dims, given.vectors.shape[1])
+    from nestvec.adapt.files import check_place
+
+    check_place(output)
     if method is not Method.adaptor:
-        _refuse_training_options(method, asked, qrels, force)
+        _refuse_training_options(method, queries, qrels, force, confidence, dims)
+    given, asked = Sides(corpus, queries, model, base_url, output.parent).read_some()
+    _check_raw(corpus, given)
+    sizes = [] if method in _FOR_ALL_SIZES else _sizes(dims, given.vectors.shape[1])
+    if method is not Method.adaptor:
         fitted = _fit_plain(method, given, sizes, seed)
     else:
-        fitted = _fit_adaptor(given, asked, qrels, sizes, output, (seed, confidence, force))
+        sure = _CONFIDENCE if confidence is None else confidence
+        fitted = _fit_adaptor(given, asked, qrels, sizes, output, (seed, sure, force))
     fitted.save(output)
     report = getattr(fitted, "report", None)
     if json:
@@ -155,15 +170,13 @@ def apply(
     from nestvec.encode import read_vectors
 
     used, given = Adapter.load(adapter), read_vectors(vectors, key)
-    if given.adapted_by is not None:
-        raise InputError(
-            f"{vectors} went through the adapter {given.adapted_by[:12]} already; give vectors as "
-            "the model made them"
-        )
-    if dims is not None:
-        used = used.then(Prefix(used.width, dims))
+    check_as_made(vectors, given.adapted_by)
+    if given.ids is not None:
+        note(f"the ids of {vectors} are not written; rows stay in their order")
     if side is Side.documents:
         check_kind(used, given.vectors)
+    if dims is not None:
+        used = used.then(Prefix(used.width, dims))
     used.transform_file(given.vectors, output, side=side.value, progress=bar)
     facts = {
         "output": output, "rows": len(given.vectors), "dim": used.width, "side": side.value,
@@ -191,7 +204,9 @@ def compare(
     dims: _Dims = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
-    seed: Annotated[int, typer.Option(help="Equal input and seed give an equal result.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Equal input and seed give an equal result.")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FOLDER", help="For comparison.json and .png."),
@@ -211,10 +226,11 @@ def compare(
     from nestvec.adapt.compare import compare as run
 
     given, asked = Sides(corpus, queries, model, base_url, out).read()
-    _check_raw(given)
+    _check_raw(corpus, given)
     sizes = _sizes(dims, given.vectors.shape[1])
+    material = _asked_material(given, asked, qrels, seed)
     methods = _methods(given, sizes, adapter or [], seed)
-    done = run(methods, _asked_material(given, asked, qrels), sizes, seed, bar)
+    done = run(methods, material, sizes, seed, bar)
     if out is None:
         forget(given, asked)
     else:
@@ -225,9 +241,11 @@ def compare(
         _print_comparison(done)
 
 
-def _check_raw(given: Index | Material) -> None:
+def _check_raw(corpus: Path, given: Index | Material) -> None:
     """`InputError` for vectors that are not as their model made them."""
-    if isinstance(given, Index) and given.adapter is not None:
+    if isinstance(given, Material):
+        check_as_made(corpus, given.adapted_by)
+    elif given.adapter is not None:
         raise InputError(
             f"the vectors of {given.path} went through an adapter already; give the file of "
             "vectors that it was built from"
@@ -239,12 +257,19 @@ def _sizes(dims: list[int] | None, width: int) -> list[int]:
 
 
 def _refuse_training_options(
-    method: Method, asked: Material | None, qrels: Path | None, force: bool
+    method: Method,
+    queries: Path | None,
+    qrels: Path | None,
+    force: bool,
+    sure: float | None,
+    dims: list[int] | None,
 ) -> None:
-    from nestvec.cli.material import refuse
-
-    given = {"queries": asked is not None, "--qrels": qrels, "--force": force}
+    """`InputError` for options that do nothing without held-out queries or sizes."""
+    given = {"queries": queries, "--qrels": qrels, "--force": force}
     refuse(f"for --method {method.value}, which is fitted to the corpus alone", given)
+    refuse(f"for --method {method.value}, which is compared with nothing", {"--confidence": sure})
+    if method in _FOR_ALL_SIZES:
+        refuse(f"for --method {method.value}, which is one for all sizes", {"--dims": dims})
 
 
 def _fit_plain(method: Method, given: Index | Material, sizes: list[int], seed: int) -> "Adapter":
@@ -269,7 +294,8 @@ def _fit_adaptor(
     from nestvec.data import read_qrels
 
     ids, query_ids = ids_of(given), None if asked is None else ids_of(asked)
-    pairs = None if qrels is None else read_qrels(qrels, query_ids or ids, ids)
+    named = ids if query_ids is None else query_ids
+    pairs = None if qrels is None else read_qrels(qrels, named, ids)
     seed, confidence, force = how
     output.parent.mkdir(parents=True, exist_ok=True)
     return MatryoshkaAdaptor.fit(
@@ -289,6 +315,7 @@ def _methods(
     from nestvec.adapt.material import Material as Rows
 
     vectors = given.vectors
+    loaded = [(path, Adapter.load(path)) for path in files]  # said before minutes of training
     methods = baselines(Rows.read(vectors, seed=seed).documents, seed)
     methods["neighbours"] = Linear.fit_neighbours(vectors, seed=seed)
     try:
@@ -297,27 +324,38 @@ def _methods(
             methods["adaptor"] = MatryoshkaAdaptor.fit(vectors, sizes, seed=seed, progress=bar)
     except MissingExtraError as e:
         note(f"warning: what is trained is left out: {e}")
-    for path in files:
-        methods[path.stem] = Adapter.load(path)
+    for path, adapter in loaded:
+        methods[_name(path, methods)] = adapter
     return methods
 
 
-def _asked_material(given: Index | Material, asked: Material, qrels: Path | None) -> Any:
+def _name(path: Path, taken: Collection[str]) -> str:
+    """As short as sets it apart: a file may be called pca, or as one in another folder."""
+    names = (path.stem, path.name, str(path))
+    free = next((name for name in names if name not in taken), None)
+    if free is None:
+        raise InputError(f"--adapter {path} is given twice; give each file once")
+    return free
+
+
+def _asked_material(
+    given: Index | Material, asked: Material, qrels: Path | None, seed: int
+) -> "Rows":
     from nestvec.adapt.material import Material as Rows
     from nestvec.data import read_qrels
 
     ids, query_ids = ids_of(given), ids_of(asked)
+    if not query_ids:
+        raise InputError("there are no queries to compare by; give some")
     judged = None if qrels is None else read_qrels(qrels, query_ids, ids)
-    return Rows.read(given.vectors, judged, asked.vectors, ids, query_ids)
+    return Rows.read(given.vectors, judged, asked.vectors, ids, query_ids, seed)
 
 
 def _save(done: "Comparison", folder: Path) -> None:
-    import json
-
     from nestvec.adapt.chart import draw
 
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(done.to_json(), indent=1)
+    text = as_json(done.to_json(), indent=1)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
     draw(done, folder / "comparison.png")
 

@@ -122,7 +122,9 @@ def audit(
     overlap: Annotated[
         float | None, typer.Option(help="Without --qrels, of the first ten; else 0.9.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Equal input and seed give an equal report.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Equal input and seed give an equal report.")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FOLDER", help="For report.json and report.html."),
@@ -154,6 +156,8 @@ def audit(
     if out is not None:
         for module in ("jinja2", "vl_convert"):
             require(module, "audit")
+    if junit is not None:
+        _check_place(junit)
     disturbed = {"noisy": noisy, "strangers": strangers}
     given = Audited.read(Sides(corpus, queries, model, base_url, out), disturbed)
     if given.encoder is None:
@@ -232,6 +236,13 @@ def _whole(column: Sequence[str]) -> list[int]:
         return [int(value) for value in column]
     except ValueError as e:
         raise DataError(f"the column frequency holds no whole numbers ({e})") from None
+
+
+def _check_place(path: Path) -> None:
+    """`DataError` where no file can be written, said before the audit; its folder is made."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file for the JUnit XML")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _save(report: "Report", folder: Path) -> None:

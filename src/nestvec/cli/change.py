@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, Material
+from nestvec.cli.material import Given, Material, check_as_made
 from nestvec.cli.output import print_facts, print_json
 from nestvec.errors import InputError
 from nestvec.index import Index
@@ -125,7 +125,10 @@ def _read(index: Index, given: Given, model: str | None, base_url: str | None) -
         opened = open_recorded(recorded, model, base_url)
         return opened, describe(opened, (recorded or {}).get("dimensions"))
 
-    return given.read(index.path, base_url, lambda: None, encoder)
+    rows = given.read(index.path, base_url, lambda: None, encoder)
+    if index.adapter is not None:
+        check_as_made(given.data, rows.adapted_by)
+    return rows
 
 
 def _as_ids(index: Index, names: list[str]) -> list[int] | list[str]:

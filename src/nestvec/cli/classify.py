@@ -92,7 +92,9 @@ def fit(
     ] = None,
     confidence: Annotated[float, typer.Option(help="How sure to be of that.")] = 0.95,
     held_out: Annotated[float, typer.Option(help="Share of each class not learnt from.")] = 0.3,
-    seed: Annotated[int, typer.Option(help="Equal input and seed give an equal cascade.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Equal input and seed give an equal cascade.")
+    ] = 0,
     json: options.Json = False,
 ) -> None:
     """Fit a classifier for every size, and how sure each must be to answer.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, refuse
+from nestvec.cli.material import Given, check_as_made, refuse
 from nestvec.cli.output import print_facts, print_json, size
 from nestvec.errors import StorageError
 from nestvec.index import Index
@@ -47,7 +47,7 @@ def index(
     ] = None,
     rotation: _Rotation = Rotation.pca,
     bits: Annotated[float, typer.Option(help="Code bits per dimension, on average.")] = 2.0,
-    seed: Annotated[int, typer.Option(help="Equal input and seed give an equal index.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal input and seed give an equal index.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     limit: options.Limit = None,
     json: options.Json = False,
@@ -76,6 +76,8 @@ def index(
         return opened, describe(opened, dimensions)
 
     material = given.read(output, base_url, lambda: _made_by(model, dimensions), encoder)
+    if used is not None:
+        check_as_made(data, material.adapted_by)
     built = Index.build(
         material.vectors,
         output,

@@ -29,6 +29,8 @@ class Material:
     model: Mapping[str, Any] | None
     encoded: Path | None = None
     """A file of vectors made on the way, to be removed when the index holds them."""
+    adapted_by: str | None = None
+    """The fingerprint of the adapter that the vectors went through, if their file says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,15 @@ def refuse(why: str, given: Mapping[str, object]) -> None:
     names = [name for name, value in given.items() if value]
     if names:
         raise InputError(f"{' and '.join(names)} given {why}; leave it out")
+
+
+def check_as_made(path: Path, adapted_by: str | None) -> None:
+    """`InputError` for vectors that an adapter would map a second time, and wrongly."""
+    if adapted_by is not None:
+        raise InputError(
+            f"{path} went through the adapter {adapted_by[:12]} already; give vectors as the model "
+            "made them"
+        )
 
 
 def holds_vectors(path: Path) -> bool:
@@ -114,10 +125,12 @@ def _from_vectors(
     made_by = None if model is None else {**model, "dim": vectors.shape[1]}
     ids = None if given.ids is None else given.ids[:limit].tolist()
     if texts is None:
-        return Material(vectors, ids, None, None, made_by)
+        return Material(vectors, ids, None, None, made_by, adapted_by=given.adapted_by)
     corpus = read_texts(texts, *columns, limit=limit)
     agreed = _agree(ids, corpus, path, texts)
-    return Material(vectors, agreed, corpus.texts, corpus.metadata, made_by)
+    return Material(
+        vectors, agreed, corpus.texts, corpus.metadata, made_by, adapted_by=given.adapted_by
+    )
 
 
 def _agree(ids: list[Any] | None, corpus: Corpus, path: Path, texts: Path) -> Sequence[Any]:

@@ -1,6 +1,7 @@
 """What commands print: tables and JSON on standard output, notes on standard error."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +18,22 @@ Columns = Mapping[str, Align]
 
 def print_json(value: Any) -> None:
     """One JSON object, readable by people too."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    print(as_json(value, indent=2))
 
 
-def _plain(value: Any) -> str:
+def as_json(value: Any, indent: int) -> str:
+    """As JSON text; null where a number is infinite or not defined, for which JSON has nothing."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(columns: Columns, rows: Sequence[Sequence[str]]) -> None:

@@ -14,6 +14,7 @@ from nestvec.cli import options
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
 from nestvec.errors import InputError
 from nestvec.index import Document, Hits, Index
+from nestvec.plan import Plan
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class _Search:
     certify: bool
     threads: int | None
     adapted_by: str | None = None
+
+    @property
+    def used_plan(self) -> Plan:
+        """The plan given, or the one that the index takes for such a search."""
+        tuned = self.where is None and not self.exact
+        return self.index.snapshot.chosen_plan(self.plan, self.k, tuned)
 
     def check(self) -> None:
         """Raise for a bad option, and compile the kernels, before a model is loaded for long."""
@@ -249,7 +256,7 @@ def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -
     return {
         "index": task.index.path,
         "k": task.k,
-        "plan": task.plan or str(task.index.default_plan(task.k)),
+        "plan": str(task.used_plan),
         "where": task.where,
         "queries": [
             {"query": label, **_proof(task, hits, row), "hits": _hits_as_json(task, hits, row)}

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestvec.cli.material import Given, Material, refuse
+from nestvec.cli.material import Given, Material, check_as_made, refuse
 from nestvec.errors import InputError
 from nestvec.index import Index
 
@@ -62,10 +62,14 @@ class Sides:
         others = {
             name: self._material(path, encoder) for name, path in more.items() if path is not None
         }
+        given = [(self.queries, queries), *((more[name], rows) for name, rows in others.items())]
+        for path, asked in given:
+            if path is not None and asked is not None:
+                _check_same_kind(path, asked, documents)
         used = encoder.cache_info().currsize > 0
         if not used:
-            given = {"--model": self.model, "--base-url": self.base_url}
-            refuse("for vectors, which are not encoded again", given)
+            options = {"--model": self.model, "--base-url": self.base_url}
+            refuse("for vectors, which are not encoded again", options)
         return Read(documents, queries, others, encoder()[0] if used else None)
 
     def _open(self, index: Index | None) -> "tuple[Encoder, dict[str, Any]]":
@@ -86,6 +90,21 @@ class Sides:
         return given.read(folder / path.name, None, lambda: None, encoder)
 
 
+def _check_same_kind(path: Path, asked: Material, documents: Index | Material) -> None:
+    """`InputError` for queries that went through another adapter than the documents did."""
+    if isinstance(documents, Index):
+        check_as_made(path, asked.adapted_by)
+    elif asked.adapted_by != documents.adapted_by:
+        one, other = (
+            "no adapter" if by is None else f"the adapter {by[:12]}"
+            for by in (asked.adapted_by, documents.adapted_by)
+        )
+        raise InputError(
+            f"{path} went through {one}, and the corpus through {other}, by what their files say; "
+            "give both as the model made them, or both as .safetensors of nestvec adapt apply"
+        )
+
+
 def ids_of(side: Index | Material) -> list[Any]:
     """The ids of the rows; their numbers where they have none."""
     if side.ids is None:
@@ -97,4 +116,4 @@ def forget(*sides: Index | Material | None) -> None:
     """Remove the vectors of texts, where there is no folder for them."""
     for side in sides:
         if isinstance(side, Material) and side.encoded is not None:
-            side.encoded.unlink()
+            side.encoded.unlink(missing_ok=True)  # both sides may be the same texts

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import holds_vectors, refuse
+from nestvec.cli.material import check_as_made, holds_vectors, refuse
 from nestvec.cli.output import Columns, print_json, print_table, size
 from nestvec.index import Index
 from nestvec.progress import bar
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nestvec.tune.tuned import Trial
 
 NOT_SHOWN = 1
+_CONFIDENCE = 0.95
 _TRIAL_COLUMNS: Columns = {"served": "right", "p": "right", "bytes/query": "right", "plan": "left"}
 
 
@@ -54,7 +55,9 @@ def tune(
             metavar="TSV", help="For --ndcg, relevant documents: query-id, corpus-id, score."
         ),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="How sure to be of that.")] = 0.95,
+    confidence: Annotated[
+        float | None, typer.Option(help="How sure to be of that; else 0.95.")
+    ] = None,
     k: Annotated[
         int, typer.Option("-k", help="How many hits per query; to check a shortlist, its length.")
     ] = 10,
@@ -68,7 +71,7 @@ def tune(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the plan in the index, as its default.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Equal input and seed give an equal plan.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal input and seed give an equal plan.")] = 0,
     key: options.Key = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="In place of the model the index records.")
@@ -90,10 +93,11 @@ def tune(
 
     opened = Index.open(index)
     targets = {"recall": recall, "all": every, "containment": containment, "ndcg": ndcg}
-    promise = Promise.choose(k, confidence, targets)
+    promise = Promise.choose(k, _CONFIDENCE if confidence is None else confidence, targets)
     if check:
         named = {f"--{name}": target for name, target in targets.items()}
-        refuse("with --check, which tests what is kept", {**named, "--plan": plan})
+        given = {**named, "--confidence": confidence, "--plan": plan, "--no-keep": not keep}
+        refuse("with --check, which tests what is kept", given)
     asked = _read(opened, queries, qrels, key, model, base_url)
     if check:
         shown = _check(opened, asked, k, seed, json)
@@ -131,6 +135,7 @@ def _vectors(
 
         refuse("for vectors, which are not encoded", {"--model": model, "--base-url": base_url})
         given = read_vectors(path, key)
+        check_as_made(path, given.adapted_by)
         return given.vectors, range(len(given.vectors)) if given.ids is None else given.ids.tolist()
     from nestvec.cli.model import open_for
     from nestvec.data import read_texts

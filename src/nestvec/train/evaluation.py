@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt import Rotation
+from nestvec.adapt import Rotation, heldout
 from nestvec.metrics import Id, Qrels, ndcg_at_k
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio
 from nestvec.vectors import as_float32, check_dims, normalize
 
 CONTROLS = ("random", "pca")
-_QUERIES_AT_ONCE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +88,5 @@ def nearest(
     queries: Float32[np.ndarray, "q dim"], documents: Float32[np.ndarray, "n dim"], k: int
 ) -> Int64[np.ndarray, "q k"]:
     """The rows of the `k` largest cosines per query, best first; equal ones by the smaller row."""
-    asked, given = normalize(queries), normalize(documents)
-    found = np.empty((len(asked), k), dtype=np.int64)
-    for first in range(0, len(asked), _QUERIES_AT_ONCE):
-        scores = asked[first : first + _QUERIES_AT_ONCE] @ given.T
-        least = np.partition(scores, -k, axis=1)[:, -k]
-        for place, row in enumerate(scores):
-            reached = np.flatnonzero(row >= least[place])
-            found[first + place] = reached[np.argsort(-row[reached], kind="stable")[:k]]
-    return found
+    nobody = np.full(len(queries), -1)
+    return heldout.nearest(normalize(queries), normalize(documents), nobody, k)

@@ -46,7 +46,7 @@ class Asked:
         """The queries that have a relevant document, and the grades of each one's documents."""
         if self.qrels is None:
             raise InputError(f"'{promise}' is about relevance; give qrels, what people judged")
-        array = as_queries(self.queries, index.dim)
+        array = as_queries(self.queries, index.dim if index.adapter is None else index.adapter.dim)
         given = range(len(array)) if self.query_ids is None else self.query_ids
         ids = check_ids(given, len(array)).tolist()
         kept = [row for row, id_ in enumerate(ids) if _is_relevant(self.qrels.get(id_, {}))]

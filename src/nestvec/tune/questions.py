@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.index.run import run_scan
 from nestvec.metrics import Id, Qrels, ndcg_at_k
@@ -60,6 +61,8 @@ class Questions:
     ) -> "Questions":
         """With the answers of `search(exact=True)`."""
         array = index.adapt(queries)
+        if not len(array):
+            raise InputError("there are no queries; give some, hundreds to promise anything")
         own = own_rows(index.snapshot, array)
         truth, tied = np.empty((len(array), k), np.int64), np.zeros(len(array), bool)
         depth = k + bool((own != NONE).any())

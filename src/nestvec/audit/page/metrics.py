@@ -129,7 +129,7 @@ FEW_SHOT = Group(
     "few-shot",
     "Few-shot classification",
     "Whether classes of documents are still told apart by the nearest mean of five examples each, "
-    "over random choices of five classes. The difference is that to the full vectors.",
+    "over random choices of up to five classes. The difference is that to the full vectors.",
     (
         Metric("few_shot_accuracy", "Few-shot accuracy"),
         Metric("few_shot_difference", "Few-shot accuracy, change"),
