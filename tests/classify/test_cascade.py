@@ -61,8 +61,8 @@ def test_sizes_that_never_answer_are_not_read(learning, asked):
 def test_what_is_exactly_as_sure_as_the_threshold_is_treated_alike_everywhere(learning, cascade):
     vectors, labels = learning
     sure = cascade.answers(vectors, labels).sure[0]
-    for level in (float(sure[3]), np.nextafter(float(sure[3]), 2), np.nextafter(float(sure[3]), 0)):
-        tied = replace(cascade, thresholds=(level, 2.0, 2.0))
+    for level in (sure[3], np.nextafter(sure[3], 2), np.nextafter(sure[3], 0)):
+        tied = replace(cascade, thresholds=(float(level), 2.0, 2.0))
         found = report(tied, vectors, labels)
         assert (tied.predict(vectors).dims == 4).mean() == found.sizes[0].answered
 

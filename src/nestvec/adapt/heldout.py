@@ -39,16 +39,13 @@ def nearest(
 
 def _best(scores: Float32[np.ndarray, "q n"], k: int) -> Int64[np.ndarray, "q k"]:
     best = np.full((len(scores), k), -1, np.int64)
-    depth = min(2 * k, scores.shape[1])
-    if depth == scores.shape[1]:
-        rows = np.broadcast_to(np.arange(depth), scores.shape)
-    else:
-        rows = np.sort(np.argpartition(-scores, depth - 1, axis=1)[:, :depth], axis=1)
-    values = np.take_along_axis(scores, rows, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(rows, order, axis=1)
-    usable = np.isfinite(np.take_along_axis(values, order, axis=1))
-    best[:, : kept.shape[1]] = np.where(usable, kept, -1)
+    depth = min(k, scores.shape[1])
+    least = np.partition(scores, -depth, axis=1)[:, -depth]
+    for place, row in enumerate(scores):
+        # All that are as good as the last, so that ties are settled here and not by the partition.
+        reached = np.flatnonzero((row >= least[place]) & np.isfinite(row))
+        kept = reached[np.argsort(-row[reached], kind="stable")[:depth]]
+        best[place, : len(kept)] = kept
     return best
 
 
