@@ -223,6 +223,8 @@ def test_the_nearest_leave_out_the_query_itself_and_ties_go_to_the_smaller_row()
     found = nearest(documents[[0, 1]], documents, np.array([0, -1]), 3)
     assert found.tolist() == [[2, 3, 1], [1, 3, 0]]
     assert nearest(documents[:1], documents, np.array([0]), 5).tolist() == [[2, 3, 1, -1, -1]]
+    alike = np.ones((500, 2), np.float32)
+    assert nearest(alike[:1], alike, np.array([2]), 4).tolist() == [[0, 1, 3, 4]]
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,6 +1,7 @@
 """The cascade: reads little, answers like full width, promises what was shown, survives a file."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,27 @@ def test_dims_summed_counts_every_size_read(cascade, asked):
     by_hand = sum(size.answered * total for size, total in zip(found.sizes, sums, strict=True))
     assert found.expected_dims_summed == pytest.approx(by_hand)
     assert found.expected_dims_summed > found.expected_dims
+
+
+def test_sizes_that_never_answer_are_not_read(learning, asked):
+    few = nv.Cascade.fit(*learning, dims=[8, 16, 32], alpha=0.001)
+    assert not few.certificate.shown
+    assert few.read == (False, False, True)
+    found = report(few, *asked)
+    assert found.expected_dims == found.expected_dims_summed == 32
+    assert found.accuracy == found.full
+    broken = replace(few.sizes[0], temperature=1e-30)  # it would answer anything
+    blind = replace(few, sizes=(broken, *few.sizes[1:]))
+    assert (blind.predict(asked[0]).labels == few.predict(asked[0]).labels).all()
+
+
+def test_what_is_exactly_as_sure_as_the_threshold_is_treated_alike_everywhere(learning, cascade):
+    vectors, labels = learning
+    sure = cascade.answers(vectors, labels).sure[0]
+    for level in (sure[3], np.nextafter(sure[3], 2), np.nextafter(sure[3], 0)):
+        tied = replace(cascade, thresholds=(float(level), 2.0, 2.0))
+        found = report(tied, vectors, labels)
+        assert (tied.predict(vectors).dims == 4).mean() == found.sizes[0].answered
 
 
 def test_equal_input_and_seed_give_an_equal_cascade(learning, cascade):
@@ -148,11 +170,28 @@ def test_files_that_hold_no_cascade_are_named(tmp_path, cascade):
         nv.Cascade.load(tmp_path / "a.safetensors")
 
 
+def test_a_save_that_fails_leaves_what_was_there(cascade, asked, tmp_path, monkeypatch):
+    path = tmp_path / "new" / "a.safetensors"
+    cascade.save(path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="no space"):
+        replace(cascade, thresholds=(0.5, 0.5, 0.5)).save(path)
+    assert path.read_bytes() == before
+    with pytest.raises(DataError, match="rename"):
+        cascade.save(tmp_path / "a.txt")
+
+
 def test_labels_may_be_numbers(rng):
     labels = rng.integers(3, 6, 60)
     vectors = np.eye(8, dtype=np.float32)[labels]
     cascade = nv.Cascade.fit(vectors, labels, dims=[8])
     assert cascade.labels == (3, 4, 5)
+    assert nv.Cascade.fit(vectors, list(labels), dims=[8]).labels == (3, 4, 5)
     assert (cascade.predict(vectors).labels == labels).all()
 
 
@@ -170,12 +209,24 @@ def test_labels_may_be_numbers(rng):
         ({"labels": ["a"] * 450 + [1] * 450}, InputError, "several types"),
         ({"labels": [1.5] * 900}, InputError, "texts or whole numbers"),
         ({"alpha": 1.5}, InputError, "alpha"),
+        ({"alpha": 0.1, "chain": "pairwise"}, InputError, "leave one of them out"),
+        ({"confidence": 7.0}, InputError, "confidence=7"),
+        ({"seed": -1}, InputError, "seed=-1"),
     ],
 )
 def test_what_does_not_fit_is_refused(learning, change, error, wrong):
     given = {"vectors": learning[0], "labels": learning[1], "dims": [2]}
     with pytest.raises(error, match=wrong):
         nv.Cascade.fit(**(given | change))
+
+
+def test_what_would_make_no_cascade_is_refused(cascade, learning):
+    with pytest.raises(InputError, match="two classes"):
+        replace(cascade, labels=("a", "a", "b", "c", "d", "e"))
+    with pytest.raises(InputError, match="0 or more"):
+        replace(cascade, thresholds=(float("nan"), 0.5, 0.5))
+    with pytest.raises(VectorsError, match="reads up to 32"):
+        nv.Cascade.of(cascade.sizes, cascade.labels, learning[0][:, :16], learning[1])
 
 
 def test_narrower_vectors_are_refused(cascade):

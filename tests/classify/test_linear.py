@@ -78,5 +78,7 @@ def test_only_the_prefix_is_read_and_made_a_unit(rows):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="do not fit"):
         Linear(np.ones((2, 3), np.float32), np.zeros(3, np.float32))
+    with pytest.raises(InputError, match="NaN"):
+        Linear(np.full((2, 3), np.nan, np.float32), np.zeros(2, np.float32))
     with pytest.raises(InputError, match="above 0"):
         Linear(np.ones((2, 3), np.float32), np.zeros(2, np.float32), temperature=0.0)

@@ -27,5 +27,11 @@ def test_all_rows_as_shots_are_the_nearest_mean_of_all(rng):
 def test_what_does_not_fit_is_refused(learning, asked):
     with pytest.raises(InputError, match="a class has"):
         few_shots(learning, asked, [4], [10_000])
+    with pytest.raises(InputError, match="900 vectors and labels of shape"):
+        few_shots((learning[0], learning[1][:9]), asked, [4])
+    with pytest.raises(InputError, match="2 dimensions but 32"):
+        few_shots(learning, (asked[0][:, :2], asked[1]), [4])
+    with pytest.raises(InputError, match="drawings=0"):
+        few_shots(learning, asked, [4], drawings=0)
     with pytest.raises(InputError, match="not learnt"):
         few_shots(learning, (asked[0], ["new"] * len(asked[0])), [4])

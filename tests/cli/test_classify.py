@@ -112,6 +112,10 @@ def test_what_does_not_fit_is_refused(refuse, fitted, material):
         "classify", "predict", path, rows, *table, "--only", "split=dev"
     )
     assert "NAME=VALUE" in refuse("classify", "predict", path, rows, *table, "--only", "split")
+    fit = ("classify", "fit", rows, "-o", material / "n.safetensors", *table)
+    assert "seed=-1" in refuse(*fit, "--seed", -1)
+    assert "leave one of them out" in refuse(*fit, "--alpha", 0.1, "--chain", "pairwise")
+    assert "rename it" in refuse(*fit[:4], material / "n.txt", *table)
     assert "--only" in refuse("classify", "predict", path, rows, "--only", "split=test")
     np.save(material / "short.npy", np.ones((3, 16), np.float32))
     assert "one text per vector" in refuse(

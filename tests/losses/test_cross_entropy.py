@@ -100,6 +100,23 @@ def test_a_batch_in_which_nothing_is_asked_has_no_loss(batch):
         assert not any(slope.any() for slope in slopes)
 
 
+def test_a_half_precision_batch_in_which_nothing_is_asked_does_not_overflow():
+    rows = torch.full((600, 24), 60_000.0, dtype=torch.float16)
+    nothing = torch.full((600,), -100)
+    assert nested_tied_cross_entropy(rows, rows[:5], nothing, DIMS) == 0
+
+
+def test_under_autocast_rows_may_be_half_and_the_sums_are_not(batch):
+    embeddings, classifier = (rows.detach().float() for rows in batch(8, 5))
+    rows = embeddings.bfloat16()
+    plain = nested_tied_cross_entropy(rows.float(), classifier, LABELS, DIMS, label_smoothing=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = nested_tied_cross_entropy(rows, classifier, LABELS, DIMS, label_smoothing=0.1)
+        logits = tied_logits(rows, classifier, DIMS)
+    assert cast == plain
+    assert {of_size.dtype for of_size in logits} == {torch.float32}
+
+
 def test_masked_language_modelling_is_the_tied_loss_of_all_tokens():
     hidden, tokens = torch.randn(2, 3, 8), torch.randn(11, 8)
     labels = torch.tensor([[-100, 4, -100], [10, -100, 0]])
@@ -119,6 +136,54 @@ def test_a_label_out_of_range_is_refused(wrong):
         nested_cross_entropy([torch.randn(8, 5)], labels)
     with pytest.raises(InputError, match="out of range"):
         nested_tied_cross_entropy(torch.randn(8, 24), torch.randn(5, 24), labels, DIMS)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_label_smoothing_is_a_share(share):
+    with pytest.raises(InputError, match="no share"):
+        nested_cross_entropy([torch.randn(8, 5)], LABELS, label_smoothing=share)
+    with pytest.raises(InputError, match="no share"):
+        nested_tied_cross_entropy(
+            torch.randn(8, 24), torch.randn(5, 24), LABELS, DIMS, label_smoothing=share
+        )
+
+
+@pytest.mark.parametrize(
+    ("labels", "wrong"),
+    [
+        (LABELS.float(), "whole numbers"),
+        (LABELS > 0, "whole numbers"),
+        (LABELS.to("meta"), "on meta"),
+    ],
+)
+def test_labels_are_whole_numbers_where_the_rows_are(labels, wrong):
+    with pytest.raises(InputError, match=wrong):
+        nested_cross_entropy([torch.randn(8, 5)], labels)
+    with pytest.raises(InputError, match=wrong):
+        nested_tied_cross_entropy(torch.randn(8, 24), torch.randn(5, 24), labels, DIMS)
+
+
+@pytest.mark.parametrize(
+    ("second", "wrong"),
+    [
+        (torch.randn(7, 5), r"\[8, 7\] rows"),
+        (torch.randn(8, 4), "widths differ"),
+        (torch.randn(8, 5).double(), "dtypes differ"),
+        (torch.randn(8, 5, device="meta"), "devices differ"),
+    ],
+)
+def test_logits_of_all_sizes_are_of_the_same_rows_and_classes(second, wrong):
+    with pytest.raises(VectorsError, match=wrong):
+        nested_cross_entropy([torch.randn(8, 5), second], LABELS)
+
+
+@pytest.mark.parametrize("bias", [torch.zeros(4), torch.zeros(5, device="meta")])
+def test_a_bias_is_one_number_per_class(bias):
+    rows, classifier = torch.randn(8, 24), torch.randn(5, 24)
+    with pytest.raises(VectorsError, match="one number per class"):
+        nested_tied_cross_entropy(rows, classifier, LABELS, DIMS, bias)
+    with pytest.raises(VectorsError, match="one number per class"):
+        tied_logits(rows, classifier, DIMS, bias)
 
 
 def test_what_does_not_fit_is_refused():

@@ -79,6 +79,23 @@ def test_neighbours_are_compared_as_distributions(batch):
     torch.testing.assert_close(nested_neighbours(rows, [4], 3, 0.1, teacher=teacher), total)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32_and_autocast_does_not_touch_it(batch, dtype):
+    student, teacher = (rows.detach().to(dtype) for rows in batch(12, 12))
+    losses = {
+        "mse": lambda s, t: nested_mse(s, t, DIMS),
+        "similarity": lambda s, t: nested_similarity(s, t, DIMS),
+        "guardrail": guardrail,
+        "neighbours": lambda s, t: nested_neighbours(s, DIMS, 5, teacher=t),
+    }
+    for loss in losses.values():
+        expected = loss(student.float(), teacher.float())
+        assert loss(student, teacher) == expected
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert loss(student.float(), teacher.float()) == expected
+
+
 def test_what_does_not_fit_is_refused(batch):
     (rows,), (fewer,), (single,) = batch(12), batch(11), batch(12, dtype=torch.float32)
     with pytest.raises(VectorsError, match="same batch"):
@@ -87,3 +104,6 @@ def test_what_does_not_fit_is_refused(batch):
         nested_similarity(rows, single, DIMS)
     with pytest.raises(InputError, match="k < rows"):
         nested_neighbours(rows, DIMS, 12)
+    for temperature in (0.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="finite temperature"):
+            nested_neighbours(rows, DIMS, 5, temperature)

@@ -33,6 +33,8 @@ def work(rank, port, folder):
         own = {"labels": options["labels"][half]} if "labels" in options else options
         loss = nested_info_nce(queries, documents, DIMS, negatives=negatives, gather=True, **own)
         told[name] = [loss.detach(), *torch.autograd.grad(loss, leaves)]
+    queries, documents, _ = (v[rank : rank + 1] for v in vectors())
+    told["one each"] = nested_info_nce(queries, documents, DIMS, gather=True)
     try:
         gather(torch.zeros(2 + rank, 4))
     except InputError as e:
@@ -60,6 +62,12 @@ def test_two_halves_are_the_whole_batch(told, name):
     for place, expected in enumerate(torch.autograd.grad(whole, leaves), 1):
         halves = torch.cat([told[rank][name][place] for rank in range(2)]) / 2
         torch.testing.assert_close(halves, expected)
+
+
+def test_a_batch_of_one_pair_has_the_other_process_s_document_to_tell_it_from(told):
+    queries, documents, _ = (v[:2] for v in vectors())
+    whole = nested_info_nce(queries, documents, DIMS)
+    torch.testing.assert_close((told[0]["one each"] + told[1]["one each"]) / 2, whole)
 
 
 def test_uneven_batches_are_refused_in_every_process(told):

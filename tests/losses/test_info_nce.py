@@ -41,10 +41,11 @@ def plain_info_nce(queries, documents, temperature=0.05):
     return cross_entropy(logits, torch.arange(len(queries)))
 
 
-@pytest.fixture(params=[1 << 17, 1])
+@pytest.fixture(params=[64, 7], ids=["one tile", "six tiles"])
 def tile(request, monkeypatch):
-    """All rows in one tile, and in several."""
-    monkeypatch.setattr(blocks, "_TILE", request.param)
+    """All rows in one tile, and in several of at least so many."""
+    monkeypatch.setattr(blocks, "_TILE", 1)
+    monkeypatch.setattr(blocks, "_FEWEST_ROWS", request.param)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -73,6 +74,17 @@ def test_a_learned_temperature_has_the_same_gradient(batch, tile):
         for method in ("reference", "blocks")
     )
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["blocks", "reference"])
+def test_the_value_is_the_same_where_no_gradient_is_wanted(batch, tile, method):
+    queries, documents = batch(40, 40)
+    with torch.enable_grad():
+        expected = nested_info_nce(queries, documents, DIMS)
+    found = nested_info_nce(queries, documents, DIMS, method=method)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected.detach())
 
 
 @pytest.mark.parametrize("method", ["blocks", "reference"])
@@ -158,6 +170,15 @@ def test_a_query_shares_its_loss_among_its_positives(batch):
     of_query = [log_p[0, :2].mean(), log_p[1, :2].mean(), log_p[2, 2], log_p[3, 3]]
     nested = nested_info_nce(queries, documents, [24], labels=labels)
     torch.testing.assert_close(nested, -torch.stack(of_query).mean())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_labels_of_few_bits_make_no_positives_of_negatives(batch, dtype):
+    queries, documents, negatives = batch(4, 4, 3)
+    labels = torch.tensor([0, 0, 1, 2])
+    expected = nested_info_nce(queries, documents, DIMS, negatives=negatives, labels=labels)
+    found = nested_info_nce(queries, documents, DIMS, negatives=negatives, labels=labels.to(dtype))
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_negative_left_out_is_as_if_it_were_not_there(batch):
@@ -284,10 +305,18 @@ def test_tensors_that_do_not_fit_each_other_are_refused(change, wrong):
     [
         ({"temperature": 0.0}, "above 0"),
         ({"temperature": float("nan")}, "above 0"),
+        ({"temperature": 1e-40}, "above 0"),
+        ({"temperature": torch.ones(2)}, "one finite number"),
+        ({"margin": float("nan")}, "finite"),
         ({"weights": [1.0]}, "4 cuts"),
         ({"weights": [1.0, 1.0, 1.0, 0.0]}, "above 0"),
         ({"weights": "back"}, "front"),
-        ({"labels": torch.arange(3)}, "4 queries"),
+        ({"labels": torch.arange(3)}, "one per row"),
+        ({"labels": torch.arange(4.0)}, "whole numbers"),
+        ({"labels": torch.arange(4, device="meta")}, "on meta"),
+        ({"excluded": torch.ones(4, 3) > 2}, r"\[4, 4\]"),
+        ({"excluded": torch.ones(4, 4)}, "true or false"),
+        ({"excluded": torch.ones(4, 4, dtype=torch.bool, device="meta")}, "on meta"),
         ({"method": "magic"}, "unknown"),
         ({"gather": True, "bidirectional": True, "excluded": torch.ones(4, 4) > 2}, "bidirect"),
     ],
@@ -302,3 +331,10 @@ def test_a_batch_of_one_pair_is_refused_unless_there_are_negatives(batch):
     with pytest.raises(InputError, match="larger batch"):
         nested_info_nce(queries, documents, DIMS)
     assert nested_info_nce(queries, documents, DIMS, negatives=negatives) > 0
+    with pytest.raises(InputError, match="queries alone"):
+        nested_info_nce(queries, documents, DIMS, negatives=negatives, bidirectional=True)
+
+
+def test_no_queries_are_refused(batch):
+    with pytest.raises(InputError, match="no queries"):
+        nested_info_nce(*batch(0, 0), DIMS, negatives=batch(3)[0])

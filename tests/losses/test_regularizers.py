@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nestvec.errors import VectorsError
+from nestvec.errors import InputError, VectorsError
 from nestvec.losses import nested_info_nce, nested_spread_out, straight_through_sign
 
 
@@ -36,12 +36,27 @@ def test_one_row_has_no_pair(batch):
         nested_spread_out(*batch(1), [4])
 
 
+def test_half_precision_is_computed_in_float32_and_autocast_does_not_touch_it():
+    rows = 3 + torch.randn(512, 24)  # alike: their cosines sum to more than float16 holds
+    expected = nested_spread_out(rows.half().float(), [4, 24])
+    assert expected.isfinite()
+    assert nested_spread_out(rows.half(), [4, 24]) == expected
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert nested_spread_out(rows.half().float(), [4, 24]) == expected
+
+
 def test_signs_go_forward_and_gradients_straight_through():
     values = torch.tensor([[-2.0, -0.5, 0.0, 0.5, 2.0]], requires_grad=True)
     signs = straight_through_sign(values)
     assert signs.tolist() == [[-1, -1, 1, 1, 1]]
     (signs * torch.arange(1.0, 6.0)).sum().backward()
     assert values.grad.tolist() == [[0, 2, 3, 4, 0]]
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_that_stops_all_gradients_is_refused(limit):
+    with pytest.raises(InputError, match="no gradient"):
+        straight_through_sign(torch.ones(2, 2), limit)
 
 
 def test_bits_can_be_trained_at_every_cut(batch):

@@ -133,7 +133,7 @@ def test_the_configurations_that_come_with_nestvec_are_right(name, monkeypatch):
     build(RECIPES[name].config, table)
     monkeypatch.chdir(CONFIGS.parent)
     if "images" in data:  # the user's
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="no file or folder"):
             RECIPES[name].read(data)
         return
     train, held_out = RECIPES[name].read(data)

@@ -19,6 +19,7 @@ from nestvec.train.image_model import ResNet  # noqa: E402
 from nestvec.train.pairs import PairFile, Pairs  # noqa: E402
 from nestvec.train.ranks import asymmetric, ndcg_at_10, own_ranks, recall_at_1  # noqa: E402
 from nestvec.train.text import text_task  # noqa: E402
+from nestvec.train.towers import Pretrained  # noqa: E402
 
 BERT = Bert(hidden=16, layers=1, heads=2, vocabulary=200, max_tokens=12)
 LOOP = Loop(steps=12, batch_size=8, learning_rate=0.01, evaluate_every=4)
@@ -171,6 +172,42 @@ def test_sizes_and_items_that_do_not_fit_are_refused(tmp_path, pairs, images):
         Bert(hidden=16, heads=3)
     with pytest.raises(DataError, match="1, 2 and 2 texts"):
         Pairs.of_texts(["a"], ["b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"temperature": 0.0}, "temperature=0"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"at_once": 0}, "at_once=0"),
+        ({"guardrail": -1.0}, "guardrail=-1"),
+        ({"measured": (4, 32)}, "measured=32, but the model has 16"),
+        ({"mining": Mining(dims=64)}, r"mining\.dims=64, but the model has 16"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused_before_a_step(tmp_path, pairs, change, wrong):
+    heard = []
+    with pytest.raises(InputError, match=wrong):
+        train_text(pairs, replace(TEXT, **change), tmp_path / "run", heard.append)
+    assert not heard
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lambda: Mining(count=0), r"mining\.count=0"),
+        (lambda: Mining(dims=0), r"mining\.dims=0"),
+        (lambda: Mining(first_epoch=-1), r"mining\.first_epoch=-1"),
+        (lambda: Mining(margin=float("nan")), r"mining\.margin=nan"),
+        (lambda: Bert(heads=0), "heads=0"),
+        (lambda: Bert(layers=0), "layers=0"),
+        (lambda: Pretrained(max_tokens=2), "max_tokens=2"),
+        (lambda: ClipConfig(dims=(-5,)), "dims=-5"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused_at_birth(make, wrong):
+    with pytest.raises(InputError, match=wrong):
+        make()
 
 
 def test_pairs_are_read_from_columns_and_held_out_texts_are_seen_nowhere_else(tmp_path):

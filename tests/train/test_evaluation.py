@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.errors import DimsError
 from nestvec.metrics import ndcg_at_k
-from nestvec.train.evaluation import evaluate_sizes, nearest
+from nestvec.train.evaluation import evaluate_sizes
 
 
 @pytest.fixture
@@ -49,8 +49,10 @@ def test_ids_stand_for_rows(task):
 
 
 def test_equal_cosines_go_to_the_smaller_row():
-    documents = np.array([[0, 1], [2, 0], [1, 0], [3, 0]], dtype=np.float32)
-    assert nearest(documents[1:2], documents, 2).tolist() == [[1, 2]]
+    documents = np.array([[0, 1], *([n, 0] for n in range(1, 40))], dtype=np.float32)
+    for row, expected in ((2, 1 / np.log2(3)), (3, 0.0)):
+        (found,) = evaluate_sizes(documents[1:2], documents, {0: {row: 1}}, [2], k=2)
+        assert found.ndcg["prefix"].value == pytest.approx(expected)
 
 
 def test_a_size_beyond_the_width_is_refused(task):

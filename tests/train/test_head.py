@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import nestvec as nv  # noqa: E402
-from nestvec.errors import DimsError, InputError  # noqa: E402
+from nestvec.errors import DimsError, InputError, VectorsError  # noqa: E402
 from nestvec.losses import nested_cross_entropy  # noqa: E402
 
 DIMS = [16, 4, 8]
@@ -53,7 +53,24 @@ def test_it_is_saved_and_loaded_like_any_module(head):
     torch.testing.assert_close(other(rows), head(rows))
 
 
+def test_it_works_under_autocast_on_what_a_model_returns_there(head):
+    head, model = head.float(), torch.nn.Linear(3, 16)
+    labels = torch.tensor([0, 4, 2, 1, 1, 3])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows = model(torch.randn(6, 3))
+        assert rows.dtype == torch.bfloat16
+        loss = head.loss(rows, labels)
+        logits = head(rows)
+    torch.testing.assert_close(loss, head.loss(rows.float(), labels), rtol=0.02, atol=0)
+    for cast, plain in zip(logits, head(rows.float()), strict=True):
+        torch.testing.assert_close(cast.float(), plain, rtol=0, atol=0.05)
+
+
 def test_what_does_not_fit_is_refused(head):
+    with pytest.raises(VectorsError, match="dtypes differ"):
+        head(torch.randn(3, 16))
+    with pytest.raises(VectorsError, match="devices differ"):
+        head.loss(torch.randn(3, 16, dtype=torch.float64, device="meta"), torch.tensor([0, 1, 2]))
     with pytest.raises(InputError, match="12 dimensions"):
         head(torch.randn(3, 12))
     with pytest.raises(InputError, match="none of the sizes"):

@@ -145,6 +145,16 @@ def test_files_that_are_no_images_are_refused(tmp_path, images):
     np.savez(tmp_path / "float.npz", images=np.zeros((3, 2, 2)), labels=np.zeros(3, np.int64))
     with pytest.raises(DataError, match="float64 images"):
         read_images(tmp_path / "float.npz")
+    first = np.zeros((3, 1, 8, 8), np.uint8)
+    np.savez(tmp_path / "first.npz", images=first, labels=np.zeros(3, np.int64))
+    with pytest.raises(DataError, match="channels last"):
+        read_images(tmp_path / "first.npz")
+    np.savez(tmp_path / "column.npz", images=first[:, 0], labels=np.zeros((3, 1), np.int64))
+    with pytest.raises(DataError, match=r"labels of shape \(3, 1\)"):
+        read_images(tmp_path / "column.npz")
+    for name in ("none.npz", "none.zip", "none"):
+        with pytest.raises(DataError, match="no file or folder"):
+            read_images(tmp_path / name)
     (tmp_path / "cut.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match="no whole zip"):
         read_images(tmp_path / "cut.zip")
@@ -156,3 +166,31 @@ def test_files_that_are_no_images_are_refused(tmp_path, images):
         read_images(tmp_path)
     with pytest.raises(InputError, match="held_out=64 of 64"):
         images[0].split(64, 0)
+    with pytest.raises(InputError, match="seed=-1"):
+        images[0].split(6, -1)
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lambda: ResNet(hidden=0), "hidden=0"),
+        (lambda: ResNet(blocks=0), "blocks=0"),
+        (lambda: ViT(patch=0), "patch=0"),
+        (lambda: ViT(layers=-1), "layers=-1"),
+        (lambda: ViT(hidden=16, heads=3), "heads=3"),
+        (lambda: ViT(heads=0), "heads=0"),
+        (lambda: ImageConfig(label_smoothing=2.0), "label_smoothing=2"),
+        (lambda: ImageConfig(label_smoothing=float("nan")), "label_smoothing=nan"),
+        (lambda: ImageFile("x.npz", limit=-3), "limit=-3"),
+        (lambda: ImageFile("x.npz", seed=-1), "seed=-1"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused_at_birth(make, wrong):
+    with pytest.raises(InputError, match=wrong):
+        make()
+
+
+def test_a_batch_of_one_image_that_batch_norm_cannot_take_is_refused(tmp_path, images):
+    config = ImageConfig(dims=(4, 8), model=ResNet(hidden=8), loop=Loop(steps=2, batch_size=1))
+    with pytest.raises(InputError, match=r"1 image\(s\) at a time"):
+        train_image(images, config, tmp_path / "run")

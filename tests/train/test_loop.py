@@ -216,6 +216,17 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
         train(tmp_path / "run", task=Steep())
 
 
+def test_in_float16_a_gradient_that_no_scale_makes_finite_stops_too(tmp_path):
+    class Bottomless(Points):
+        def loss(self, outputs, batch):
+            return super().loss(outputs, batch) + (self.body[0].bias * 0).abs().sum().sqrt()
+
+    with pytest.raises(NonFiniteLossError, match=r"gradient is nan"):
+        train(tmp_path / "run", replace(LOOP, precision="float16", steps=40), Bottomless())
+    failed = torch.load(tmp_path / "run" / "failed.pt", weights_only=True)
+    assert failed["step"] < 30
+
+
 def test_a_folder_of_another_configuration_is_refused(tmp_path):
     train(tmp_path / "run")
     other = replace(LOOP, learning_rate=0.1, seed=3)
@@ -230,6 +241,24 @@ def test_a_damaged_checkpoint_is_an_error_never_a_new_start(tmp_path):
     path = tmp_path / "run" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
+        train(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        (lambda state: torch.ones(3), "no checkpoint of a run"),
+        (lambda state: {"format": 1}, "no checkpoint of a run"),
+        (lambda state: state | {"format": 99}, "format 99"),
+        (lambda state: {k: v for k, v in state.items() if k != "optimizer"}, "does not fit"),
+        (lambda state: state | {"task": {"body": torch.ones(3)}}, "does not fit"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_named(tmp_path, change, wrong):
+    train(tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.pt"
+    torch.save(change(torch.load(path, weights_only=True)), path)
+    with pytest.raises(CheckpointError, match=wrong):
         train(tmp_path / "run")
 
 

@@ -1,5 +1,6 @@
 """Masked language modelling: what is masked, and that every size of it is trained."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ pytest.importorskip("sentence_transformers")
 
 from nestvec.encode import open_encoder  # noqa: E402
 from nestvec.errors import DimsError, InputError  # noqa: E402
-from nestvec.train import Loop, MlmConfig, train_mlm  # noqa: E402
+from nestvec.train import Loop, MlmConfig, train_mlm, word_pieces  # noqa: E402
 from nestvec.train.bert import Bert  # noqa: E402
 from nestvec.train.mlm import TextFile, mask  # noqa: E402
 
@@ -42,6 +43,25 @@ def test_every_size_learns_and_the_model_encodes(tmp_path):
     assert min(trained.best.scores.values()) > 0.5
     encoder = open_encoder(str(trained.model), device="cpu")
     assert encoder.encode(["bak bal"]).shape == (1, 32)
+
+
+def test_equal_texts_make_equal_pieces_with_equal_numbers():
+    # Of letters at random every merge has ties, and hash tables settle none twice the same way.
+    draw = random.Random(0)
+    texts = [" ".join("".join(draw.sample("abcdefghij", 4)) for _ in range(6)) for _ in range(60)]
+    made = [BERT.tokenizer(texts) for _ in range(3)]
+    assert len(made[0]) == 150
+    assert made[0].get_vocab() == made[1].get_vocab() == made[2].get_vocab()
+    assert made[0].tokenize("##a [MASK] É z") == ["[UNK]", "[UNK]", "a", "[MASK]", "e", "[UNK]"]
+    assert made[0].convert_tokens_to_ids(["[PAD]", "[MASK]"]) == [0, 4]
+    assert len(made[0].all_special_ids) == 5
+
+
+def test_the_commonest_letters_are_kept_and_those_inside_words_are_pieces_too(monkeypatch):
+    monkeypatch.setattr(word_pieces, "_LETTERS", 3)
+    known = set(word_pieces.learn(["ab ab ac ac ca da"], 10).get_vocab())
+    assert known >= {"a", "b", "c", "##a", "##b", "##c"}
+    assert not known & {"d", "##d"}
 
 
 def test_masks_are_bert_s():

@@ -94,6 +94,13 @@ def test_the_evaluator_tells_prefix_random_and_pca(model, rng):
     np.testing.assert_allclose(list(found.values()), 1)  # it asks for itself
 
 
+def test_a_model_that_finds_nothing_is_evaluated_too(model, rng):
+    corpus = Corpus(("a", "b"), ("w1 w2", "w3 w4"), ({},) * 2)
+    queries = Corpus(("q",), ("w3 w4",), ({},))  # is the other document
+    evaluator = NestedEvaluator(RetrievalSet(corpus, queries, {"q": {"a": 1}}), [8, 32], k=1)
+    assert set(evaluator(model).values()) == {0.0}
+
+
 def test_input_that_cannot_be_cut_is_refused(model):
     flat = {"input_ids": torch.zeros(7, dtype=torch.int64), "offsets": torch.zeros(2)}
     loss = NestedInfoNCELoss(model, DIMS, mini_batch_size=4)
@@ -101,3 +108,10 @@ def test_input_that_cannot_be_cut_is_refused(model):
         loss([flat, flat], None)
     with pytest.raises(InputError, match="1 or more"):
         NestedInfoNCELoss(model, DIMS, mini_batch_size=0)
+    with pytest.raises(InputError, match="temperature=-1"):
+        NestedInfoNCELoss(model, DIMS, temperature=-1.0)
+
+
+def test_a_single_column_is_refused(model, rng):
+    with pytest.raises(InputError, match=r"1 column\(s\) holds no pairs"):
+        NestedInfoNCELoss(model, DIMS)(columns(model, rng)[:1], None)

@@ -22,16 +22,21 @@ def check_place(path: Path) -> None:
 
 
 def write_file(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
-    """Write the file in one step: it is there whole or not at all."""
+    """Write an adapter's file."""
+    text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
+    put_file(path, arrays, {_KEY: text})
+
+
+def put_file(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a `.safetensors` file in one step: it is there whole or not at all."""
     from safetensors.numpy import save
 
     check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # Not `save_file`, which makes files that nobody else may read.
-    partial.write_bytes(save(whole, metadata={_KEY: text}))
+    partial.write_bytes(save(whole, metadata=metadata))
     partial.replace(path)
 
 

@@ -56,6 +56,10 @@ class Cascade:
         classes = {len(size.bias) for size in self.sizes} | {len(self.labels), len(self.counts)}
         if len(classes) != 1:
             raise InputError(f"sizes, labels and counts are of {sorted(classes)} classes; use one")
+        if len(set(self.labels)) < len(self.labels):
+            raise InputError("a label names two classes; give each class a label of its own")
+        if not all(threshold >= 0 for threshold in self.thresholds):
+            raise InputError(f"thresholds {self.thresholds} are to be 0 or more")
 
     @classmethod
     def fit(  # noqa: PLR0913  one call says all about a cascade
@@ -78,10 +82,11 @@ class Cascade:
         stands for full width. `classifier` is "softmax" or "nearest-mean". `rotation="pca"` puts
         the strongest directions first, as in an index; "none" keeps a nested model's own order. A
         share `held_out` of each class, drawn with `seed`, is not learnt from; classes of one row
-        are learnt from only.
-        Thresholds are as `of` says.
+        are learnt from only, so that no promise is of them. Thresholds are as `of` says.
         """
-        _check_options(classifier, chain, alpha, confidence)
+        _check_options(chain, alpha, confidence, seed)
+        if classifier not in FITS:
+            raise InputError(f"classifier={classifier!r} is unknown; use one of {', '.join(FITS)}")
         if rotation not in ROTATIONS:
             raise InputError(f"rotation={rotation!r} is unknown; use {' or '.join(ROTATIONS)}")
         rows = as_float32(vectors)
@@ -119,11 +124,13 @@ class Cascade:
 
         Each size is calibrated by a temperature. Without `alpha` no promise is made: the `chain` is
         "backward", or "pairwise" as in MRL-AC, which sees no further than the next size. With
-        `alpha` accuracy is within `alpha` of the largest size's with `confidence`: half of the rows
-        calibrate, and one threshold for all sizes is certified on the others.
+        `alpha`, which leaves no say to a chain, accuracy is within `alpha` of the largest size's
+        with `confidence`: half of the rows calibrate, and one threshold for all sizes is certified
+        on the others.
         """
-        _check_options("softmax", chain, alpha, confidence)
+        _check_options(chain, alpha, confidence, seed)
         rows = as_float32(vectors)
+        _check_width(rows, max((size.dims for size in sizes), default=0))
         found = _numbers(answers, labels, len(rows))
         calibrating, certifying = _halves(len(rows), alpha is not None, np.random.default_rng(seed))
         tempered = tuple(
@@ -145,16 +152,26 @@ class Cascade:
         """The sizes, smallest first."""
         return tuple(size.dims for size in self.sizes)
 
+    @property
+    def read(self) -> tuple[bool, ...]:
+        """Which sizes are read: not those with a threshold that no probability reaches."""
+        return (*(threshold <= 1 for threshold in self.thresholds), True)
+
     def predict(self, vectors: ArrayLike) -> Predictions:
         """The label of each row [n, dim]; no size beyond the first that is sure enough is read."""
         rows = self._read(vectors)
         found, sure = np.zeros(len(rows), np.int64), np.zeros(len(rows))
         used, left = np.zeros(len(rows), np.int64), np.arange(len(rows))
-        for size, threshold in zip(self.sizes, (*self.thresholds, 0.0), strict=True):
+        levels = (*self.thresholds, 0.0)
+        for size, threshold, is_read in zip(self.sizes, levels, self.read, strict=True):
+            if not is_read:
+                continue
             likely = size.probabilities(rows[left])
-            answered = likely.max(axis=1) >= threshold
+            # As thresholds were chosen: in float32, .9 is a little less.
+            highest = likely.max(axis=1).astype(np.float64)
+            answered = highest >= threshold
             here = left[answered]
-            found[here], sure[here] = likely[answered].argmax(axis=1), likely[answered].max(axis=1)
+            found[here], sure[here] = likely[answered].argmax(axis=1), highest[answered]
             used[here] = size.dims
             left = left[~answered]
         return Predictions(np.asarray(self.labels)[found], sure, used)
@@ -190,16 +207,18 @@ class Cascade:
         return read(Path(path))
 
 
-def _check_options(classifier: str, chain: str, alpha: float | None, confidence: float) -> None:
-    if classifier not in FITS:
-        raise InputError(f"classifier={classifier!r} is unknown; use one of {', '.join(FITS)}")
+def _check_options(chain: str, alpha: float | None, confidence: float, seed: int) -> None:
     if chain not in CHAINS:
         raise InputError(f"chain={chain!r} is unknown; use one of {', '.join(CHAINS)}")
-    if alpha is not None and not (0 < alpha < 1 and 0.5 < confidence < 1):
+    if alpha is not None and chain != "backward":
+        raise InputError(f"chain={chain!r} has no say where alpha is given; leave one of them out")
+    if not (alpha is None or 0 < alpha < 1) or not 0.5 < confidence < 1:
         raise InputError(
             f"alpha={alpha} at confidence={confidence} cannot be shown by a sample; "
             "use alpha between 0 and 1 and confidence between 0.5 and 1"
         )
+    if seed < 0:
+        raise InputError(f"seed={seed} is below 0; use 0 or more")
 
 
 def _sizes(dims: Sequence[int] | None, width: int) -> list[int]:
@@ -214,7 +233,9 @@ def _sizes(dims: Sequence[int] | None, width: int) -> list[int]:
 
 def _listed(labels: Labels, n: int) -> list[Label]:
     """Plain texts or whole numbers, one per row."""
-    listed: list[Any] = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    # Plain ones: those of NumPy are told apart by their type, and no JSON holds them.
+    given = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    listed: list[Any] = [one.item() if isinstance(one, np.generic) else one for one in given]
     if len(listed) != n:
         raise InputError(f"{len(listed)} labels for {n} vectors; give one per row")
     if not all(isinstance(label, str | int) for label in listed):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.adapt import Rotation
+from nestvec.adapt.files import put_file
 from nestvec.classify.cascade import Cascade
 from nestvec.classify.linear import Linear
 from nestvec.classify.thresholds import Certificate
@@ -18,9 +19,7 @@ _KEY = "nestvec.cascade"
 
 
 def write(cascade: Cascade, path: Path) -> None:
-    """Write the file, in the place of any that is there."""
-    from safetensors.numpy import save_file
-
+    """Write the file in one step, in the place of any that is there."""
     certificate = cascade.certificate
     told = {
         "format": FORMAT,
@@ -32,13 +31,12 @@ def write(cascade: Cascade, path: Path) -> None:
         "model": cascade.model,
         "sizes": [{"temperature": size.temperature, "unit": size.unit} for size in cascade.sizes],
     }
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for place, size in enumerate(cascade.sizes):
-        tensors[f"weight.{place}"] = np.ascontiguousarray(size.weight)
-        tensors[f"bias.{place}"] = np.ascontiguousarray(size.bias)
+        tensors |= {f"weight.{place}": size.weight, f"bias.{place}": size.bias}
     if cascade.rotation is not None:
         tensors["rotation"] = cascade.rotation.matrix
-    save_file(tensors, path, {_KEY: json.dumps(told)})
+    put_file(path, tensors, {_KEY: json.dumps(told)})
 
 
 def read(path: Path) -> Cascade:
@@ -58,7 +56,7 @@ def read(path: Path) -> Cascade:
             return _cascade(told, file)
     except NestvecError:
         raise
-    except (SafetensorError, ValueError, KeyError, TypeError) as e:
+    except (SafetensorError, AttributeError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"'{path}' is damaged ({e}); fit the cascade again") from e
 
 

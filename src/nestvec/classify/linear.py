@@ -34,6 +34,8 @@ class Linear:
                 f"weight {self.weight.shape} and bias {self.bias.shape} do not fit; "
                 "use [classes, dims] and [classes]"
             )
+        if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
+            raise InputError("weight or bias holds NaN or infinity; train the classifier again")
         if not 0 < self.temperature < np.inf:
             raise InputError(f"temperature={self.temperature} is out of range; use above 0")
 

@@ -71,13 +71,14 @@ def report(cascade: Cascade, vectors: ArrayLike, labels: Labels) -> CascadeRepor
     used = answers.used(cascade.thresholds)
     right, n = answers.of(used), len(used)
     dims = np.array(cascade.dims)
+    summed = np.where(cascade.read, dims, 0).cumsum()
     return CascadeReport(
         rows=n,
         accuracy=_share(right),
         full=_share(answers.right[-1]),
         lost=_share(answers.lost(cascade.thresholds)),
         expected_dims=float(dims[used].mean()),
-        expected_dims_summed=float(dims.cumsum()[used].mean()),
+        expected_dims_summed=float(summed[used].mean()),
         sizes=tuple(_sizes(cascade, answers, used)),
         slices=tuple(_slices(cascade, answers, right, list(labels))),
     )

@@ -37,9 +37,11 @@ def few_shots(
     sizes alike; classes with fewer rows than that are an `InputError`, as are labels of `asked`
     that are not learnt.
     """
-    rows, rest = as_float32(learning[0]), as_float32(asked[0])
-    names, answers = np.unique(np.asarray(learning[1]), return_inverse=True)
-    wanted = np.asarray(asked[1])
+    rows, of_rows = _labelled(learning, "learning", None)
+    rest, wanted = _labelled(asked, "asked", rows.shape[1])
+    names, answers = np.unique(of_rows, return_inverse=True)
+    if drawings < 1 or seed < 0:
+        raise InputError(f"drawings={drawings}, seed={seed}; use 1 or more, and 0 or more")
     if not np.isin(wanted, names).all():
         raise InputError("there are labels to be found that are not learnt; leave such rows out")
     sizes = [check_dims(size, rows.shape[1]) for size in dims]
@@ -54,6 +56,16 @@ def few_shots(
             found = [_accuracy(few, answers, of, many, right) for of in drawn]
             table.append(Shots(count, size, bootstrap_mean(np.array(found), rng)))
     return table
+
+
+def _labelled(
+    given: tuple[ArrayLike, Labels], name: str, width: int | None
+) -> tuple[Float32[np.ndarray, "n dim"], np.ndarray]:
+    """Vectors, of this width if there is one, and a label for each."""
+    rows, labels = as_float32(given[0], name, width), np.asarray(given[1])
+    if labels.shape != (len(rows),):
+        raise InputError(f"{name} has {len(rows)} vectors and labels of shape {labels.shape}")
+    return rows, labels
 
 
 def _draw(

@@ -44,6 +44,9 @@ def softmax_loss(
     cosine: bool,
 ) -> Float[Tensor, ""]:
     """Equal to `reference.softmax_loss` in value and first gradient; has no second."""
+    given = (queries, candidates, scale)
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)):
+        return _Batch.of(queries, candidates, float(scale), cuts, targets, cosine).loss()
     loss: Tensor = _PrefixBlocks.apply(queries, candidates, scale, cuts, targets, cosine)
     return loss
 
@@ -60,8 +63,6 @@ class _PrefixBlocks(torch.autograd.Function):
         cosine: bool,
     ) -> Tensor:
         batch = _Batch.of(queries, candidates, float(scale), cuts, targets, cosine)
-        if not any(ctx.needs_input_grad):
-            return batch.loss()
         loss, *gradients = batch.loss_and_gradients()
         ctx.save_for_backward(*gradients)
         return loss

@@ -18,7 +18,8 @@ def cached_encode(
 
     A loss of these rows has the value and the gradients that it has for rows encoded at once: that
     is GradCache (Gao et al., 2021), at the price of a second forward pass. `backward` encodes each
-    piece again, with the same random state, when it has the gradient of its rows.
+    piece again, with the same random state, when it has the gradient of its rows. Layers that mix
+    rows (batch norm) see a piece instead of the batch, and see it twice.
 
     Call `backward` as on any loss; gradient scalers and accumulation do what they always do.
     """

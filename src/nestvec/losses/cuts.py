@@ -46,6 +46,11 @@ class Cuts:
         )
         return cls(tuple(dim for dim, _ in pairs), tuple(weight for _, weight in pairs))
 
+    @classmethod
+    def spanning(cls, dims: Sequence[int], weights: Weights = None) -> "Cuts":
+        """Cuts of vectors as wide as the largest of them; errors as for `of`."""
+        return cls.of(dims, max([1, *dims]), weights)
+
     @property
     def blocks(self) -> tuple[slice, ...]:
         """The dimensions that each cut adds to the one before."""

@@ -1,5 +1,10 @@
-"""Learning from vectors that are already good: a teacher's, or one's own full width."""
+"""Learning from vectors that are already good: a teacher's, or one's own full width.
 
+Half precision is computed in float32, under autocast too: what is learned from are small
+differences of cosines, which have three digits there.
+"""
+
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, mse_loss, normalize
 
 from nestvec.errors import InputError, VectorsError
-from nestvec.losses.checks import check_embeddings
+from nestvec.losses.checks import at_least_float32, check_embeddings, uncast
 from nestvec.losses.cuts import Cuts, Weights
 from nestvec.shapes import Float
 
@@ -25,11 +30,11 @@ def nested_mse(
     Both prefixes are renormalised, so that the least value is 0 at each cut; with `cosine=False`
     neither is. The teacher, which gets no gradient, may be wider than the student.
     """
-    _check_rows(student, teacher)
-    cuts = Cuts.of(dims, min(student.shape[1], teacher.shape[1]), weights)
-    total = student.new_zeros(())
+    learns, teaches = _rows(student, teacher)
+    cuts = Cuts.of(dims, min(learns.shape[1], teaches.shape[1]), weights)
+    total = learns.new_zeros(())
     for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
-        prefixes = [student[:, :dim], teacher.detach()[:, :dim]]
+        prefixes = [learns[:, :dim], teaches[:, :dim]]
         a, b = map(normalize, prefixes) if cosine else prefixes
         total = total + weight * mse_loss(a, b)
     return total
@@ -46,13 +51,13 @@ def nested_similarity(
     Every prefix of the student is to see the batch as the teacher does at full width; widths may
     differ, and no direction is prescribed. Pairs of a row with itself do not count.
     """
-    _check_rows(student, teacher)
-    cuts = Cuts.of(dims, student.shape[1], weights)
-    wanted = _cosines(teacher.detach())
-    pairs = len(student) * (len(student) - 1)
-    total = student.new_zeros(())
+    learns, teaches = _rows(student, teacher)
+    cuts = Cuts.of(dims, learns.shape[1], weights)
+    wanted = _cosines(teaches)
+    pairs = len(learns) * (len(learns) - 1)
+    total = learns.new_zeros(())
     for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
-        total = total + weight * (_cosines(student[:, :dim]) - wanted).square().sum() / pairs
+        total = total + weight * (_cosines(learns[:, :dim]) - wanted).square().sum() / pairs
     return total
 
 
@@ -81,29 +86,33 @@ def nested_neighbours(
     The teacher is the full width of `embeddings`, which then gets its gradient through prefixes
     alone, unless others are given. Of equally near rows any may be taken. 1 ≤ `k` < rows.
     """
-    taught = embeddings if teacher is None else teacher
-    _check_rows(embeddings, taught)
-    cuts = Cuts.of(dims, embeddings.shape[1], weights)
-    if not 1 <= k < len(embeddings) or temperature <= 0:
+    learns, teaches = _rows(embeddings, embeddings if teacher is None else teacher)
+    cuts = Cuts.of(dims, learns.shape[1], weights)
+    if not 1 <= k < len(learns) or not 0 < temperature < math.inf:
         raise InputError(
-            f"k={k} at temperature={temperature} for {len(embeddings)} rows; "
-            "use 1 <= k < rows and a temperature above 0"
+            f"k={k} at temperature={temperature} for {len(learns)} rows; "
+            "use 1 <= k < rows and a finite temperature above 0"
         )
-    wanted, nearest = _cosines(taught.detach()).fill_diagonal_(-torch.inf).topk(k)
+    wanted, nearest = _cosines(teaches).fill_diagonal_(-torch.inf).topk(k)
     share = (wanted / temperature).softmax(1)
-    total = embeddings.new_zeros(())
+    total = learns.new_zeros(())
     for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
-        found = (_cosines(embeddings[:, :dim]).gather(1, nearest) / temperature).log_softmax(1)
+        found = (_cosines(learns[:, :dim]).gather(1, nearest) / temperature).log_softmax(1)
         total = total + weight * kl_div(found, share, reduction="batchmean")
     return total
 
 
 def _cosines(vectors: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
     unit = normalize(vectors)
-    return unit @ unit.T
+    with uncast(unit):
+        cosines: Tensor = unit @ unit.T
+    return cosines
 
 
-def _check_rows(student: Tensor, teacher: Tensor) -> None:
+def _rows(
+    student: Tensor, teacher: Tensor
+) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "n wide"]]:
+    """Both as they are computed with, of one batch, the teacher without gradient."""
     for name, rows in {"student": student, "teacher": teacher}.items():
         check_embeddings(**{name: rows})
     if len(student) != len(teacher) or len(student) < 2:
@@ -116,3 +125,4 @@ def _check_rows(student: Tensor, teacher: Tensor) -> None:
             f"the student is {student.dtype} on {student.device}, the teacher {teacher.dtype} on "
             f"{teacher.device}; bring them to one by .to(...)"
         )
+    return at_least_float32(student), at_least_float32(teacher.detach())

@@ -1,5 +1,6 @@
 """Contrastive training of all prefixes: queries to find their documents among all of a batch."""
 
+import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from nestvec.errors import InputError, MissingExtraError, VectorsError
 from nestvec.losses import blocks, fused, reference
-from nestvec.losses.checks import at_least_float32, check_embeddings
+from nestvec.losses.checks import at_least_float32, check_embeddings, check_labels, uncast
 from nestvec.losses.cuts import Cuts, Weights
 from nestvec.losses.gather import gather as gather_rows
 from nestvec.losses.gather import own_rows
@@ -51,7 +52,7 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
     - `excluded` [q, candidates], true or false: candidates that are no negatives of a query,
       though not its positives.
     - `margin`: nor are those whose full-width score exceeds that of the query's (best) positive by
-      more: they are likely to be right answers nobody labelled.
+      more: they are likely to be right answers nobody labelled. Below 0 it leaves out more.
     - `bidirectional`: the mean of this and of documents finding their queries (CLIP); `negatives`
       are candidates for queries only.
     - `cosine=False`: plain inner products of prefixes; nothing is renormalised.
@@ -62,27 +63,29 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
 
     Half precision is computed in float32, under autocast too. Raises `DimsError` for cuts that do
     not fit, `VectorsError` for tensors that do not fit each other and `InputError` for options that
-    do not, or a batch without a negative.
+    do not, or a batch without a negative (in either direction).
     """
     _check_pairs(queries, documents, negatives)
     cuts = Cuts.of(dims, queries.shape[1], weights)
-    _check_options(queries, labels, excluded if bidirectional and gather else None)
+    _check_options(margin, excluded if bidirectional and gather else None)
     softmax_loss = _choose(method)
     asked, answers = at_least_float32(queries), at_least_float32(documents)
     pool = answers if negatives is None else torch.cat([answers, at_least_float32(negatives)])
     scale = _scale(temperature, asked)
-    targets = _targets(asked, pool, labels, gather, excluded, margin)
-    candidates = gather_rows(pool) if gather else pool
-    with torch.autocast(asked.device.type, enabled=False):
-        loss = softmax_loss(asked, candidates, scale, cuts, targets, cosine)
+    alike = None if labels is None else check_labels(labels, asked)
+
+    def one_way(rows: Tensor, others: Tensor, left_out: Tensor | None) -> Tensor:
+        candidates = gather_rows(others) if gather else others
+        _check_candidates(len(rows), candidates, left_out)
+        targets = _targets(rows, others, alike, gather, left_out, margin)
+        with uncast(rows):
+            return softmax_loss(rows, candidates, scale, cuts, targets, cosine)
+
+    loss = one_way(asked, pool, excluded)
     if not bidirectional:
         return loss
     back = None if excluded is None else excluded[:, : len(queries)].T
-    targets = _targets(answers, asked, labels, gather, back, margin)
-    candidates = gather_rows(asked) if gather else asked
-    with torch.autocast(asked.device.type, enabled=False):
-        found = softmax_loss(answers, candidates, scale, cuts, targets, cosine)
-    return (loss + found) / 2
+    return (loss + one_way(answers, asked, back)) / 2
 
 
 def _targets(
@@ -98,7 +101,7 @@ def _targets(
         first = own_rows(len(pool)) if gather else 0
         columns = torch.arange(first, first + len(asked), device=asked.device)
         return Targets.one_each(columns, asked, excluded, margin)
-    # Negatives belong to nobody: one below the least label of all processes' rows.
+    # Negatives belong to nobody: the least number that there is labels nothing.
     nobody = labels.new_full((len(pool) - len(labels),), torch.iinfo(labels.dtype).min)
     of_pool = torch.cat([labels, nobody])
     of_pool = gather_rows(of_pool) if gather else of_pool
@@ -107,9 +110,11 @@ def _targets(
 
 def _scale(temperature: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
     given = torch.as_tensor(temperature, device=like.device).to(like.dtype)
-    if given.numel() != 1 or not 0 < float(given.detach()) < float("inf"):
+    # The scale, not the temperature: of what is nearly 0 it is not finite either.
+    scale = given.reciprocal()
+    if scale.numel() != 1 or not 0 < float(scale.detach()) < math.inf:
         raise InputError(f"temperature={temperature}; use one finite number above 0, such as 0.05")
-    return given.reshape(()).reciprocal()
+    return scale.reshape(())
 
 
 def _choose(method: str) -> SoftmaxLoss:
@@ -126,7 +131,7 @@ def _choose(method: str) -> SoftmaxLoss:
 
 
 def _check_pairs(queries: Tensor, documents: Tensor, negatives: Tensor | None) -> None:
-    """One document per query, all of one kind, and something to tell it from."""
+    """One document per query, all of one kind."""
     extra = {} if negatives is None else {"negatives": negatives}
     check_embeddings(queries=queries, documents=documents, **extra)
     if len(queries) != len(documents):
@@ -134,14 +139,32 @@ def _check_pairs(queries: Tensor, documents: Tensor, negatives: Tensor | None) -
             f"{len(queries)} queries but {len(documents)} documents; documents[i] is for query i, "
             "and what is for no query goes into negatives"
         )
-    if len(documents) + (0 if negatives is None else len(negatives)) < 2:
-        raise InputError("a batch of one pair has no negative; use a larger batch, or negatives")
+    if len(queries) == 0:
+        raise InputError("there are no queries; give a batch of at least two pairs")
 
 
-def _check_options(queries: Tensor, labels: Tensor | None, one_sided: Tensor | None) -> None:
-    """Labels are one per query; exclusions that name all processes' columns cannot be turned."""
-    if labels is not None and labels.shape != queries.shape[:1]:
-        raise InputError(f"labels of shape {tuple(labels.shape)} for {len(queries)} queries")
+def _check_candidates(queries: int, candidates: Tensor, left_out: Tensor | None) -> None:
+    """There is something to choose from, and exclusions are about it."""
+    if len(candidates) < 2:
+        raise InputError(
+            "a batch of one pair has no negative; use a larger batch, "
+            "or negatives, which serve queries alone (not bidirectional)"
+        )
+    if left_out is None:
+        return
+    wanted = (queries, len(candidates))
+    fits = left_out.shape == wanted and left_out.device == candidates.device
+    if not fits or left_out.dtype != torch.bool:
+        raise InputError(
+            f"excluded is {left_out.dtype} of shape {tuple(left_out.shape)} on {left_out.device}; "
+            f"give true or false [queries, candidates], {list(wanted)}, on {candidates.device}"
+        )
+
+
+def _check_options(margin: float | None, one_sided: Tensor | None) -> None:
+    """Margins are numbers; exclusions that name all processes' columns cannot be turned."""
+    if margin is not None and not math.isfinite(margin):
+        raise InputError(f"margin={margin} is to be a finite number, or None for none")
     if one_sided is not None:
         raise InputError(
             "excluded with gather says nothing of documents' queries in other processes; "

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nestvec.errors import VectorsError
-from nestvec.losses.checks import check_embeddings
+from nestvec.errors import InputError, VectorsError
+from nestvec.losses.checks import at_least_float32, check_embeddings, uncast
 from nestvec.losses.cuts import Cuts, Weights
 from nestvec.shapes import Float
 
@@ -20,19 +20,22 @@ def nested_spread_out(
 
     Zero when rows are as spread as random directions of that width (GOR: Zhang et al., 2017); rows
     are to be of different things, such as the queries of a batch. Models trained with it lose
-    less when coded in few bits. No pair's cosine is kept: memory is as for dim × dim.
+    less when coded in few bits. No pair's cosine is kept: memory is as for dim × dim. Computed in
+    float32 at least, under autocast too.
     """
     cuts = Cuts.of(dims, check_embeddings(embeddings=embeddings), weights)
     n = len(embeddings)
     if n < 2:
         raise VectorsError(f"{n} rows make no pair; give a batch of at least two")
-    total = embeddings.new_zeros(())
+    rows = at_least_float32(embeddings)
+    total = rows.new_zeros(())
     for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
-        unit = normalize(embeddings[:, :dim])
+        unit = normalize(rows[:, :dim])
         # Σᵢⱼ cᵢⱼ = ‖Σ uᵢ‖² and Σᵢⱼ cᵢⱼ² = ‖UᵀU‖², both with the diagonal, which is as many ones.
         mean = (unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1))
         itself = unit.square().sum(1).square().sum()
-        square = ((unit.T @ unit).square().sum() - itself) / (n * (n - 1))
+        with uncast(unit):
+            square = ((unit.T @ unit).square().sum() - itself) / (n * (n - 1))
         total = total + weight * (mean.square() + (square - 1 / dim).clamp(min=0))
     return total
 
@@ -47,6 +50,8 @@ def straight_through_sign(
     renormalises, so ±1 needs no scale.
     """
     check_embeddings(embeddings=embeddings)
+    if not limit > 0:
+        raise InputError(f"limit={limit} lets no gradient through; use a number above 0")
     signs: Tensor = _Sign.apply(embeddings, limit)
     return signs
 

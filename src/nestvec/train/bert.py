@@ -11,8 +11,8 @@ import numpy as np
 from nestvec.encode.checkpoint import without_bars
 from nestvec.errors import InputError
 from nestvec.extras import require
-
-_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+from nestvec.train import word_pieces
+from nestvec.train.bounds import at_least
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Bert:
     """Longer texts are cut."""
 
     def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads)
         if self.hidden % self.heads or self.max_tokens < 3 or self.vocabulary < 100:
             raise InputError(
                 f"heads={self.heads} are to divide hidden={self.hidden}, max_tokens="
@@ -36,11 +37,8 @@ class Bert:
             )
 
     def tokenizer(self, texts: Iterable[str]) -> Any:
-        """Word pieces learned from texts, lower-cased as BERT's."""
-        pieces = require("tokenizers", "train").BertWordPieceTokenizer(lowercase=True)
-        pieces.train_from_iterator(
-            texts, vocab_size=self.vocabulary, special_tokens=_SPECIAL, show_progress=False
-        )
+        """Word pieces learned from texts, the same from the same texts."""
+        pieces = word_pieces.learn(list(texts), self.vocabulary)
         return require("transformers", "train").BertTokenizerFast(
             tokenizer_object=pieces._tokenizer, model_max_length=self.max_tokens
         )

@@ -100,12 +100,14 @@ class RunFolder:
                 f"{path} is missing or damaged ({type(e).__name__}); "
                 "remove the folder and train again"
             ) from e
+        if not isinstance(state, dict) or not {"format", "identity"} <= state.keys():
+            raise CheckpointError(f"{path} is no checkpoint of a run; remove it and train again")
         return state
 
     def _check(self, state: Mapping[str, Any]) -> None:
-        if state.get("format") != FORMAT:
+        if state["format"] != FORMAT:
             raise CheckpointError(
-                f"{self.path} has a checkpoint of format {state.get('format')}, this is for "
+                f"{self.path} has a checkpoint of format {state['format']}, this is for "
                 f"{FORMAT}; use the nestvec that wrote it, or another folder"
             )
         there, here = state["identity"], self.identity

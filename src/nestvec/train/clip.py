@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from nestvec.losses.cuts import Cuts
 from nestvec.train.bert import Bert
 from nestvec.train.chance import seeded
 from nestvec.train.checkpoint import RunFolder
@@ -42,6 +43,9 @@ class ClipConfig:
     """Encode so many items at a time (GradCache)."""
     loop: Loop = field(default_factory=Loop)
 
+    def __post_init__(self) -> None:
+        Cuts.spanning(self.dims, self.weights)
+
 
 def train_clip(
     data: tuple[Pairs, Pairs], config: ClipConfig, folder: Path, listen: Listener = unheard
@@ -54,7 +58,7 @@ def train_clip(
     """
     train, held_out = data
     place = RunFolder.of(folder, "clip", config, digest_of(data))
-    width = max(config.dims, default=1)
+    width = max(config.dims)
     with seeded(config.loop.seed, "model"):
         left = _tower(config.left, train.left, width)
         right = text_tower(config.right, train.right, width)

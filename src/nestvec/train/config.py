@@ -38,7 +38,7 @@ def override(table: Mapping[str, Any], settings: Sequence[str]) -> Table:
     changed = dict(table)
     for setting in settings:
         name, equals, value = setting.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise InputError(f"{setting!r} sets nothing; write NAME=VALUE, as in loop.steps=200")
         changed = _put(changed, name.strip().split("."), _value(value.strip()), name)
     return changed

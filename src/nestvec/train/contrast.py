@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nestvec.errors import InputError
+from nestvec.errors import DimsError, InputError
 from nestvec.losses.cached import cached_encode
 from nestvec.losses.cuts import Cuts, Weights
 from nestvec.losses.distillation import guardrail
 from nestvec.losses.info_nce import nested_info_nce
 from nestvec.shapes import Bool, Float, Int64
+from nestvec.train.bounds import above_zero, at_least
 from nestvec.train.mining import mine
 from nestvec.train.pairs import Pairs
 from nestvec.train.ranks import asymmetric, own_ranks
@@ -37,6 +38,12 @@ class Mining:
     first_epoch: int = 0
     """Not before this epoch, counted from 0."""
 
+    def __post_init__(self) -> None:
+        at_least(1, **{"mining.count": self.count, "mining.dims": self.dims})
+        at_least(0, **{"mining.first_epoch": self.first_epoch})
+        if not math.isfinite(self.margin):
+            raise InputError(f"mining.margin={self.margin} is to be a finite number")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objective:
@@ -56,6 +63,22 @@ class Objective:
     """Which sizes of left and right items to evaluate."""
     metric: str
     measure: Callable[[Int64[np.ndarray, " q"]], float]
+
+    def __post_init__(self) -> None:
+        above_zero(temperature=self.temperature)
+        at_least(1, at_once=self.at_once)
+        at_least(0, guardrail=self.guardrail)
+
+    def check_width(self, width: int) -> None:
+        """Refuse sizes that vectors of this width do not have."""
+        Cuts.of(self.dims, width, self.weights)
+        mined = () if self.mining is None else (self.mining.dims,)
+        for name, sizes in {"measured": sum(self.sizes, ()), "mining.dims": mined}.items():
+            wrong = [size for size in sizes if not 1 <= size <= width]
+            if wrong:
+                raise DimsError(
+                    f"{name}={wrong[0]}, but the model has {width} dimensions; use 1 to {width}"
+                )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +110,7 @@ class ContrastTask(Task):
         super().__init__()
         if left.width != right.width:
             raise InputError(f"towers of widths {left.width} and {right.width} cannot be compared")
-        Cuts.of(goal.dims, left.width, goal.weights)
+        goal.check_width(left.width)
         self.left, self.right, self.goal = left, right, goal
         self.train_pairs, self.held_out = train, held_out
         self.rows, self.metric = len(train), goal.metric

@@ -1,14 +1,16 @@
 """Every size of a model at once, held against what costs nothing to make."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt import Rotation, heldout
+from nestvec.adapt import Rotation
+from nestvec.adapt.heldout import nearest
 from nestvec.metrics import Id, Qrels, ndcg_at_k
-from nestvec.shapes import Float32, Float64, Int64
+from nestvec.shapes import Float32, Float64
 from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio
 from nestvec.vectors import as_float32, check_dims, normalize
 
@@ -23,6 +25,7 @@ class SizeScores:
     ndcg: dict[str, Estimate]
     """By "prefix", "random" (as many dimensions drawn at random) and "pca"."""
     retention: dict[str, Estimate]
+    """NaN where full width finds nothing."""
 
 
 def evaluate_sizes(
@@ -49,11 +52,12 @@ def evaluate_sizes(
     judged = list(range(len(asked))) if query_ids is None else list(query_ids)
     k = min(k, len(given))
     names = np.arange(len(given)) if document_ids is None else np.asarray(document_ids)
+    nobody = np.full(len(asked), -1)  # no query is one of the documents
     rng = np.random.default_rng(seed)
 
     def ndcg(pair: _Pair, size: int) -> Float64[np.ndarray, " q"]:
-        found = nearest(pair[0][:, :size], pair[1][:, :size], k)
-        return ndcg_at_k(names[found], judged, qrels, k)
+        some, all_ = (normalize(side[:, :size]) for side in pair)
+        return ndcg_at_k(names[nearest(some, all_, nobody, k)], judged, qrels, k)
 
     forms = dict(_forms(asked, given, rng))
     full = ndcg(forms["prefix"], width)
@@ -63,9 +67,18 @@ def evaluate_sizes(
         scores.append(SizeScores(
             size,
             {name: bootstrap_mean(values, rng) for name, values in per_query.items()},
-            {name: bootstrap_ratio(values, full, rng) for name, values in per_query.items()},
+            {name: _share(values, full, rng) for name, values in per_query.items()},
         ))  # fmt: skip
     return scores
+
+
+def _share(
+    values: Float64[np.ndarray, " q"], full: Float64[np.ndarray, " q"], rng: np.random.Generator
+) -> Estimate:
+    if full.any():
+        return bootstrap_ratio(values, full, rng)
+    # An untrained model may find nothing; its evaluation is not to stop the training.
+    return Estimate(math.nan, math.nan, math.nan, len(full))
 
 
 _Pair = tuple[Float32[np.ndarray, "q dim"], Float32[np.ndarray, "n dim"]]
@@ -82,11 +95,3 @@ def _forms(
     yield "random", (queries[:, order], documents[:, order])
     rotation = Rotation.fit(documents)
     yield "pca", (rotation.transform(queries), rotation.transform(documents))
-
-
-def nearest(
-    queries: Float32[np.ndarray, "q dim"], documents: Float32[np.ndarray, "n dim"], k: int
-) -> Int64[np.ndarray, "q k"]:
-    """The rows of the `k` largest cosines per query, best first; equal ones by the smaller row."""
-    nobody = np.full(len(queries), -1)
-    return heldout.nearest(normalize(queries), normalize(documents), nobody, k)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nestvec.errors import InputError
-from nestvec.losses.checks import check_embeddings
+from nestvec.losses.checks import as_parameters, check_embeddings
 from nestvec.losses.cross_entropy import (
     nested_cross_entropy,
     nested_tied_cross_entropy,
@@ -29,19 +29,19 @@ class NestedHead(nn.Module):
         super().__init__()
         if classes < 2:
             raise InputError(f"classes={classes} leave nothing to tell apart; use 2 or more")
-        self.dims = Cuts.of(dims, max(dims, default=1)).dims
+        self.dims = Cuts.spanning(dims).dims
         self.tied = tied
         widths = self.dims[-1:] if tied else self.dims
         self.classifiers = nn.ModuleList(nn.Linear(width, classes, bias) for width in widths)
 
     def forward(self, embeddings: Float[Tensor, "n dim"]) -> list[Float[Tensor, "n classes"]]:
         """One tensor of logits per size, smallest first."""
-        self._check_width(embeddings)
+        rows = self._fitting(embeddings)
         if self.tied:
             (only,) = self.classifiers
-            return tied_logits(embeddings, only.weight, self.dims, only.bias)
+            return tied_logits(rows, only.weight, self.dims, only.bias)
         sizes = zip(self.dims, self.classifiers, strict=True)
-        return [classifier(embeddings[:, :dim]) for dim, classifier in sizes]
+        return [classifier(rows[:, :dim]) for dim, classifier in sizes]
 
     def loss(
         self,
@@ -55,14 +55,13 @@ class NestedHead(nn.Module):
 
         For a tied head without making the logits of all sizes.
         """
-        self._check_width(embeddings)
         if not self.tied:
             return nested_cross_entropy(
                 self(embeddings), labels, weights, label_smoothing=label_smoothing
             )
         (only,) = self.classifiers
         return nested_tied_cross_entropy(
-            embeddings, only.weight, labels, self.dims, only.bias, weights,
+            self._fitting(embeddings), only.weight, labels, self.dims, only.bias, weights,
             label_smoothing=label_smoothing,
         )  # fmt: skip
 
@@ -73,10 +72,14 @@ class NestedHead(nn.Module):
         linear = self.classifiers[0 if self.tied else self.dims.index(dim)]
         return linear.weight[:, :dim], linear.bias
 
-    def _check_width(self, embeddings: Tensor) -> None:
-        width = check_embeddings(embeddings=embeddings)
-        if width != self.dims[-1]:
+    def _fitting(self, embeddings: Tensor) -> Float[Tensor, "n dim"]:
+        """The embeddings, of the head's width, dtype and device, else an error."""
+        if embeddings.ndim == 2 and embeddings.shape[1] != self.dims[-1]:
             raise InputError(
-                f"embeddings have {width} dimensions, the head is for {self.dims[-1]}; "
-                "the largest of its sizes is to be the width of the model"
+                f"embeddings have {embeddings.shape[1]} dimensions, the head is for "
+                f"{self.dims[-1]}; the largest of its sizes is to be the width of the model"
             )
+        widest = self.classifiers[-1].weight
+        rows = as_parameters(embeddings, widest)
+        check_embeddings(embeddings=rows, classifier=widest)
+        return rows

@@ -42,7 +42,9 @@ class ImageConfig:
     loop: Loop = field(default_factory=Loop)
 
     def __post_init__(self) -> None:
-        Cuts.of(self.dims, max(self.dims, default=1), self.weights)
+        Cuts.spanning(self.dims, self.weights)
+        if not 0 <= self.label_smoothing <= 1:
+            raise InputError(f"label_smoothing={self.label_smoothing} is no share; use 0 to 1")
 
 
 def train_image(
@@ -78,7 +80,7 @@ class ImageTask(Task):
         self.model = model_for(train, config.model, max(config.dims))
         self.head = NestedHead(config.dims, len(train.classes), tied=config.tied)
         # Weights in the order of the head's sizes, which rise.
-        self.weights = Cuts.of(config.dims, max(config.dims), config.weights).weights
+        self.weights = Cuts.spanning(config.dims, config.weights).weights
 
     def batch(
         self, rows: Int64[Tensor, " batch"], draw: torch.Generator

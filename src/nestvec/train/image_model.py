@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
 from nestvec.shapes import Float, UInt8
+from nestvec.train.bounds import at_least
 
 CONFIG, WEIGHTS = "nestvec_image_model.json", "model.safetensors"
 
@@ -23,6 +24,9 @@ class ResNet:
     hidden: int = 128
     blocks: int = 1
     """Basic blocks of two convolutions in each stage."""
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, blocks=self.blocks)
 
     def backbone(self, height: int, width: int, channels: int) -> Any:
         """The network up to its pooled last stage."""
@@ -54,13 +58,15 @@ class ViT:
     heads: int = 4
     patch: int = 4
 
+    def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads, patch=self.patch)
+        if self.hidden % self.heads:
+            raise InputError(f"heads={self.heads} are to divide hidden={self.hidden}")
+
     def backbone(self, height: int, width: int, channels: int) -> Any:
         """The network up to its last layer."""
-        if height % self.patch or width % self.patch or self.hidden % self.heads:
-            raise InputError(
-                f"patch={self.patch} is to divide {height} × {width} pixels, and "
-                f"heads={self.heads} to divide hidden={self.hidden}"
-            )
+        if height % self.patch or width % self.patch:
+            raise InputError(f"patch={self.patch} is to divide {height} × {width} pixels")
         transformers = require("transformers", "train")
         config = transformers.ViTConfig(
             image_size=(height, width),
@@ -107,7 +113,13 @@ class ImageModel(nn.Module):
         scales = (self.mean, self.deviation)
         mean, deviation = (pixels.new_tensor(values, dtype=torch.float32) for values in scales)
         scaled = (pixels.float() / 255 - mean) / deviation
-        outputs = self.backbone(scaled.permute(0, 3, 1, 2))
+        try:
+            outputs = self.backbone(scaled.permute(0, 3, 1, 2))
+        except ValueError as e:  # what batch norm says of one value
+            raise InputError(
+                f"{len(pixels)} image(s) at a time are too few for this network ({e}); "
+                "use larger batches"
+            ) from None
         rows: Tensor = self.projection(self.architecture.pooled(outputs))
         return rows
 

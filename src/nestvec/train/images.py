@@ -12,6 +12,8 @@ import numpy as np
 from nestvec.errors import DataError, InputError
 from nestvec.extras import require
 from nestvec.shapes import Int64, UInt8
+from nestvec.train.bounds import at_least
+from nestvec.train.held_out import hold_out
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -43,10 +45,8 @@ class Images:
 
     def split(self, held_out: int, seed: int) -> tuple["Images", "Images"]:
         """All but `held_out` images, and these, drawn by the seed."""
-        if not 0 < held_out < len(self):
-            raise InputError(f"held_out={held_out} of {len(self)} images; hold out 1 to all but 1")
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self.rows(np.sort(order[held_out:])), self.rows(np.sort(order[:held_out]))
+        kept, held = hold_out(len(self), held_out, seed)
+        return self.rows(kept), self.rows(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class ImageFile:
     """Take so many images, drawn at random."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        at_least(1, limit=self.limit)
+        at_least(0, seed=self.seed)
+
     def read(self) -> tuple[Images, Images]:
         """The images to train on, and those held out."""
         images = read_images(Path(self.images), self.part)
@@ -78,6 +82,8 @@ class ImageFile:
 
 def read_images(path: Path, part: str = "train") -> Images:
     """All images of one part of a file or folder, else `DataError`."""
+    if not path.exists():
+        raise DataError(f"there is no file or folder '{path}'; check the path")
     if path.suffix == ".npz":
         return _read_npz(path, part)
     if path.suffix == ".zip":
@@ -101,12 +107,15 @@ def _read_npz(path: Path, part: str) -> Images:
         ) from None
     except (OSError, ValueError, zipfile.BadZipFile) as e:
         raise DataError(f"{path} cannot be read as .npz ({e}); write it again") from None
-    if pixels.ndim not in (3, 4) or pixels.dtype != np.uint8 or labels.dtype.kind not in "iu":
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    # More "channels" than 4 are the width of images with channels first.
+    right = pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[3] <= 4
+    if not right or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(
-            f"{path} holds {pixels.dtype} images of shape {pixels.shape} and {labels.dtype} "
-            "labels; images are uint8 [n, height, width] or with channels last, labels integers"
+            f"{path} holds {pixels.dtype} images of shape {pixels.shape} and {labels.dtype} labels "
+            f"of shape {labels.shape}; images are uint8 [n, height, width] or with 1 to 4 channels "
+            "last, labels whole numbers [n]"
         )
-    pixels = pixels if pixels.ndim == 4 else pixels[..., None]
     classes = tuple(str(label) for label in range(int(labels.max(initial=0)) + 1))
     return Images(pixels, labels.astype(np.int64), classes)
 

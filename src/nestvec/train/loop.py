@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nestvec.errors import InputError, NonFiniteLossError
+from nestvec.errors import CheckpointError, InputError, NonFiniteLossError
 from nestvec.train.chance import generator, kept_aside, seed_of
 from nestvec.train.checkpoint import RunFolder
 from nestvec.train.schedule import Loop, Step, steps
@@ -49,6 +49,9 @@ class Moment:
     evaluation: Evaluation | None
     """The one that was due after this step."""
 
+
+_LEAST_SCALE = 2.0**-8
+"""Losses scaled down by more than this in vain do not overflow: their gradient is not finite."""
 
 Listener = Callable[[Moment], None]
 
@@ -114,12 +117,22 @@ class _Run:
         """At the folder's checkpoint, or at the start."""
         run, state = cls(task, loop, folder), folder.read()
         if state is not None:
-            task.load_state_dict(state["task"])
-            run.optimizer.load_state_dict(state["optimizer"])
-            run.scaler.load_state_dict(state["scaler"])
-            run.step = state["step"]
-            run.history = tuple(Evaluation(**evaluation) for evaluation in state["history"])
+            run._restore(state)
         return run
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.task.load_state_dict(state["task"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step = state["step"]
+            self.history = tuple(Evaluation(**evaluation) for evaluation in state["history"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as e:
+            raise CheckpointError(
+                f"{self.folder.path} has a checkpoint that does not fit this model "
+                f"({str(e).splitlines()[0]}); other versions of the libraries wrote it, or it is "
+                "damaged: use another folder, or overwrite the run"
+            ) from e
 
     @property
     def best(self) -> Evaluation:
@@ -165,18 +178,21 @@ class _Run:
         return value
 
     def _clip(self, step: Step) -> None:
-        length = nn.utils.clip_grad_norm_(self.task.parameters(), self.loop.clip or math.inf)
-        # In float16 overflow is ordinary: the scaler skips the step and lowers its scale.
-        if not self.scaler.is_enabled() and not math.isfinite(float(length)):
-            self._fail(step, "gradient", float(length))
+        clip = self.loop.clip or math.inf
+        length = float(nn.utils.clip_grad_norm_(self.task.parameters(), clip))
+        # In float16 overflow is ordinary: the scaler skips the step and lowers its scale. Where no
+        # scale helps, it would do so for ever.
+        ordinary = self.scaler.is_enabled() and self.scaler.get_scale() > _LEAST_SCALE
+        if not math.isfinite(length) and not ordinary:
+            self._fail(step, "gradient", length)
 
     def _fail(self, step: Step, what: str, value: float) -> None:
         rows = torch.cat(step.batches)
         path = self.folder.write({**self._state(), "rows": rows}, "failed.pt")
         raise NonFiniteLossError(
-            f"step {step.number + 1} (epoch {step.epoch + 1}): the {what} is {value}; the state "
-            f"before this step and its {len(rows)} rows are in {path}; look for bad rows, lower "
-            "loop.learning_rate or raise loop.warmup"
+            f"step {step.number + 1} (epoch {step.epoch + 1}): the {what} is {value}; the "
+            f"parameters before this step and its {len(rows)} rows are in {path}; look for bad "
+            "rows, lower loop.learning_rate or raise loop.warmup"
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from nestvec.train import bert
 from nestvec.train.bert import Bert
 from nestvec.train.chance import generator, seeded
 from nestvec.train.checkpoint import RunFolder, digest
+from nestvec.train.held_out import hold_out
 from nestvec.train.loop import Listener, Trained, fit, unheard
 from nestvec.train.schedule import Loop
 from nestvec.train.task import Scores, Task
@@ -43,10 +43,7 @@ class TextFile:
     def read(self) -> tuple[Texts, Texts]:
         """The texts to train on, and those held out."""
         texts = read_texts(Path(self.texts), self.column, limit=self.limit).texts
-        if not 0 < self.held_out < len(texts):
-            raise InputError(f"held_out={self.held_out} of {len(texts)} texts; hold out 1 or more")
-        order = np.random.default_rng(self.seed).permutation(len(texts)).tolist()
-        held, kept = sorted(order[: self.held_out]), sorted(order[self.held_out :])
+        kept, held = hold_out(len(texts), self.held_out, self.seed)
         return tuple(texts[row] for row in kept), tuple(texts[row] for row in held)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nestvec.data import read_texts
-from nestvec.errors import DataError, InputError
+from nestvec.errors import DataError
 from nestvec.shapes import Int64
+from nestvec.train.held_out import hold_out
 from nestvec.train.images import Images
 
 Items = tuple[str, ...] | np.ndarray
@@ -64,10 +65,7 @@ class Pairs:
 
         Pairs of texts that share a text with a held-out pair go to neither side.
         """
-        if not 0 < held_out < len(self):
-            raise InputError(f"held_out={held_out} of {len(self)} pairs; hold out 1 to all but 1")
-        order = np.random.default_rng(seed).permutation(len(self))
-        held, kept = np.sort(order[:held_out]), np.sort(order[held_out:])
+        kept, held = hold_out(len(self), held_out, seed)
         if not isinstance(self.left, np.ndarray):  # class names are shared on purpose
             known = np.isin(self.own[kept], self.own[held])
             known |= np.isin(self.asked[kept], self.asked[held])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nestvec.errors import InputError
 from nestvec.shapes import Int64
+from nestvec.train.bounds import above_zero, at_least
 from nestvec.train.chance import generator
 
 
@@ -46,19 +47,13 @@ class Loop:
     """auto is cuda where there is one, else cpu."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 1, "accumulate": 1, "evaluate_every": 1, "patience": 1}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise InputError(f"loop.{name}={value} is below {bound}; use {bound} or more")
-        for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"loop.{name}={value} is to be above 0 and finite")
-        if not 0 <= self.warmup < 1 or not 0 <= self.weight_decay < math.inf:
+        counted = ("steps", "batch_size", "accumulate", "evaluate_every", "patience")
+        at_least(1, **{f"loop.{name}": getattr(self, name) for name in counted})
+        above_zero(**{f"loop.{name}": getattr(self, name) for name in ("learning_rate", "clip")})
+        at_least(0, **{"loop.weight_decay": self.weight_decay})
+        if not 0 <= self.warmup < 1:
             raise InputError(
-                f"loop.warmup={self.warmup} is to be a share of the steps, from 0 to below 1, and "
-                f"loop.weight_decay={self.weight_decay} at least 0"
+                f"loop.warmup={self.warmup} is to be a share of the steps, from 0 to below 1"
             )
 
     def rate(self, step: int) -> float:

@@ -1,5 +1,6 @@
 """For `SentenceTransformerTrainer`: the nested loss, and an evaluator of all sizes."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ class NestedInfoNCELoss(nn.Module):
         super().__init__()
         if mini_batch_size is not None and mini_batch_size < 1:
             raise InputError(f"mini_batch_size={mini_batch_size}; use 1 or more, or None")
+        if not 0 < temperature < math.inf:
+            raise InputError(f"temperature={temperature}; use a finite number above 0")
         self.model = model  # under this name the trainer finds it, to wrap it for many processes
         self.dims, self.weights, self.margin = list(dims), weights, margin
         self.bidirectional, self.gather = bidirectional, gather
@@ -55,7 +58,13 @@ class NestedInfoNCELoss(nn.Module):
 
     def forward(self, sentence_features: Iterable[Features], labels: Any) -> Float[Tensor, ""]:
         """The loss of a batch; its rows are compared, so `labels` are of no use."""
-        queries, documents, *negatives = map(self._embed, sentence_features)
+        columns = list(sentence_features)
+        if len(columns) < 2:
+            raise InputError(
+                f"a batch of {len(columns)} column(s) holds no pairs; give the dataset columns for "
+                "anchor and positive, and any for negatives behind them"
+            )
+        queries, documents, *negatives = map(self._embed, columns)
         return nested_info_nce(
             queries,
             documents,

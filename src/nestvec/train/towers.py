@@ -16,6 +16,7 @@ from nestvec.errors import InputError
 from nestvec.shapes import Float
 from nestvec.train import bert
 from nestvec.train.bert import Bert
+from nestvec.train.bounds import at_least
 from nestvec.train.image_model import ImageModel, ResNet, ViT
 
 Features = dict[str, Any]
@@ -33,6 +34,9 @@ class Pretrained:
     """minilm is packaged; else a folder, or a name on the Hugging Face hub."""
     max_tokens: int | None = None
     """Cut texts here; else where the model does."""
+
+    def __post_init__(self) -> None:
+        at_least(3, max_tokens=self.max_tokens)  # two of them mark beginning and end
 
     def open(self) -> Any:
         """The model, with its own width."""
