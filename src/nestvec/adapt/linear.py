@@ -54,7 +54,7 @@ class Linear(Adapter):
         from nestvec.adapt.start import starting_point
 
         material = Material.read(vectors, seed=seed)
-        matrix = starting_point(material, Recipe(), seed)
+        matrix = starting_point(material, Recipe(start="neighbours"), seed)
         return cls(matrix, np.zeros(material.dim, np.float32))
 
     @property
