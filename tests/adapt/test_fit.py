@@ -14,7 +14,7 @@ from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.heldout import HeldOut, nearest
 from nestvec.adapt.material import Judged, Material
 from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.start import settled, sharpened, starting_point
+from nestvec.adapt.start import settled, starting_point, stretched
 from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
 from nestvec.progress import silent
 
@@ -79,14 +79,14 @@ def test_neighbour_whitening_puts_what_tells_neighbours_apart_first(rng):
     assert np.square(first[-6:]).sum() > np.square(Rotation.fit(rows).matrix[-6:, 0]).sum()
 
 
-def test_sharpening_stretches_strong_directions_and_keeps_the_length_of_rows(vectors):
+def test_stretching_lengthens_strong_directions_and_keeps_the_length_of_rows(vectors):
     rows = Material.read(vectors).documents.astype(float)
-    stretched, directions = sharpened(rows.astype(np.float32)), Rotation.fit(vectors).matrix
-    lengths = np.linalg.norm(stretched, axis=0)
-    assert np.allclose(np.abs(np.sum(stretched * directions, axis=0)), lengths, rtol=1e-4)
+    longer, directions = stretched(rows.astype(np.float32)), Rotation.fit(vectors).matrix
+    lengths = np.linalg.norm(longer, axis=0)
+    assert np.allclose(np.abs(np.sum(longer * directions, axis=0)), lengths, rtol=1e-4)
     strengths = np.square(rows @ directions).mean(axis=0)
     assert np.allclose(lengths / lengths[0], (strengths / strengths[0]) ** 0.15, rtol=1e-3)
-    assert np.square(rows @ stretched).sum() == pytest.approx(len(rows), rel=1e-4)
+    assert np.square(rows @ longer).sum() == pytest.approx(len(rows), rel=1e-4)
 
 
 def loud_intents(rng, n, dim):
@@ -98,7 +98,7 @@ def loud_intents(rng, n, dim):
 
 
 @pytest.mark.parametrize(
-    ("made", "start"), [(pairs_of_intents, "neighbours"), (loud_intents, "sharpened")]
+    ("made", "start"), [(pairs_of_intents, "neighbours"), (loud_intents, "stretched")]
 )
 def test_pairs_choose_the_start_that_ranks_them_better(rng, made, start):
     rows, intents = made(rng, 400, 24)

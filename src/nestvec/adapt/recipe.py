@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from nestvec.errors import InputError
 
-Start = Literal["chosen", "neighbours", "sharpened", "rotation", "identity"]
+Start = Literal["chosen", "neighbours", "stretched", "rotation", "identity"]
 Teacher = Literal["start", "vectors"]
 
 

@@ -11,7 +11,7 @@ from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.rotation import Rotation
 from nestvec.shapes import Float32, Float64
 
-_SHARPNESS = 0.15
+_STRETCH = 0.15
 """Of second moments: inner products then count each direction by its strength to the power .3."""
 _ASKED = 1_000
 """Judged queries that choose where to start."""
@@ -24,12 +24,12 @@ _MOST_PAIRS = 8
 def settled(recipe: Recipe, material: Material, sizes: tuple[int, ...], seed: int) -> Recipe:
     """The recipe with its start chosen, if it leaves that open.
 
-    The neighbours, unless the sharpened directions rank the judged queries better: by nDCG@10,
+    The neighbours, unless the stretched directions rank the judged queries better: by nDCG@10,
     mean over sizes and full width. Neither has seen the pairs then, so that all of these may judge.
     """
     if recipe.start != "chosen":
         return recipe
-    neighbours, sharp = (replace(recipe, start=s) for s in ("neighbours", "sharpened"))
+    neighbours, stretch = (replace(recipe, start=s) for s in ("neighbours", "stretched"))
     if material.judged is None:
         return neighbours
     unseen = replace(material, judged=None)
@@ -41,7 +41,7 @@ def settled(recipe: Recipe, material: Material, sizes: tuple[int, ...], seed: in
     def worth(candidate: Recipe) -> float:
         return exam.mean(Linear(starting_point(unseen, candidate, seed), none), dims)
 
-    return max(neighbours, sharp, key=worth)
+    return max(neighbours, stretch, key=worth)
 
 
 def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.ndarray, "dim dim"]:
@@ -50,8 +50,8 @@ def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.
         return np.eye(material.dim, dtype=np.float32)
     if recipe.start == "rotation":
         return Rotation.fit(material.documents).matrix
-    if recipe.start == "sharpened":
-        return sharpened(material.documents)
+    if recipe.start == "stretched":
+        return stretched(material.documents)
     noise = _share(neighbour_noise(material.documents, recipe.nearest, seed))
     shrinkage = recipe.shrinkage
     if material.judged is not None:
@@ -60,16 +60,16 @@ def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.
     return whitened(material.documents, noise, shrinkage)
 
 
-def sharpened(documents: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "dim dim"]:
+def stretched(documents: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "dim dim"]:
     """The principal directions, each stretched by its strength: weak ones are taken for noise.
 
     As long as the rows were, as in `whitened`.
     """
     directions = Rotation.fit(documents).matrix
     strengths = np.square(documents @ directions, dtype=np.float64).mean(axis=0)
-    stretched = strengths**_SHARPNESS
-    length = np.sqrt(strengths.sum() / (strengths * stretched**2).sum())
-    return np.asarray(length * stretched * directions, dtype=np.float32)
+    by = strengths**_STRETCH
+    length = np.sqrt(strengths.sum() / (strengths * by**2).sum())
+    return np.asarray(length * by * directions, dtype=np.float32)
 
 
 def neighbour_noise(
