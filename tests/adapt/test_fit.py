@@ -16,7 +16,7 @@ from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.heldout import HeldOut, nearest
 from nestvec.adapt.material import Judged, Material
 from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.start import starting_point
+from nestvec.adapt.start import settled, starting_point, stretched
 from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
 from nestvec.progress import silent
 
@@ -79,6 +79,51 @@ def test_neighbour_whitening_puts_what_tells_neighbours_apart_first(rng):
     rows = pairs_of_intents(rng, 900, 24)[0]
     first = Linear.fit_neighbours(rows).matrix[:, 0]
     assert np.square(first[-6:]).sum() > np.square(Rotation.fit(rows).matrix[-6:, 0]).sum()
+
+
+def test_stretching_lengthens_strong_directions_and_keeps_the_length_of_rows(vectors):
+    rows = Material.read(vectors).documents.astype(float)
+    longer, directions = stretched(rows.astype(np.float32)), Rotation.fit(vectors).matrix
+    lengths = np.linalg.norm(longer, axis=0)
+    assert np.allclose(np.abs(np.sum(longer * directions, axis=0)), lengths, rtol=1e-4)
+    strengths = np.square(rows @ directions).mean(axis=0)
+    assert np.allclose(lengths / lengths[0], (strengths / strengths[0]) ** 0.15, rtol=1e-3)
+    assert np.square(rows @ longer).sum() == pytest.approx(len(rows), rel=1e-4)
+
+
+def loud_intents(rng, n, dim):
+    """Rows of some intents in a few strong dimensions, with even noise in all others."""
+    intents = rng.integers(0, 12, n)
+    rows = 0.4 * rng.standard_normal((n, dim))
+    rows[:, :6] += 1.5 * rng.standard_normal((12, 6))[intents]
+    return rows.astype(np.float32), intents
+
+
+@pytest.mark.parametrize(
+    ("made", "start"), [(pairs_of_intents, "neighbours"), (loud_intents, "stretched")]
+)
+def test_pairs_choose_the_start_that_ranks_them_better(rng, made, start):
+    rows, intents = made(rng, 400, 24)
+    material = Material.read(rows, qrels_of(intents))
+    assert settled(Recipe(), material, (2, 4), 0) == Recipe(start=start)
+    assert settled(Recipe(start="rotation"), material, (2, 4), 0).start == "rotation"
+    assert settled(Recipe(), Material.read(rows), (2, 4), 0).start == "neighbours"
+
+
+def test_a_document_is_to_find_what_answers_the_same_query():
+    from nestvec.adapt.training.batches import Batches
+
+    rows = np.eye(6, dtype=np.float32)
+    pairs = [("a", 0), ("a", 1), ("b", 2), ("b", 3), ("b", 4)]
+    material = Material.read(rows, pairs, rows[:2], query_ids=["a", "b"])
+    both = [{0, 1}, {2, 3, 4}]
+    for labels in (0.5, 0.0):
+        recipe = Recipe(labels=labels, batch=40)
+        batch = Batches(material, None, recipe, 0, "cpu").draw(0)
+        for query, grades in zip(batch.queries[10:], batch.grades[10:], strict=True):
+            own = int(query.argmax())
+            shared = next((of - {own} for of in both if own in of), set())
+            assert set(grades.nonzero().flatten().tolist()) == (shared if labels else set())
 
 
 # --- learned rotations ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from nestvec.adapt.material import Judged, Material, check_rank
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.report import AtSize, FitReport, Verdict
 from nestvec.adapt.rotation import Rotation
-from nestvec.adapt.start import starting_point
+from nestvec.adapt.start import settled, starting_point
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32
@@ -67,10 +67,19 @@ class Fit:
 
     def run(self, checkpoint: Path | None, told: Told, progress: Progress) -> MatryoshkaAdaptor:
         """The adaptor that is returned to the caller, with its report."""
-        from nestvec.adapt.training.loop import train
-
         begun = time.perf_counter()
         split = split_queries(self.material, self.seed)
+        recipe = settled(self.recipe, split.train, self.sizes, self.seed)
+        chosen, report = replace(self, recipe=recipe)._run(split, checkpoint, told, progress)
+        report = replace(report, seconds=time.perf_counter() - begun)
+        front = front_energy(chosen, self.material.documents)
+        return replace(chosen, front=front, report=report)
+
+    def _run(
+        self, split: Split, checkpoint: Path | None, told: Told, progress: Progress
+    ) -> tuple[MatryoshkaAdaptor, FitReport]:
+        from nestvec.adapt.training.loop import train
+
         task, first = self._task(split.train, None), _place(checkpoint, "first")
         trained = train(task, self._watch(split), first, told, progress)
         trained = replace(trained, adaptor=self._finished(trained, split.train))
@@ -87,9 +96,7 @@ class Fit:
         for path in (_place(checkpoint, "first"), _place(checkpoint, "last")):
             if path is not None:
                 path.unlink(missing_ok=True)
-        report = replace(report, seconds=time.perf_counter() - begun)
-        front = front_energy(chosen, self.material.documents)
-        return replace(chosen, front=front, report=report)
+        return chosen, report
 
     @property
     def _scarce(self) -> bool:

@@ -56,7 +56,7 @@ class Linear(Adapter):
         material = Material.read(vectors, seed=seed)
         if not len(material.documents):
             raise VectorsError("vectors have no rows; neighbours need at least some")
-        matrix = starting_point(material, Recipe(), seed)
+        matrix = starting_point(material, Recipe(start="neighbours"), seed)
         return cls(matrix, np.zeros(material.dim, np.float32))
 
     @property

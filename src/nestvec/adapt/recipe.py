@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from nestvec.errors import InputError
 
-Start = Literal["neighbours", "rotation", "identity"]
+Start = Literal["chosen", "neighbours", "stretched", "rotation", "identity"]
 Teacher = Literal["start", "vectors"]
 
 
@@ -16,9 +16,10 @@ class Recipe:
     The defaults are what did best in `benchmarks/adapt.py`; `Recipe.paper()` is the paper's.
     """
 
-    start: Start = "neighbours"
-    """Begin at the neighbour whitening, at the principal directions, or, as the paper does, at the
-    identity."""
+    start: Start = "chosen"
+    """Begin at the neighbour whitening, at the principal directions, strong ones stretched or all
+    as they are, or, as the paper does, at the identity. *chosen*: one of the first two, by what
+    the pairs say; without pairs the first."""
     nearest: int = 3
     shrinkage: float = 2.0
     """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all;
@@ -34,7 +35,7 @@ class Recipe:
     """Weight of keeping the full-width ranking at every size."""
     labels: float = 0.5
     """Of what a judged query is to find, this share are its judgements, the rest the full-width
-    ranking."""
+    ranking. A document that answers a query is to find what else answers it, in the same share."""
     topk: float = 0.0
     pairwise: float = 0.0
     reconstruction: float = 0.0
