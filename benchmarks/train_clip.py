@@ -1,12 +1,12 @@
 """Two towers on real pairs: one caption of an image finds another, at sizes of either side.
 
-    python -m benchmarks.train_clip [--data ../shared/data/pairs] [--only "small BERTs"] [--seeds 3]
+    python -m benchmarks.train_clip [--data ../shared/data/pairs] [--seeds 3]
 
-Pairs are captions of one image of flickr8k: each of the five of 6,000 training images with the
-next. The 1,000 images of its other split test: the first caption of each is to find the second
-among 1,000. No image is on both sides. "nested" trains all sizes, "full width alone" the largest,
-with the same batches; "untuned" is the encoder before. Recall@1 of every left size with every right
-size, from one encoding; hits are averaged over seeds, and queries bootstrapped (95 %). Writes
+Two small BERTs from scratch. Pairs are captions of one image of flickr8k: each of the five of 6,000
+training images with the next. The 1,000 images of its other split test: the first caption of each
+is to find the second among 1,000. No image is on both sides. "nested" trains all sizes, "full width
+alone" the largest, with the same batches. Recall@1 of every left size with every right size, from
+one encoding; hits are averaged over seeds, and queries bootstrapped (95 %). Writes
 `results/train_clip.json` and `.png`.
 """
 
@@ -32,26 +32,19 @@ from nestvec.train import ClipConfig, Loop, train_clip
 from nestvec.train.bert import Bert
 from nestvec.train.pairs import Pairs
 from nestvec.train.ranks import asymmetric, own_ranks
-from nestvec.train.towers import Pretrained
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_clip.json"
-SMALL = Bert(hidden=128, layers=1, vocabulary=4000, max_tokens=24)
-MINILM = Pretrained(max_tokens=24)
-CASES = {
-    "small BERTs": ClipConfig(
-        (8, 16, 32, 64, 128), SMALL, SMALL,
-        loop=Loop(
-            steps=250, batch_size=128, learning_rate=1e-3, precision="bfloat16", evaluate_every=250
-        ),
+TOWER = Bert(hidden=128, layers=1, vocabulary=4000, max_tokens=24)
+CONFIG = ClipConfig(
+    dims=(8, 16, 32, 64, 128),
+    left=TOWER,
+    right=TOWER,
+    # One evaluation, at the end: nothing is chosen on the captions that test.
+    loop=Loop(
+        steps=250, batch_size=128, learning_rate=1e-3, precision="bfloat16", evaluate_every=250
     ),
-    "MiniLM": ClipConfig(
-        (12, 24, 48, 96, 192, 384), MINILM, MINILM, temperature=0.05,
-        loop=Loop(
-            steps=100, batch_size=64, learning_rate=3e-5, precision="bfloat16", evaluate_every=100
-        ),
-    ),
-}  # fmt: skip
+)
 Rows = tuple[np.ndarray, np.ndarray]
 """Of the left and the right captions."""
 
@@ -59,20 +52,23 @@ Rows = tuple[np.ndarray, np.ndarray]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data/pairs")
-    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     train, test = read(options.data / "flickr8k-captions.tsv.gz")
-    for name in options.only:
-        config, start = CASES[name], time.process_time()
-        hits: dict[str, list[Any]] = {}
-        for seed in range(options.seeds):
-            for form, rows in encoded(config, (train, test), seed):
-                hits.setdefault(form, []).append(hits_of(rows, config.dims))
-                print(name, f"seed {seed}, {form}: {np.diag(hits[form][-1].mean(2))}", flush=True)
-        tables = {form: table(np.array(of)) for form, of in hits.items()}
-        keep(name, tables, options.seeds, time.process_time() - start, (train, test))
-    draw(json.loads(RESULT.read_text())["cases"], RESULT.with_suffix(".png"))
+    start = time.process_time()
+    hits: dict[str, list[Any]] = {}
+    for seed in range(options.seeds):
+        for form, rows in encoded((train, test), seed):
+            hits.setdefault(form, []).append(hits_of(rows))
+            print(f"seed {seed}, {form}: {np.diag(hits[form][-1].mean(2))}", flush=True)
+    result = {
+        "config": asdict(CONFIG), "seeds": options.seeds, "train_pairs": len(train),
+        "test_pairs": len(test), "cpu_s": round(time.process_time() - start),
+        "machine": machine(()), "threads": torch.get_num_threads(),
+        "recall@1": {form: table(np.array(of)) for form, of in hits.items()},
+    }  # fmt: skip
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    draw(result["recall@1"], RESULT.with_suffix(".png"))
 
 
 def read(path: Path) -> tuple[Pairs, Pairs]:
@@ -95,11 +91,9 @@ def round_about(captions: list[str]) -> list[tuple[str, str]]:
     return list(zip(captions, [*captions[1:], captions[0]], strict=True))
 
 
-def encoded(config: ClipConfig, data: tuple[Pairs, Pairs], seed: int) -> Iterator[tuple[str, Rows]]:
-    """The held-out captions by every form of the towers."""
-    config = replace(config, loop=replace(config.loop, seed=seed))
-    if isinstance(config.left, Pretrained) and seed == 0:
-        yield "untuned", rows_by(config.left.name, config.left.name, data[1])
+def encoded(data: tuple[Pairs, Pairs], seed: int) -> Iterator[tuple[str, Rows]]:
+    """The held-out captions by the towers of one seed."""
+    config = replace(CONFIG, loop=replace(CONFIG.loop, seed=seed))
     forms = {"nested": config, "full width alone": replace(config, dims=config.dims[-1:])}
     with tempfile.TemporaryDirectory() as folder:
         for form, of in forms.items():
@@ -114,9 +108,9 @@ def rows_by(left: str, right: str, test: Pairs) -> Rows:
     return asked, given
 
 
-def hits_of(rows: Rows, dims: tuple[int, ...]) -> np.ndarray:
+def hits_of(rows: Rows) -> np.ndarray:
     """Whether each caption finds its own first [left sizes, right sizes, queries]."""
-    own = np.arange(len(rows[0]))
+    dims, own = CONFIG.dims, np.arange(len(rows[0]))
     found = [own_ranks(*asymmetric(*rows, a, b), own) == 0 for a, b in product(dims, dims)]
     return np.array(found).reshape(len(dims), len(dims), -1)
 
@@ -128,38 +122,25 @@ def table(hits: np.ndarray) -> list[list[dict[str, float]]]:
     return [[bootstrap_mean(cell, rng)._asdict() for cell in row] for row in means]
 
 
-def keep(
-    name: str, tables: dict[str, Any], seeds: int, seconds: float, data: tuple[Pairs, Pairs]
-) -> None:
-    """Put a case into the result file."""
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
-    result["cases"][name] = {
-        "config": asdict(CASES[name]), "seeds": seeds, "train_pairs": len(data[0]),
-        "test_pairs": len(data[1]), "cpu_s": round(seconds), "machine": machine(()),
-        "threads": torch.get_num_threads(), "recall@1": tables,
-    }  # fmt: skip
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def draw(cases: dict[str, Any], path: Path) -> None:
-    """A table of recall@1 in colours for each case and form."""
+def draw(tables: dict[str, Any], path: Path) -> None:
+    """A table of recall@1 in colours for each form, of one scale."""
     from matplotlib.figure import Figure
 
-    panels = [(name, form) for name, case in cases.items() for form in case["recall@1"]]
-    figure = Figure(figsize=(4.2 * len(panels), 4), layout="constrained")
-    for axes, (name, form) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        dims = cases[name]["config"]["dims"]
-        values = np.array([[c["value"] for c in row] for row in cases[name]["recall@1"][form]])
-        axes.imshow(values, vmin=0, vmax=max(0.01, values.max()), cmap="viridis")
+    dims, figure = CONFIG.dims, Figure(figsize=(4.5 * len(tables), 4.2), layout="constrained")
+    forms = {form: np.array([[c["value"] for c in row] for row in t]) for form, t in tables.items()}
+    most = max(values.max() for values in forms.values())
+    panels = figure.subplots(1, len(forms))
+    for axes, (form, values) in zip(panels, forms.items(), strict=True):
+        axes.imshow(values, vmin=0, vmax=most, cmap="viridis")
         for (a, b), value in np.ndenumerate(values):
-            light = value < values.max() / 2
-            axes.text(b, a, f"{value:.3f}"[1:], ha="center", va="center", fontsize=8,
-                      color="white" if light else "black")  # fmt: skip
+            colour = "white" if value < most / 2 else "black"
+            axes.text(b, a, f"{value:.3f}"[1:], ha="center", va="center", color=colour)
         axes.set_xticks(range(len(dims)), dims)
         axes.set_yticks(range(len(dims)), dims)
         axes.set_xlabel("size of the captions found")
         axes.set_ylabel("size of the captions that ask")
-        axes.set_title(f"{name}, {form}", fontsize=10)
+        axes.set_title(form)
+    figure.suptitle("recall@1 among 1,000 captions")
     figure.savefig(path, dpi=110)
 
 
