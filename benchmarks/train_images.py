@@ -78,7 +78,7 @@ def loop(steps: int, batch_size: int, learning_rate: float, precision: Any = "fl
     )  # fmt: skip
 
 
-# Networks are wider than the embedding, so that every size, alone or not, is a linear map of it.
+# ResNets are wider than the embedding: every size, alone or not, is then a linear map, with signs.
 SMALL, DIMS = ResNet(hidden=80), (4, 8, 16, 32, 64)
 CASES = {
     "Fashion-MNIST": Case(
