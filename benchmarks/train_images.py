@@ -1,101 +1,133 @@
-"""One nested network against a network per size, on Fashion-MNIST, through the same loop.
+"""One nested network against a network per size, on small images, through the same loop.
 
-    python -m benchmarks.train_images [--data ../shared/data/images] [--seeds 2] [--first 0]
+    python -m benchmarks.train_images [--data ../shared/data/images] [--only CIFAR-10] [--seeds 3]
 
-Small ResNets of 64 features from scratch: MRL, MRL-E, and one plain network per size. 55,000 of
-the training images are trained on and 5,000 choose the best evaluation; figures are of the 10,000
-test images. "1-NN" is by cosine among 20,000 training images, also for the widest plain network's
-features cut at random and by their principal components. The cascade is `nestvec.classify.Cascade`
-on the MRL network's features of 10,000 training images. Writes `results/train_images.json` and
-`.png`.
+For each case and seed, from scratch and with the same batches in the same order: MRL, MRL-E, and
+plain networks of one size. 5,000 of the training images are held out for the cascade's thresholds
+and nothing else, as each network is evaluated once, at its end. Figures are of the test images:
+`head`, accuracy by the networks' own classifiers; `probe`, by softmax regression on 5,000 training
+images, of MRL's prefixes and of the widest plain network's features, cut at random and by their
+principal components; `1-NN`, by the class of the nearest of these images; `cascade`, the MRL
+network's own classifiers one after the other. Writes `results/train_images.json` and `.png`;
+intervals are over seeds, at 95 %.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 
 import nestvec as nv
 from benchmarks.search.run import machine
+from nestvec.adapt.heldout import nearest
 from nestvec.classify import Cascade
+from nestvec.classify.linear import Linear, prefix, softmax_regression
 from nestvec.classify.report import report
 from nestvec.train import ImageConfig, Loop, train_image
-from nestvec.train.evaluation import nearest
+from nestvec.train.head import NestedHead
 from nestvec.train.image import embed, load_head
-from nestvec.train.image_model import ImageModel, ResNet
+from nestvec.train.image_model import ImageModel, ResNet, ViT
 from nestvec.train.images import Images, read_images
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_images.json"
-DIMS = (8, 16, 32, 64)
-NETWORK = ResNet(hidden=64)
-NEIGHBOURS, CASCADED = 20_000, 10_000
+HELD_OUT, SHOWN = 5_000, 5_000
+WAYS: dict[str, dict[str, Any]] = {
+    "backward": {"chain": "backward"},
+    "pairwise (MRL-AC)": {"chain": "pairwise"},
+    "within .01 at .95": {"alpha": 0.01},
+    "within .02 at .95": {"alpha": 0.02},
+}
+Scores = dict[str, dict[str, float]]
+"""By form and size."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images, and the network that learns them."""
+
+    file: str
+    network: ResNet | ViT
+    dims: tuple[int, ...]
+    alone: tuple[int, ...]
+    """The sizes that get a plain network of their own; the largest is among them."""
+    loop: Loop
+
+    def configs(self, seed: int) -> dict[str, ImageConfig]:
+        """All that is trained."""
+        loop = Loop(**(asdict(self.loop) | {"seed": seed}))
+        dims = {"MRL": self.dims, "MRL-E": self.dims, **{f"plain {m}": (m,) for m in self.alone}}
+        return {
+            name: ImageConfig(sizes, self.network, tied=name == "MRL-E", augment=True, loop=loop)
+            for name, sizes in dims.items()
+        }
+
+
+def loop(steps: int, batch_size: int, learning_rate: float, precision: Any = "float32") -> Loop:
+    return Loop(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
+        evaluate_every=steps,
+    )  # fmt: skip
+
+
+# ResNets are wider than the embedding: every size, alone or not, is then a linear map, with signs.
+SMALL, DIMS = ResNet(hidden=80), (4, 8, 16, 32, 64)
+CASES = {
+    "Fashion-MNIST": Case(
+        "fashion-mnist.npz", SMALL, DIMS, DIMS, loop(500, 64, 3e-3, "bfloat16")
+    ),
+    "Fashion-MNIST, wide": Case(
+        "fashion-mnist.npz", ResNet(hidden=160), (*DIMS, 128), (128,),
+        loop(600, 64, 3e-3, "bfloat16"),
+    ),
+    "CIFAR-10": Case("cifar10_jpg.zip", SMALL, DIMS, (8, 64), loop(500, 64, 3e-3, "bfloat16")),
+    "ViT": Case(
+        "fashion-mnist.npz", ViT(hidden=64, layers=2, patch=7), DIMS, (8, 64), loop(500, 64, 1e-3)
+    ),
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     default = HERE.parents[1] / "shared/data/images"
     parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="Add seeds from this one on.")
-    parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
-    file = options.data / "fashion-mnist.npz"
-    result: dict[str, Any] = {
-        "data": "Fashion-MNIST",
-        "network": asdict(NETWORK),
-        "dims": DIMS,
-        "threads": torch.get_num_threads(),
-        "machine": machine(()),
-    }
-    # Earlier seeds of the same networks are kept, so that a busy machine may do one at a time.
-    runs = json.loads(RESULT.read_text())["runs"] if options.first else []
-    for seed in range(options.first, options.first + options.seeds):
-        data = read_images(file, "train").split(5000, seed)
-        runs.append(one_seed(data, read_images(file, "test"), seed, options.steps))
-        result["runs"] = runs
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(means(runs, "head"), indent=1))
-    draw(runs, RESULT.with_suffix(".png"))
+    for name in options.only:
+        case = CASES[name]
+        file = options.data / case.file
+        images, test = read_images(file, "train"), read_images(file, "test")
+        for seed in range(options.first, options.first + options.seeds):
+            print(name, f"seed {seed}", flush=True)
+            run = one_seed(case, images.split(HELD_OUT, seed), test, seed)
+            keep(name, run)
+    draw(json.loads(RESULT.read_text())["cases"], RESULT.with_suffix(".png"))
 
 
-def one_seed(data: tuple[Images, Images], test: Images, seed: int, steps: int) -> dict[str, Any]:
-    """All networks of one seed."""
-    loop = Loop(
-        steps=steps, batch_size=128, learning_rate=3e-3, evaluate_every=steps // 2, seed=seed
-    )
-    configs = {
-        "MRL": ImageConfig(dims=DIMS, model=NETWORK, augment=True, loop=loop),
-        "MRL-E": ImageConfig(dims=DIMS, model=NETWORK, augment=True, tied=True, loop=loop),
-    }
-    for dim in DIMS:
-        plain = ImageConfig(dims=(dim,), model=NETWORK, augment=True, loop=loop)
-        configs[f"plain {dim}"] = plain
-    rng = np.random.default_rng(seed)
-    shown = data[0].rows(rng.permutation(len(data[0]))[:NEIGHBOURS])
-    found: dict[str, Any] = {"seed": seed, "loop": loop_facts(loop), "head": {}, "1-NN": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, config in configs.items():
-            start = time.perf_counter()
-            trained = train_image(data, config, Path(folder) / name)
-            seconds = time.perf_counter() - start
-            model = ImageModel.load(trained.model)
-            rows, asked = embed(model, shown), embed(model, test)
-            found["head"][name] = head_accuracy(trained.model, asked, test.labels)
-            found["1-NN"][name] = neighbours(rows, shown.labels, asked, test.labels, config.dims)
-            if name == "MRL":
-                found["cascade"] = cascade(rows, shown.labels, asked, test.labels, seed)
-            if name == f"plain {max(DIMS)}":
-                found["1-NN"] |= controls(rows, shown.labels, asked, test.labels, seed)
-            print(f"seed {seed}, {name}, {seconds:.0f} s: {found['head'][name]}", flush=True)
-            found.setdefault("seconds", {})[name] = round(seconds, 1)
-    return found
+def keep(name: str, run: dict[str, Any]) -> None:
+    """Add a run to the result file; runs of other settings go."""
+    case, result = CASES[name], json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    settings = {
+        "network": asdict(case.network), "dims": list(case.dims), "loop": loop_facts(case.loop),
+    }  # fmt: skip
+    cases = result.get("cases", {})
+    before = cases.get(name, {"runs": []})
+    same = all(before.get(key) == value for key, value in settings.items())
+    runs = {one["seed"]: one for one in (*(before["runs"] if same else ()), run)}
+    ordered = [runs[seed] for seed in sorted(runs)]
+    told = {"machine": machine(()), "threads": torch.get_num_threads()}
+    cases[name] = {**settings, **told, "summary": summary(ordered), "runs": ordered}
+    RESULT.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
 
 
 def loop_facts(loop: Loop) -> dict[str, Any]:
@@ -103,9 +135,35 @@ def loop_facts(loop: Loop) -> dict[str, Any]:
     return {name: getattr(loop, name) for name in names}
 
 
-def head_accuracy(folder: Path, asked: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def one_seed(case: Case, data: tuple[Images, Images], test: Images, seed: int) -> dict[str, Any]:
+    """All networks of one seed."""
+    rng = np.random.default_rng(seed)
+    shown = data[0].rows(rng.permutation(len(data[0]))[:SHOWN])
+    found: dict[str, Any] = {"seed": seed, "head": {}, "cpu_s": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, config in case.configs(seed).items():
+            start = time.process_time()
+            trained = train_image(data, config, Path(folder) / name)
+            found["cpu_s"][name] = round(time.process_time() - start, 1)
+            model, (head, _) = ImageModel.load(trained.model), load_head(trained.model)
+            asked = embed(model, test)
+            found["head"][name] = head_accuracy(head, asked, test.labels)
+            if name == "MRL":
+                rows = embed(model, shown)
+                for of, measure in MEASURES.items():
+                    scores = measure(rows, shown.labels, asked, test.labels, case.dims)
+                    found[of] = {name: scores}
+                found["cascade"] = cascades(head, embed(model, data[1]), data[1], asked, test, seed)
+            if name == f"plain {case.dims[-1]}":
+                rows = embed(model, shown)
+                for of, scores in controls(rows, shown.labels, asked, test.labels, rng, case.dims):
+                    found[of] |= scores
+            print(" ", name, found["cpu_s"][name], "s:", found["head"][name], flush=True)
+    return found
+
+
+def head_accuracy(head: NestedHead, asked: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """By the network's own classifiers."""
-    head, _ = load_head(folder)
     with torch.no_grad():
         chosen = [logits.argmax(1).numpy() for logits in head(torch.from_numpy(asked))]
     return {str(dim): accuracy(c, labels) for dim, c in zip(head.dims, chosen, strict=True)}
@@ -115,68 +173,130 @@ def neighbours(
     rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray, dims: Any
 ) -> dict[str, float]:
     """By the nearest image's class, at each size."""
-    found = {dim: nearest(asked[:, :dim], rows[:, :dim], 1)[:, 0] for dim in dims}
+    nobody = np.full(len(asked), -1)
+    found = {
+        dim: nearest(prefix(asked, dim, True), prefix(rows, dim, True), nobody, 1)[:, 0]
+        for dim in dims
+    }
     return {str(dim): accuracy(known[row], labels) for dim, row in found.items()}
 
 
+def probe(
+    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray, dims: Any
+) -> dict[str, float]:
+    """By softmax regression on each size."""
+    fits = [
+        softmax_regression(prefix(rows, dim, True), known, int(known.max()) + 1) for dim in dims
+    ]
+    return {str(fit.dims): accuracy(fit.logits(asked).argmax(1), labels) for fit in fits}
+
+
+MEASURES = {"probe": probe, "1-NN": neighbours}
+
+
 def controls(
-    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray, seed: int
-) -> dict[str, dict[str, float]]:
-    """The widest plain network's features, at random and by their principal components."""
-    order = np.random.default_rng(seed).permutation(rows.shape[1])
-    rotation = nv.Rotation.fit(rows)
+    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray,
+    rng: np.random.Generator, dims: Any,
+) -> Iterator[tuple[str, Scores]]:  # fmt: skip
+    """What a plain network's features give at random and by their principal components."""
+    order, rotation = rng.permutation(rows.shape[1]), nv.Rotation.fit(rows)
     forms = {
         "plain, random": (rows[:, order], asked[:, order]),
         "plain, PCA": (rotation.transform(rows), rotation.transform(asked)),
     }
-    return {name: neighbours(a, known, b, labels, DIMS) for name, (a, b) in forms.items()}
+    for of, measure in MEASURES.items():
+        yield of, {name: measure(a, known, b, labels, dims) for name, (a, b) in forms.items()}
 
 
-def cascade(
-    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray, seed: int
-) -> dict[str, Any]:
-    """What thresholds learned on training images give on the test images."""
-    fitted = Cascade.fit(rows[:CASCADED], known[:CASCADED], DIMS, seed=seed)
-    held = report(fitted, asked, labels)
-    return {
-        "accuracy": held.accuracy.value,
-        "full": held.full.value,
-        "expected_dims": held.expected_dims,
-        "expected_dims_summed": held.expected_dims_summed,
-    }
+def cascades(
+    head: NestedHead, held: np.ndarray, held_out: Images, asked: np.ndarray, test: Images, seed: int
+) -> dict[str, dict[str, float]]:
+    """The head's classifiers in turn, with thresholds learned on held-out images."""
+    weights = [[part.detach().numpy() for part in head.classifier(dim)] for dim in head.dims]
+    sizes = [Linear(weight, bias, unit=False) for weight, bias in weights]
+    classes = list(range(len(sizes[0].bias)))
+    found = {}
+    for way, options in WAYS.items():
+        fitted = Cascade.of(sizes, classes, held, held_out.labels, seed=seed, **options)
+        held_to = report(fitted, asked, test.labels)
+        found[way] = {
+            "accuracy": held_to.accuracy.value, "full": held_to.full.value,
+            "lost": held_to.lost.value, "expected_dims": held_to.expected_dims,
+            "expected_dims_summed": held_to.expected_dims_summed,
+            "below_full": round(held_to.full.value - held_to.accuracy.value, 4),
+            "times_fewer": head.dims[-1] / held_to.expected_dims,
+            "times_fewer_summed": head.dims[-1] / held_to.expected_dims_summed,
+        }  # fmt: skip
+    return found
 
 
 def accuracy(chosen: np.ndarray, labels: np.ndarray) -> float:
     return round(float((chosen == labels).mean()), 4)
 
 
-def means(runs: list[dict[str, Any]], of: str) -> dict[str, dict[str, float]]:
-    """Means over seeds of the test accuracy, by form and size."""
-    first = runs[0][of]
-    return {
-        name: {dim: round(float(np.mean([r[of][name][dim] for r in runs])), 4) for dim in sizes}
-        for name, sizes in first.items()
-    }
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means and intervals over seeds, and of what MRL is above or below the others, by size."""
+    kinds = ("head", "probe", "1-NN", "cascade")
+    told: dict[str, Any] = {kind: over_seeds([run[kind] for run in runs]) for kind in kinds}
+    differences = [dict(compared(run)) for run in runs]
+    return told | {"differences": over_seeds(differences)}
 
 
-def draw(runs: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy over size: by the networks' own classifiers, and by the nearest image."""
+def compared(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Differences of one seed, whose networks saw the same batches."""
+    nested, tied = run["head"]["MRL"], run["head"]["MRL-E"]
+    alone = {dim: run["head"].get(f"plain {dim}") for dim in nested}
+    yield "MRL - plain", {dim: nested[dim] - own[dim] for dim, own in alone.items() if own}
+    yield "MRL-E - MRL", {dim: tied[dim] - nested[dim] for dim in nested}
+    probed = dict(run["probe"])
+    own = probed.pop("MRL")
+    for control, scores in probed.items():
+        yield f"MRL - {control}", {dim: own[dim] - scores[dim] for dim in nested}
+
+
+def over_seeds(found: list[Any]) -> Any:
+    """Nested tables of numbers, one per seed: [mean, half the width of its interval] of each."""
+    if isinstance(found[0], dict):
+        return {key: over_seeds([one[key] for one in found]) for key in found[0]}
+    n, spread = len(found), float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
+    half = float(student.ppf(0.975, n - 1)) * spread / n**0.5 if n > 1 else None
+    return [round(float(np.mean(found)), 4), None if half is None else round(half, 4)]
+
+
+PANELS = {"head": "own classifiers", "probe": "softmax regression", "1-NN": "nearest image"}
+
+
+def draw(cases: dict[str, Any], path: Path) -> None:
+    """Accuracy over size: by each way of measuring; a row of panels per case."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, of in zip(figure.subplots(1, 2, sharey=True), ("head", "1-NN"), strict=True):
-        lines = means(runs, of)
-        plain = {dim: lines.pop(f"plain {dim}")[str(dim)] for dim in DIMS}
-        for name, sizes in {**lines, "a network per size": plain}.items():
-            axes.plot(DIMS, list(sizes.values()), marker="o", label=name)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(DIMS, DIMS)
-        axes.set_xlabel("dimensions")
-        axes.set_title({"head": "own classifiers", "1-NN": "nearest image's class"}[of])
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    figure.supylabel("accuracy on 10,000 test images")
+    figure = Figure(figsize=(12, 3.6 * len(cases)), layout="constrained")
+    grid = figure.subplots(len(cases), 3, squeeze=False, sharey="row")
+    for row, (name, case) in zip(grid, cases.items(), strict=True):
+        found, dims = case["summary"], case["dims"]
+        for axes, kind in zip(row, ("head", "probe", "1-NN"), strict=True):
+            for label, line in lines(found[kind], dims).items():
+                values, halves = zip(*line.values(), strict=True)
+                bars = [half or 0 for half in halves]
+                axes.errorbar(
+                    list(map(int, line)), values, bars, marker="o", capsize=2, label=label
+                )
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(dims, dims)
+            axes.set_xlabel("dimensions")
+            axes.set_title(f"{name}: {PANELS[kind]}", fontsize=10)
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=8)
+    figure.supylabel("accuracy on the test images, and 95 % intervals over seeds")
     figure.savefig(path, dpi=110)
+
+
+def lines(scores: dict[str, Any], dims: Any) -> dict[str, Any]:
+    """What is drawn; the plain networks are one line."""
+    own = {str(dim): scores.get(f"plain {dim}") for dim in dims}
+    plain = {dim: line[dim] for dim, line in own.items() if line}
+    others = {name: line for name, line in scores.items() if name.removeprefix("plain ") not in own}
+    return {**others, "plain networks": plain} if plain else others
 
 
 if __name__ == "__main__":
