@@ -82,11 +82,11 @@ def loop(steps: int, batch_size: int, learning_rate: float, precision: Any = "fl
 SMALL, DIMS = ResNet(hidden=80), (4, 8, 16, 32, 64)
 CASES = {
     "Fashion-MNIST": Case(
-        "fashion-mnist.npz", SMALL, DIMS, DIMS, loop(500, 64, 3e-3, "bfloat16")
+        "fashion-mnist.npz", SMALL, DIMS, DIMS, loop(1500, 64, 3e-3, "bfloat16")
     ),
     "Fashion-MNIST, wide": Case(
         "fashion-mnist.npz", ResNet(hidden=160), (*DIMS, 128), (128,),
-        loop(600, 64, 3e-3, "bfloat16"),
+        loop(1500, 64, 3e-3, "bfloat16"),
     ),
     "CIFAR-10": Case("cifar10_jpg.zip", SMALL, DIMS, (8, 64), loop(500, 64, 3e-3, "bfloat16")),
     "ViT": Case(
