@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PAGES = ("README.md", "docs/tuning.md", "docs/adapting.md")
+PAGES = ("README.md", "docs/tuning.md", "docs/adapting.md", "docs/training.md")
 MARKED = re.compile(r"(<!-- (\w+): benchmarks/readme.py -->\n).*?(<!-- end of \2 -->)", re.S)
 QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
 EXACT = "arxiv-sentences-500000"
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     made = {
         "figures": figures, "guarantee": guarantee, "tuned": tuned, "adapted": adapted,
-        "closed": closed,
+        "closed": closed, "images": images, "cascades": cascades, "texts": texts,
     }  # fmt: skip
     for page in (HERE.parent / name for name in PAGES):
         before = page.read_text()
@@ -242,6 +242,79 @@ def average(runs: list[dict[str, Any]], size: str) -> float:
 def at(run: dict[str, Any], size: str) -> dict[str, Any]:
     """What was found at a size, or at full width."""
     return run["sizes"][max(run["sizes"], key=int) if size == "full" else size]
+
+
+def images() -> str:
+    """docs/training.md: accuracy on test images, by network and size."""
+    cases = read("train_images.json")["cases"]
+    sizes = sorted({dim for case in cases.values() for dim in case["dims"]})
+    lines = [
+        f"| images; steps, seeds | accuracy, % | {' | '.join(map(str, sizes))} |",
+        "|---|---|" + "---|" * len(sizes),
+    ]
+    for name, case in cases.items():
+        seeds = len(case["runs"])
+        title = f"{name}; {case['loop']['steps']:,}, {seeds}"
+        for label, found in of_case(case["summary"]).items():
+            cells = [percent(found.get(str(dim)), signed=label.endswith("above")) for dim in sizes]
+            lines.append(f"| {title} | {label} | {' | '.join(cells)} |")
+            title = ""
+    return "\n".join([*lines, ""])
+
+
+def of_case(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is told of one case, by size; the plain networks, each of one size, are one row."""
+    head, probe = summary["head"], summary["probe"]
+    alone = {dim: v for name in head if name.startswith("plain") for dim, v in head[name].items()}
+    return {
+        "MRL": head["MRL"], "MRL-E": head["MRL-E"], "a plain network per size": alone,
+        "MRL is above": summary["differences"]["MRL - plain"],
+        "softmax regression on MRL": probe["MRL"],
+        "on PCA of the widest plain one": probe["plain, PCA"],
+        "on random dimensions of it": probe["plain, random"],
+    }  # fmt: skip
+
+
+def percent(found: list[float] | None, signed: bool = False) -> str:
+    """A mean, and half of its interval over seeds if there are several."""
+    if found is None:
+        return ""
+    mean = f"{100 * found[0]:{'+' if signed else ''}.1f}"
+    return mean if found[1] is None else f"{mean} ± {100 * found[1]:.1f}"
+
+
+def cascades() -> str:
+    """docs/training.md: what the heads save, one after the other."""
+    cases = read("train_images.json")["cases"]
+    lines = [
+        "| images; seeds | full width | way | points below it | times fewer dims | by the sum |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, case in cases.items():
+        title = f"{name}; {len(case['runs'])} | {case['dims'][-1]}"
+        for way, found in case["summary"]["cascade"].items():
+            fewer = [f"{found[key][0]:.1f}" for key in ("times_fewer", "times_fewer_summed")]
+            below = percent(found["below_full"], signed=True)
+            lines.append(f"| {title} | {way} | {below} | {' | '.join(fewer)} |")
+            title = " | "
+    return "\n".join([*lines, ""])
+
+
+def texts() -> str:
+    """docs/training.md: nDCG@10 of each form and size, and the controls on its own vectors."""
+    forms = read("train_text.json")["forms"]
+    names = {"prefix": "", "random": ", random dimensions", "pca": ", its principal components"}
+    sizes = [size["dims"] for size in next(iter(forms.values()))["sizes"]]
+    lines = [
+        f"| tuned | steps | {' | '.join(map(str, sizes))} |",
+        "|---|---|" + "---|" * len(sizes),
+    ]
+    for form, told in forms.items():
+        steps = 0 if form == "untuned" else told["loop"]["steps"]
+        for control, title in names.items():
+            cells = [f"{size['ndcg'][control]['value']:.3f}" for size in told["sizes"]]
+            lines.append(f"| {form}{title} | {steps} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def read(name: str) -> dict[str, Any]:

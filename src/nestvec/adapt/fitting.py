@@ -113,7 +113,7 @@ class Fit:
         if self.material.judged is None and self.recipe.teacher == "start":
             return None
         watched = HeldOut.of(split.watch)
-        return lambda adaptor: watched.mean(adaptor, self.sizes)
+        return lambda adaptor: watched.over_sizes(adaptor, self.sizes)
 
     def _finished(self, trained: "Trained", material: Material) -> MatryoshkaAdaptor:
         """With columns for full width behind those that were trained, if any are left over."""

@@ -93,6 +93,6 @@ class HeldOut:
         found = nearest(normalize(queries), normalize(documents), self.material.own)
         return quality(found, self.truth)
 
-    def mean(self, adapter: Adapter, dims: Sequence[int]) -> float:
-        """The mean over all queries and sizes: what early stopping goes by."""
-        return float(np.mean(list(self.measure(adapter, dims).values())))
+    def over_sizes(self, adapter: Adapter, dims: Sequence[int]) -> PerQuery:
+        """The mean quality over all sizes: what early stopping goes by."""
+        return np.asarray(np.mean(list(self.measure(adapter, dims).values()), axis=0))

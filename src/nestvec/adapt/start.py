@@ -41,7 +41,8 @@ def settled(recipe: Recipe, material: Material, sizes: tuple[int, ...], seed: in
     none = np.zeros(material.dim, np.float32)
 
     def worth(candidate: Recipe) -> float:
-        return exam.mean(Linear(starting_point(unseen, candidate, seed), none), dims)
+        start = Linear(starting_point(unseen, candidate, seed), none)
+        return float(exam.over_sizes(start, dims).mean())
 
     return max(neighbours, stretch, key=worth)
 

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from nestvec.adapt.files import read_file, write_file
+from nestvec.adapt.heldout import PerQuery
 from nestvec.errors import DataError
 
 Numbers = dict[str, np.ndarray]
+_ONE_IN_20 = 1.645
+"""Standard errors."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +25,32 @@ class State:
     step: int = 0
     best: Numbers = field(default_factory=dict)
     best_step: int = 0
-    best_value: float = float("-inf")
+    peak: PerQuery | None = None
+    """What the look with the highest mean saw of each query; None while nobody looks."""
     history: tuple[tuple[int, float], ...] = ()
 
     def after_step(self) -> "State":
         """One step on."""
         return replace(self, step=self.step + 1)
 
-    def after_look(self, numbers: Numbers, value: float | None) -> "State":
-        """With what a look saw; without a value the latest is the best."""
-        if value is None:
-            return replace(self, best=numbers, best_step=self.step)
-        seen = replace(self, history=(*self.history, (self.step, value)))
-        if value <= self.best_value:
-            return seen
-        return replace(seen, best=numbers, best_step=self.step, best_value=value)
+    def after_look(self, numbers: Numbers, graded: PerQuery | None) -> "State":
+        """With what a look saw. The latest is the best, unless it is surely below the peak.
+
+        The highest mean of ten looks at a few queries is mostly luck, and its step too early.
+        """
+        latest = replace(self, best=numbers, best_step=self.step)
+        if graded is None:
+            return latest
+        history = (*self.history, (self.step, float(graded.mean())))
+        if self.peak is None or graded.mean() > self.peak.mean():
+            return replace(latest, history=history, peak=graded)
+        return replace(self if surely_below(graded, self.peak) else latest, history=history)
+
+
+def surely_below(graded: PerQuery, peak: PerQuery) -> bool:
+    """Whether the mean difference, paired by query, lies so far below 0 as one in 20 by chance."""
+    away = graded - peak
+    return bool(away.mean() < -_ONE_IN_20 * away.std(ddof=1) / len(away) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -58,9 +72,10 @@ class Checkpoint:
             arrays[f"now.{name}"] = parameter.detach().cpu().numpy()
             arrays[f"first.{name}"] = moments.get("exp_avg", none).detach().cpu().numpy()
             arrays[f"second.{name}"] = moments.get("exp_avg_sq", none).detach().cpu().numpy()
+        if state.peak is not None:
+            arrays["peak"] = state.peak
         told = {"step": state.step, "best_step": state.best_step, "history": state.history}
-        record = {"best_value": None if not state.history else state.best_value, **told}
-        write_file(self.path, arrays, {"work": self._work(), "state": record})
+        write_file(self.path, arrays, {"work": self._work(), "state": told})
 
     def restore(self, network: torch.nn.Module, optimizer: torch.optim.Adam) -> State:
         """Bring both to where the file left off; a fresh state where there is no file."""
@@ -85,9 +100,8 @@ class Checkpoint:
             }
         told = header["state"]
         best = {n.removeprefix("best."): a for n, a in arrays.items() if n.startswith("best.")}
-        value = float("-inf") if told["best_value"] is None else told["best_value"]
         history = tuple((int(step), float(seen)) for step, seen in told["history"])
-        return State(told["step"], best, told["best_step"], value, history)
+        return State(told["step"], best, told["best_step"], arrays.get("peak"), history)
 
     def _work(self) -> str:
         """SHA-256 of all that decides how the training goes."""

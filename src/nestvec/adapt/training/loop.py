@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nestvec.adapt.adaptor import MatryoshkaAdaptor
+from nestvec.adapt.heldout import PerQuery
 from nestvec.adapt.material import Material
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.training import losses
@@ -22,7 +23,8 @@ _LOOKS = 10
 _WARM_UP = 20
 """Steps in which the learning rate rises."""
 
-Watch = Callable[[MatryoshkaAdaptor], float]
+Watch = Callable[[MatryoshkaAdaptor], PerQuery]
+"""The quality of each query that early stopping goes by."""
 Told = Callable[[int, float], None]
 
 
@@ -51,7 +53,7 @@ class Trained:
 def train(
     task: Task, watch: Watch | None, checkpoint: Path | None, told: Told, progress: Progress
 ) -> Trained:
-    """Train, and go back to the step that `watch` liked best; without it the last step is that."""
+    """Train, and go back from looks that `watch` finds worse; without it to the end."""
     run = _Run(task, Checkpoint(checkpoint, task))
     every = max(1, task.recipe.steps // _LOOKS)
     with progress("Training", task.until) as advance:
@@ -107,8 +109,8 @@ class _Run:
     def look(self, watch: Watch | None) -> None:
         """Ask the held-out queries, and leave a checkpoint."""
         numbers = self._network.numbers()
-        value = None if watch is None else watch(as_adaptor(numbers, self._task.sizes))
-        self.state = self.state.after_look(numbers, value)
+        graded = None if watch is None else watch(as_adaptor(numbers, self._task.sizes))
+        self.state = self.state.after_look(numbers, graded)
         self._checkpoint.save(self._network, self._optimizer, self.state)
 
     def _loss(self, batch: Batch) -> Float[torch.Tensor, ""]:
