@@ -110,22 +110,6 @@ def test_pairs_choose_the_start_that_ranks_them_better(rng, made, start):
     assert settled(Recipe(), Material.read(rows), (2, 4), 0).start == "neighbours"
 
 
-def test_a_document_is_to_find_what_answers_the_same_query():
-    from nestvec.adapt.training.batches import Batches
-
-    rows = np.eye(6, dtype=np.float32)
-    pairs = [("a", 0), ("a", 1), ("b", 2), ("b", 3), ("b", 4)]
-    material = Material.read(rows, pairs, rows[:2], query_ids=["a", "b"])
-    both = [{0, 1}, {2, 3, 4}]
-    for labels in (0.5, 0.0):
-        recipe = Recipe(labels=labels, batch=40)
-        batch = Batches(material, None, recipe, 0, "cpu").draw(0)
-        for query, grades in zip(batch.queries[10:], batch.grades[10:], strict=True):
-            own = int(query.argmax())
-            shared = next((of - {own} for of in both if own in of), set())
-            assert set(grades.nonzero().flatten().tolist()) == (shared if labels else set())
-
-
 # --- learned rotations ----------------------------------------------------------------------------
 
 

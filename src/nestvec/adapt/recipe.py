@@ -35,7 +35,7 @@ class Recipe:
     """Weight of keeping the full-width ranking at every size."""
     labels: float = 0.5
     """Of what a judged query is to find, this share are its judgements, the rest the full-width
-    ranking. A document that answers a query is to find what else answers it, in the same share."""
+    ranking."""
     topk: float = 0.0
     pairwise: float = 0.0
     reconstruction: float = 0.0

@@ -6,18 +6,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nestvec.adapt.material import Judged, Material
+from nestvec.adapt.material import Material
 from nestvec.adapt.recipe import Recipe
 from nestvec.shapes import Bool, Float, Float32, Int64
 from nestvec.vectors import normalize
 
 _MOST_ANSWERS = 20
 """Relevant documents of one query that are sure to be among those ranked."""
-_FEW_ANSWERS = 4
-"""The same of a document that stands for a query: there are more of them."""
-
-_Graded = tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]
-"""Documents and their grades."""
 
 
 class Batch(NamedTuple):
@@ -30,27 +25,6 @@ class Batch(NamedTuple):
     mask: Bool[torch.Tensor, "q n"]
     """True for a query's own document."""
     grades: Float[torch.Tensor, "q n"]
-
-
-class _Relevance:
-    """Who answers whom, looked up from either side."""
-
-    def __init__(self, judged: Judged) -> None:
-        self._judged = judged
-        order = np.argsort(judged.documents, kind="stable")
-        self._documents, self._queries = judged.documents[order], judged.queries[order]
-
-    def of_query(self, query: int) -> _Graded:
-        """The documents that answer a query, and their grades."""
-        first, last = np.searchsorted(self._judged.queries, (query, query + 1))
-        return self._judged.documents[first:last], self._judged.grades[first:last]
-
-    def of_document(self, document: int, rng: np.random.Generator) -> _Graded:
-        """Those of a query that this document answers, drawn of all; none if it answers none."""
-        first, last = np.searchsorted(self._documents, (document, document + 1))
-        if first == last:
-            return self.of_query(-1)
-        return self.of_query(int(self._queries[rng.integers(first, last)]))
 
 
 class Batches:
@@ -72,7 +46,12 @@ class Batches:
         self._teacher = None if teacher is None else torch.tensor(teacher, device=device)
         self._documents = torch.from_numpy(material.documents).to(device)
         self._taught = self._teach(self._documents)
-        self._relevance = None if material.judged is None else _Relevance(material.judged)
+        judged = material.judged
+        self._starts = (
+            None
+            if judged is None
+            else np.searchsorted(judged.queries, np.arange(len(material.queries) + 1))
+        )
 
     def draw(self, step: int) -> Batch:
         """The batch of a step: queries, and documents that stand for some."""
@@ -80,9 +59,8 @@ class Batches:
         asked, stand_ins = self._drawn(rng)
         own = np.concatenate([self._material.own[asked], stand_ins])
         rows = np.concatenate([self._material.queries[asked], self._moved(stand_ins, rng)])
-        answers = self._answers(asked, stand_ins, rng)
-        most = [_MOST_ANSWERS] * len(asked) + [_FEW_ANSWERS] * len(stand_ins)
-        some = [rng.permutation(found)[:m] for (found, _), m in zip(answers, most, strict=False)]
+        answers = [self._answers(query) for query in asked.tolist()]
+        some = [rng.permutation(found)[:_MOST_ANSWERS] for found, _ in answers]
         chosen = self._candidates(np.concatenate([own, *some]), rng)
         mask, grades = (np.zeros((len(rows), len(chosen)), kind) for kind in (bool, np.float32))
         has_own = np.flatnonzero(own >= 0)
@@ -127,20 +105,13 @@ class Batches:
         length = rng.random((len(rows), 1), dtype=np.float32) * np.float32(self._recipe.noise)
         return np.asarray(normalize(documents + length * drawn))
 
-    def _answers(
-        self,
-        asked: Int64[np.ndarray, " asked"],
-        stand_ins: Int64[np.ndarray, " stand_ins"],
-        rng: np.random.Generator,
-    ) -> list[_Graded]:
-        """What each query is to find by the judgements, if there are any."""
-        relevance = self._relevance
-        if relevance is None:
-            return []
-        answers = [relevance.of_query(query) for query in asked.tolist()]
-        if self._recipe.labels:
-            answers += [relevance.of_document(row, rng) for row in stand_ins.tolist()]
-        return answers
+    def _answers(self, query: int) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
+        """The judged documents of a query and their grades."""
+        judged = self._material.judged
+        if judged is None or self._starts is None:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        own = slice(self._starts[query], self._starts[query + 1])
+        return judged.documents[own], judged.grades[own]
 
     def _candidates(
         self, needed: Int64[np.ndarray, " some"], rng: np.random.Generator
