@@ -310,7 +310,7 @@ def texts() -> str:
         "|---|---|" + "---|" * len(sizes),
     ]
     for form, told in forms.items():
-        steps = 0 if form == "untuned" else told["loop"]["steps"]
+        steps = told["loop"]["steps"] if told["loop"] else 0
         for control, title in names.items():
             cells = [f"{size['ndcg'][control]['value']:.3f}" for size in told["sizes"]]
             lines.append(f"| {form}{title} | {steps} | {' | '.join(cells)} |")

@@ -73,14 +73,14 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
-            start, model = time.perf_counter(), "minilm"
-            if configs[name] is not None:
+            start, model, trained = time.perf_counter(), "minilm", configs[name] is not None
+            if trained:
                 model = str(train_text(data, configs[name], Path(folder) / name, told).model)
             trained_s = time.perf_counter() - start
             sizes = measure(model, test, options.queries, options.documents, options.tokens)
             result.setdefault("forms", {})[name] = {
-                "pairs": len(data[0]), "loop": asdict(loop), "train_s": round(trained_s),
-                "sizes": sizes,
+                "pairs": len(data[0]) if trained else 0, "loop": asdict(loop) if trained else None,
+                "train_s": round(trained_s), "sizes": sizes,
             }  # fmt: skip
             RESULT.write_text(json.dumps(result, indent=1) + "\n")
             for size in sizes:
