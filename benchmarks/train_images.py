@@ -255,11 +255,14 @@ def compared(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def over_seeds(found: list[Any]) -> Any:
-    """Nested tables of numbers, one per seed: [mean, half the width of its interval] of each."""
+    """Nested tables of numbers, one per seed: [mean, half the width of its interval] of each.
+
+    Two seeds say nothing of their spread, and get no interval.
+    """
     if isinstance(found[0], dict):
         return {key: over_seeds([one[key] for one in found]) for key in found[0]}
-    n, spread = len(found), float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
-    half = float(student.ppf(0.975, n - 1)) * spread / n**0.5 if n > 1 else None
+    n, spread = len(found), float(np.std(found, ddof=1)) if len(found) > 2 else float("nan")
+    half = float(student.ppf(0.975, n - 1)) * spread / n**0.5 if n > 2 else None
     return [round(float(np.mean(found)), 4), None if half is None else round(half, 4)]
 
 
