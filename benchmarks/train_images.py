@@ -88,11 +88,11 @@ CASES = {
         "fashion-mnist.npz", ResNet(hidden=160), (*DIMS, 128), (128,),
         loop(1500, 64, 3e-3, "bfloat16"),
     ),
-    "CIFAR-10": Case("cifar10_jpg.zip", SMALL, DIMS, (8, 64), loop(1500, 64, 3e-3, "bfloat16")),
+    "CIFAR-10": Case("cifar10_jpg.zip", SMALL, DIMS, DIMS, loop(5000, 64, 3e-3, "bfloat16")),
     "ViT": Case(
-        "fashion-mnist.npz", ViT(hidden=64, layers=2, patch=7), DIMS, (8, 64), loop(500, 64, 1e-3)
+        "fashion-mnist.npz", ViT(hidden=64, layers=2, patch=7), DIMS, (8, 64), loop(4000, 64, 1e-3)
     ),
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """What tests of the engine share."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -18,3 +20,25 @@ def pytest_addoption(parser):
 def soak(request):
     """Whether to run the long form of a test."""
     return request.config.getoption("--soak")
+
+
+@pytest.fixture
+def stopping_after():
+    """Make progress bars that stop the work, as Ctrl-C does, once more than so much is done."""
+
+    def make(most):
+        @contextmanager
+        def progress(description, total):
+            done = 0
+
+            def advance(count):
+                nonlocal done
+                done += count
+                if done > most:
+                    raise KeyboardInterrupt
+
+            yield advance
+
+        return progress
+
+    return make

@@ -318,6 +318,35 @@ def test_early_stopping_goes_back_from_what_is_surely_worse_alone(rng):
     assert after(first, first - 0.1, first) == 3
 
 
+def test_patience_counts_looks_that_saw_nothing_higher():
+    from nestvec.adapt.training.checkpoint import State
+
+    state = State()
+    for mean, since in ((0.5, 0), (0.6, 0), (0.6, 1), (0.55, 2), (0.7, 0)):
+        state = state.after_step().after_look({}, np.array([mean, mean]))
+        assert state.looks_since_peak == since
+
+
+def test_a_checkpoint_that_lacks_a_part_is_said_to_be_damaged(skewed, tmp_path):
+    from nestvec.adapt.files import read_file, write_file
+
+    path = tmp_path / "run"
+
+    def stop(step, value):
+        raise KeyboardInterrupt
+
+    def fit(told):
+        return MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=QUICK, checkpoint=path, told=told)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stop)
+    left = next(tmp_path.iterdir())
+    arrays, header = read_file(left)
+    write_file(left, {n: a for n, a in arrays.items() if not n.startswith("now.")}, header)
+    with pytest.raises(DataError, match="is damaged: it lacks"):
+        fit(lambda step, value: None)
+
+
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_fit_that_was_stopped_goes_on_to_the_very_same_end(skewed, rng, tmp_path, labelled):
     rows, intents = pairs_of_intents(rng, 300, 16) if labelled else (skewed, None)

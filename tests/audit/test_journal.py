@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,28 +22,6 @@ from nestvec.audit.verdict import Thresholds
 SOME = [{"dims": 64}, {"dims": 16, "bits": 8}, {"dims": 64, "bits": 1}, {"dims": 4, "bits": 4}]
 
 
-class StoppedError(Exception):
-    pass
-
-
-def stopping_after(queries):
-    """A progress bar that breaks once so many queries were ranked."""
-
-    @contextmanager
-    def progress(description, total):
-        done = 0
-
-        def advance(count):
-            nonlocal done
-            done += count
-            if done > queries:
-                raise StoppedError
-
-        yield advance
-
-    return progress
-
-
 def audit(corpus, folder, **options):
     return nv.audit(
         corpus.documents, corpus.queries, corpus.qrels, variants=SOME, resume=folder, **options
@@ -52,9 +29,9 @@ def audit(corpus, folder, **options):
 
 
 @pytest.fixture
-def stopped(corpus, tmp_path):
+def stopped(corpus, tmp_path, stopping_after):
     """The folder of an audit that was stopped while its last variant was ranked."""
-    with pytest.raises(StoppedError):
+    with pytest.raises(KeyboardInterrupt):
         audit(corpus, tmp_path, progress=stopping_after(4 * len(corpus.queries)))
     return tmp_path
 

@@ -267,41 +267,19 @@ def test_options_out_of_range_are_refused(option, message, vectors, path):
 # --- whole or not at all -------------------------------------------------------------------------
 
 
-class StoppedError(Exception):
-    """Raised on the way, as a keyboard interrupt would be."""
-
-
-def interrupting(after):
-    """Progress that raises once `after` rows are done."""
-
-    @contextmanager
-    def progress(description, total):
-        done = 0
-
-        def advance(count):
-            nonlocal done
-            done += count
-            if done > after:
-                raise StoppedError
-
-        yield advance
-
-    return progress
-
-
 @pytest.mark.parametrize("passes", [0, 1, 2])
-def test_an_interrupted_build_leaves_nothing(passes, vectors, path):
-    with pytest.raises(StoppedError):
-        Index.build(vectors, path, progress=interrupting(70 * passes))
+def test_an_interrupted_build_leaves_nothing(passes, vectors, path, stopping_after):
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(vectors, path, progress=stopping_after(70 * passes))
     assert not list(path.parent.iterdir())
 
 
 @pytest.mark.parametrize("passes", [0, 1, 2])
-def test_an_interrupted_overwrite_leaves_the_old_index(passes, vectors, path):
+def test_an_interrupted_overwrite_leaves_the_old_index(passes, vectors, path, stopping_after):
     Index.build(vectors, path)
     before = contents(path)
-    with pytest.raises(StoppedError):
-        Index.build(vectors * 2, path, overwrite=True, progress=interrupting(70 * passes))
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(vectors * 2, path, overwrite=True, progress=stopping_after(70 * passes))
     assert contents(path) == before
     assert list(path.parent.iterdir()) == [path]
 

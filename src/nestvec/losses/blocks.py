@@ -9,7 +9,8 @@ and A_k = Σ_{j≥k} G_j ∘ (1/‖q_j‖)(1/‖c_j‖)ᵀ the gradient is
 and alike for C: three products of full width in all, where a loss per cut makes three of each cut's
 width. Queries are taken some rows at a time, against all candidates: rows are short enough to know
 their softmax at once, so each exponential is taken once, and gradients are made in the forward
-pass. Beside the inputs' sizes, memory is (cuts + 3) × rows × candidates.
+pass. Beside the inputs' sizes, memory is (cuts + 3) × rows × candidates, and no more than some
+times the candidates' however many cuts there are.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ _LARGE_TILE = 1 << 22
 """On a GPU, where starting a kernel costs more than a cache would save."""
 _FEWEST_ROWS = 64
 """With fewer, products of many candidates would wait for memory."""
+_KEPT, _KEPT_BY_CANDIDATES = 1 << 21, 3
+"""Exponentials of all cuts that a processor keeps for the gradients: 8 MiB of float32, or thrice
+what the candidates take. Fewer rows at a time cost time: a quarter at 48 cuts of 1,024 pairs."""
 _SAFE_SCALE = 40.0
 """exp(±40) and sums of it lie well within float32, so cosines need no running maximum."""
 
@@ -102,33 +106,43 @@ class _Batch:
         norms = [inverse_norms(side, cuts) if cosine else None for side in (queries, candidates)]
         return cls(queries, candidates, scale, cuts, each, targets, *norms)
 
-    def parts(self) -> Iterator[tuple[slice, "_Batch"]]:
-        """Some rows after the other, few enough that their scores stay in the cache."""
-        tile = _TILE if self.queries.device.type == "cpu" else _LARGE_TILE
-        height = max(_FEWEST_ROWS, tile // len(self.candidates))
+    def height(self, keep: bool) -> int:
+        """How many rows to take at a time: few enough that their scores stay in the cache."""
+        n, on_cpu = len(self.candidates), self.queries.device.type == "cpu"
+        most = max(_FEWEST_ROWS, (_TILE if on_cpu else _LARGE_TILE) // n)
+        if keep and on_cpu:
+            kept = max(_KEPT, _KEPT_BY_CANDIDATES * self.candidates.numel())
+            most = min(most, max(1, kept // (len(self.cuts.dims) * n)))
+        tiles = -(-len(self.queries) // most)
+        return -(-len(self.queries) // tiles)
+
+    def tiles(self, keep: bool) -> Iterator[tuple[slice, "_Tile"]]:
+        """Some rows after the other; all make their exponentials in the same memory."""
+        height, k = self.height(keep), len(self.cuts.dims) if keep else 1
+        room = self.queries.new_empty(k, height, len(self.candidates))
         for first in range(0, len(self.queries), height):
             rows = slice(first, min(first + height, len(self.queries)))
             norms = None if self.by_query is None else self.by_query[:, rows]
             targets = self.targets.of_rows(rows.start, rows.stop)
-            yield rows, replace(self, queries=self.queries[rows], targets=targets, by_query=norms)
+            part = replace(self, queries=self.queries[rows], targets=targets, by_query=norms)
+            yield rows, _Tile(part, room[:, : len(part.queries)], keep)
 
     def loss(self) -> Float[Tensor, ""]:
         """The loss alone."""
-        return torch.stack([_Tile(part, keep=False).climb() for _, part in self.parts()]).sum()
+        return torch.stack([tile.climb() for _, tile in self.tiles(keep=False)]).sum()
 
     def loss_and_gradients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss, and its gradient by queries, candidates and scale."""
         loss, by_scale = (self.queries.new_zeros(()) for _ in range(2))
         d_queries, d_candidates = torch.zeros_like(self.queries), torch.zeros_like(self.candidates)
         pulls = self.queries.new_zeros(len(self.cuts.dims), len(self.candidates))
-        for rows, part in self.parts():
-            tile = _Tile(part, keep=True)
+        for rows, tile in self.tiles(keep=True):
+            part = tile.part
             loss += tile.climb()
             tile.descend(d_queries[rows], d_candidates)
             pull_back(d_queries[rows], part.queries, tile.row_pulls, part.by_query, self.cuts)
             by_scale += tile.row_pulls.sum() / self.scale
             pulls += tile.column_pulls
-            del tile  # before the next takes as much again
         pull_back(d_candidates, self.candidates, pulls, self.by_candidate, self.cuts)
         return loss, d_queries, d_candidates, by_scale
 
@@ -139,10 +153,9 @@ class _Tile:
     The only mutable thing here: one buffer serves all cuts.
     """
 
-    def __init__(self, part: _Batch, keep: bool) -> None:
-        self.part, self.keep = part, keep
+    def __init__(self, part: _Batch, exponentials: Float[Tensor, "kept q n"], keep: bool) -> None:
+        self.part, self.exponentials, self.keep = part, exponentials, keep
         queries, candidates, k = part.queries, len(part.candidates), len(part.cuts.dims)
-        self.exponentials = queries.new_empty(k if keep else 1, len(queries), candidates)
         self.inverse = queries.new_empty(k, len(queries))
         """Weight / Σ exp(logits): what turns exponentials into gradients."""
         self.row_pulls = queries.new_empty(k, len(queries))

@@ -32,7 +32,7 @@ class ResNet:
         """The network up to its pooled last stage."""
         transformers = require("transformers", "train")
         stages = [max(1, self.hidden >> shift) for shift in (2, 1, 0)]
-        return transformers.ResNetModel(
+        network = transformers.ResNetModel(
             transformers.ResNetConfig(
                 num_channels=channels,
                 embedding_size=stages[0],
@@ -41,11 +41,42 @@ class ResNet:
                 layer_type="basic",
             )
         )
+        for name, module in list(network.named_modules()):
+            if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+                network.set_submodule(name, StridedConv(module))
+        return network
 
     def pooled(self, outputs: Any) -> Float[Tensor, "n hidden"]:
         """One row per image, of the network's outputs."""
         rows: Tensor = outputs.pooler_output.flatten(1)
         return rows
+
+
+class StridedConv(nn.Module):
+    """The same convolution, asked in a form whose gradient oneDNN gets right.
+
+    Weight gradients of strided 1 × 1 kernels write past their workspace where channels are few
+    (uxlfoundation/oneDNN#6035), and in bfloat16 those of maps one pixel wide read what lies beside
+    them: not a number, now and then. No stride, no fault: a 1 × 1 kernel sees every other pixel
+    also where the others are dropped before, and beside a single pixel is nothing to be skipped.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = conv.weight
+        self._stride: Any = conv.stride
+        self._padding: Any = conv.padding
+
+    def forward(
+        self, maps: Float[Tensor, "n channels height width"]
+    ) -> Float[Tensor, "n outputs rows columns"]:
+        """What `torch.nn.Conv2d` says."""
+        (down, right), kernel = self._stride, tuple(self.weight.shape[2:])
+        if kernel == (1, 1):
+            maps, down, right = maps[:, :, ::down, ::right], 1, 1
+        elif maps.shape[3] == 1:
+            right = 1
+        return nn.functional.conv2d(maps, self.weight, None, (down, right), self._padding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ class State:
     peak: PerQuery | None = None
     """What the look with the highest mean saw of each query; None while nobody looks."""
     history: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def looks_since_peak(self) -> int:
+        """How many looks in a row have seen no higher mean."""
+        means = [mean for _, mean in self.history]
+        return len(means) - 1 - means.index(max(means)) if means else 0
 
     def after_step(self) -> "State":
         """One step on."""
@@ -87,21 +94,12 @@ class Checkpoint:
                 f"'{self.path}' was begun with other vectors, options or seed; give what it was "
                 "begun with, or remove it to start again"
             )
-        for name, parameter in network.named_parameters():
-            now, first, second = (
-                torch.from_numpy(arrays[f"{part}.{name}"]).to(parameter.device)
-                for part in ("now", "first", "second")
-            )
-            parameter.data.copy_(now)
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(header["state"]["step"])),
-                "exp_avg": first,
-                "exp_avg_sq": second,
-            }
-        told = header["state"]
-        best = {n.removeprefix("best."): a for n, a in arrays.items() if n.startswith("best.")}
-        history = tuple((int(step), float(seen)) for step, seen in told["history"])
-        return State(told["step"], best, told["best_step"], arrays.get("peak"), history)
+        try:
+            return _put_back(arrays, header["state"], network, optimizer)
+        except KeyError as e:
+            raise DataError(
+                f"'{self.path}' is damaged: it lacks {e}; remove it to start again"
+            ) from e
 
     def _work(self) -> str:
         """SHA-256 of all that decides how the training goes."""
@@ -111,3 +109,25 @@ class Checkpoint:
         digest.update(task.material.digest().encode())
         digest.update(task.start.tobytes())
         return digest.hexdigest()
+
+
+def _put_back(
+    arrays: Numbers,
+    told: Mapping[str, Any],
+    network: torch.nn.Module,
+    optimizer: torch.optim.Adam,
+) -> State:
+    for name, parameter in network.named_parameters():
+        now, first, second = (
+            torch.from_numpy(arrays[f"{part}.{name}"]).to(parameter.device)
+            for part in ("now", "first", "second")
+        )
+        parameter.data.copy_(now)
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(told["step"])),
+            "exp_avg": first,
+            "exp_avg_sq": second,
+        }
+    best = {n.removeprefix("best."): a for n, a in arrays.items() if n.startswith("best.")}
+    history = tuple((int(step), float(seen)) for step, seen in told["history"])
+    return State(told["step"], best, told["best_step"], arrays.get("peak"), history)

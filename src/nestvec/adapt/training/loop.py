@@ -90,8 +90,7 @@ class _Run:
     @property
     def exhausted(self) -> bool:
         """Whether enough looks in a row have shown nothing better."""
-        seen = [step for step, _ in self.state.history if step > self.state.best_step]
-        return len(seen) >= self._task.recipe.patience
+        return self.state.looks_since_peak >= self._task.recipe.patience
 
     def step(self) -> None:
         """One batch."""
