@@ -34,9 +34,13 @@ RESCORED = 50
 Fit = Callable[[Collection, int], Adapter]
 
 
-def _sharpened(of: Collection, seed: int) -> Adapter:
-    recipe = Recipe()
-    return MatryoshkaAdaptor.fit(of.documents, SIZES, recipe=recipe, seed=seed, force=True)
+FREE = Recipe(
+    start="neighbours", teacher="start", orthogonal=False, temperature=0.03, learning_rate=5e-3
+)
+
+
+def _free(of: Collection, seed: int) -> Adapter:
+    return MatryoshkaAdaptor.fit(of.documents, SIZES, recipe=FREE, seed=seed, force=True)
 
 
 def _supervised(of: Collection, seed: int) -> Adapter:
@@ -59,7 +63,7 @@ METHODS: dict[str, Fit] = {
     "neighbours": lambda of, seed: Linear.fit_neighbours(of.documents, seed=seed),
     "rotation": lambda of, seed: Rotation.learn(of.documents, SIZES, seed=seed),
     "adaptor": lambda of, seed: MatryoshkaAdaptor.fit(of.documents, SIZES, seed=seed),
-    "adaptor, sharpened": _sharpened,
+    "adaptor, free": _free,
     "adaptor, pairs": _supervised,
     "paper": lambda of, seed: _papers(of, seed, pairs=False),
     "paper, pairs": lambda of, seed: _papers(of, seed, pairs=True),

@@ -92,7 +92,7 @@ CASES = {
     "ViT": Case(
         "fashion-mnist.npz", ViT(hidden=64, layers=2, patch=7), DIMS, (8, 64), loop(4000, 64, 1e-3)
     ),
-}
+}  # fmt: skip
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.heldout import HeldOut, nearest
 from nestvec.adapt.material import Judged, Material
 from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.start import settled, starting_point, stretched
+from nestvec.adapt.start import neighbour_whitening, starting_point, teachers
 from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
 from nestvec.progress import silent
 
@@ -24,7 +24,7 @@ from .conftest import DIM
 
 pytest.importorskip("torch")
 QUICK = replace(Recipe.keeping(), steps=60, batch=64, learning_rate=1e-2)
-LABELLED = Recipe(steps=60)
+LABELLED = Recipe(steps=60, learning_rate=1e-2)
 EPS = 2.0**-24
 
 
@@ -55,13 +55,16 @@ def qrels_of(intents):
 # --- starts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", [Recipe(steps=1), Recipe.keeping(), Recipe(hidden=5)])
+FREE = Recipe(start="neighbours", teacher="start", orthogonal=False)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe.keeping(), FREE, replace(FREE, hidden=5)])
 def test_before_the_first_step_it_is_its_starting_point(recipe, vectors):
     from nestvec.adapt.training.loop import Task, train
 
     material = Material.read(vectors)
     start = starting_point(material, recipe, 0)
-    task = Task(material, start, (4, 8), recipe, 0, until=0)
+    task = Task(material, start, teachers(material, recipe, 0), (4, 8), recipe, 0, until=0)
     untouched = train(task, None, None, lambda step, value: None, silent).adaptor
     expected = Linear(start, np.zeros(DIM, np.float32)).transform(material.documents)
     assert np.allclose(
@@ -81,33 +84,42 @@ def test_neighbour_whitening_puts_what_tells_neighbours_apart_first(rng):
     assert np.square(first[-6:]).sum() > np.square(Rotation.fit(rows).matrix[-6:, 0]).sum()
 
 
-def test_stretching_lengthens_strong_directions_and_keeps_the_length_of_rows(vectors):
-    rows = Material.read(vectors).documents.astype(float)
-    longer, directions = stretched(rows.astype(np.float32)), Rotation.fit(vectors).matrix
-    lengths = np.linalg.norm(longer, axis=0)
-    assert np.allclose(np.abs(np.sum(longer * directions, axis=0)), lengths, rtol=1e-4)
-    strengths = np.square(rows @ directions).mean(axis=0)
-    assert np.allclose(lengths / lengths[0], (strengths / strengths[0]) ** 0.15, rtol=1e-3)
-    assert np.square(rows @ longer).sum() == pytest.approx(len(rows), rel=1e-4)
+def test_teachers_are_the_vectors_their_neighbour_whitening_or_where_it_starts(rng):
+    rows, intents = pairs_of_intents(rng, 200, 24)
+    for material in (Material.read(rows), Material.read(rows, qrels_of(intents))):
+        whitening = neighbour_whitening(material, Recipe(), 0)
+        own, other = teachers(material, Recipe(), 0)
+        assert (own == np.eye(24)).all()
+        assert (other == whitening).all()
+        assert (teachers(material, FREE, 0)[0] == whitening).all()
+        assert len(teachers(material, Recipe.keeping(), 0)) == 1
 
 
-def loud_intents(rng, n, dim):
-    """Rows of some intents in a few strong dimensions, with even noise in all others."""
-    intents = rng.integers(0, 12, n)
-    rows = 0.4 * rng.standard_normal((n, dim))
-    rows[:, :6] += 1.5 * rng.standard_normal((12, 6))[intents]
-    return rows.astype(np.float32), intents
+def test_what_is_to_be_kept_is_the_mean_of_the_teachers_cosines(vectors, rng):
+    from nestvec.adapt.training.batches import Batches
+
+    maps = [rng.standard_normal((DIM, DIM)).astype(np.float32) for _ in range(2)]
+    material = Material.read(vectors)
+    alone, both = ([Batches(material, part, Recipe(), 0, "cpu").draw(3).full for part in parts]
+                   for parts in ([maps[:1], maps[1:]], [maps]))  # fmt: skip
+    assert np.allclose(both[0], (alone[0] + alone[1]) / 2, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("made", "start"), [(pairs_of_intents, "neighbours"), (loud_intents, "stretched")]
-)
-def test_pairs_choose_the_start_that_ranks_them_better(rng, made, start):
-    rows, intents = made(rng, 400, 24)
-    material = Material.read(rows, qrels_of(intents))
-    assert settled(Recipe(), material, (2, 4), 0) == Recipe(start=start)
-    assert settled(Recipe(start="rotation"), material, (2, 4), 0).start == "rotation"
-    assert settled(Recipe(), Material.read(rows), (2, 4), 0).start == "neighbours"
+@pytest.mark.parametrize("width", [3, 7, DIM])
+def test_an_orthogonal_map_is_the_q_of_what_is_trained(width, rng):
+    import torch
+
+    from nestvec.adapt.training.network import Network
+
+    start = rng.standard_normal((DIM, DIM)).astype(np.float32)
+    network = Network(start, (width,), Recipe(), 0)
+    whole = network.numbers()["matrix"]
+    assert np.abs(whole.T.astype(float) @ whole - np.eye(DIM)).max() < 4 * DIM * EPS
+    trained = network(torch.eye(DIM)).detach().numpy()
+    assert np.allclose(trained, whole[:, :width], atol=1e-3)
+    for size in range(1, width + 1):  # a prefix spans what the same columns span
+        together = np.concatenate([whole[:, :size], start[:, :size]], axis=1)
+        assert np.linalg.matrix_rank(together, tol=1e-4) == size
 
 
 # --- learned rotations ----------------------------------------------------------------------------
@@ -174,8 +186,8 @@ def test_queries_apart_from_documents_are_learned_from_too(rng):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_an_adaptor_that_is_not_better_is_left_out_unless_asked_for(vectors, force):
-    ruinous = Recipe(start="identity", teacher="vectors", hidden=8, steps=20, learning_rate=0.5,
-                     patience=99)  # fmt: skip
+    ruinous = Recipe(start="identity", teacher="vectors", orthogonal=False, hidden=8, steps=20,
+                     learning_rate=0.5, patience=99)  # fmt: skip
     adaptor = MatryoshkaAdaptor.fit(vectors, [3, 6], recipe=ruinous, force=force)
     assert adaptor.report.verdict == ("FORCED" if force else "ROTATION")
     assert adaptor.report.bound <= 0
@@ -208,7 +220,7 @@ def test_the_papers_losses_can_be_trained(rng):
 
 @pytest.mark.parametrize("width", [2, 6, 11])
 def test_completing_an_adaptor_changes_no_prefix_and_mends_full_width(vectors, rng, width):
-    start = starting_point(Material.read(vectors), Recipe(), 0)
+    start = starting_point(Material.read(vectors), FREE, 0)
     bent = start + 0.3 * rng.standard_normal(start.shape).astype(np.float32)
     broken = MatryoshkaAdaptor(Map(bent), Map(bent), (width,))
     whole = completed(broken, vectors, width)
@@ -432,7 +444,7 @@ def test_queries_of_another_width_are_refused(vectors):
 @pytest.mark.parametrize(
     "wrong",
     [{"steps": 0}, {"patience": 0}, {"noise": -1.0}, {"temperature": 0.0}, {"labels": 2.0},
-     {"distillation": 0.0}, {"hidden": 3, "orthogonal": True}],
+     {"distillation": 0.0}, {"hidden": 3}],
 )  # fmt: skip
 def test_recipes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(InputError):

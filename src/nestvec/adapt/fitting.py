@@ -16,7 +16,7 @@ from nestvec.adapt.material import Judged, Material, check_rank
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.report import AtSize, FitReport, Verdict
 from nestvec.adapt.rotation import Rotation
-from nestvec.adapt.start import settled, starting_point
+from nestvec.adapt.start import starting_point, teachers
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32
@@ -69,8 +69,7 @@ class Fit:
         """The adaptor that is returned to the caller, with its report."""
         begun = time.perf_counter()
         split = split_queries(self.material, self.seed)
-        recipe = settled(self.recipe, split.train, self.sizes, self.seed)
-        chosen, report = replace(self, recipe=recipe)._run(split, checkpoint, told, progress)
+        chosen, report = self._run(split, checkpoint, told, progress)
         report = replace(report, seconds=time.perf_counter() - begun)
         front = front_energy(chosen, self.material.documents)
         return replace(chosen, front=front, report=report)
@@ -110,7 +109,7 @@ class Fit:
         Overlap with the full-width ranking is no measure of a recipe that means to change it:
         judgements rise while it falls (docs/adapting.md). Then the last step is taken.
         """
-        if self.material.judged is None and self.recipe.teacher == "start":
+        if self.material.judged is None and self.recipe.teacher != "vectors":
             return None
         watched = HeldOut.of(split.watch)
         return lambda adaptor: watched.over_sizes(adaptor, self.sizes)
@@ -125,9 +124,12 @@ class Fit:
     def _task(self, material: Material, until: int | None) -> "Task":
         from nestvec.adapt.training.loop import Task
 
-        start = starting_point(material, self.recipe, self.seed)
+        given = (material, self.recipe, self.seed)
         steps = self.recipe.steps if until is None else until
-        return Task(material, start, self.sizes, self.recipe, self.seed, steps)
+        return Task(
+            material, starting_point(*given), teachers(*given), self.sizes, self.recipe, self.seed,
+            steps,
+        )  # fmt: skip
 
     def _report(self, split: Split, trained: "Trained") -> FitReport:
         """The comparison on the queries that judge; at full width the rotation changes nothing."""

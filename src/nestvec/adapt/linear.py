@@ -51,12 +51,12 @@ class Linear(Adapter):
         """
         from nestvec.adapt.material import Material
         from nestvec.adapt.recipe import Recipe
-        from nestvec.adapt.start import starting_point
+        from nestvec.adapt.start import neighbour_whitening
 
         material = Material.read(vectors, seed=seed)
         if not len(material.documents):
             raise VectorsError("vectors have no rows; neighbours need at least some")
-        matrix = starting_point(material, Recipe(start="neighbours"), seed)
+        matrix = neighbour_whitening(material, Recipe(), seed)
         return cls(matrix, np.zeros(material.dim, np.float32))
 
     @property

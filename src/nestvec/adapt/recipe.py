@@ -5,8 +5,8 @@ from typing import Any, Literal, get_args
 
 from nestvec.errors import InputError
 
-Start = Literal["chosen", "neighbours", "stretched", "rotation", "identity"]
-Teacher = Literal["start", "vectors"]
+Start = Literal["rotation", "neighbours", "identity"]
+Teacher = Literal["both", "vectors", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +16,18 @@ class Recipe:
     The defaults are what did best in `benchmarks/adapt.py`; `Recipe.paper()` is the paper's.
     """
 
-    start: Start = "chosen"
-    """Begin at the neighbour whitening, at the principal directions, strong ones stretched or all
-    as they are, or, as the paper does, at the identity. *chosen*: one of the first two, by what
-    the pairs say; without pairs the first."""
+    start: Start = "rotation"
+    """Begin at the principal directions, at the neighbour whitening, or, as the paper does, at the
+    identity."""
     nearest: int = 3
     shrinkage: float = 2.0
     """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all;
     half as far with pairs."""
-    teacher: Teacher = "start"
-    """Whose full-width ranking is to be kept: that of where it starts, or the vectors' own."""
-    orthogonal: bool = False
-    """Turn the starting map and change nothing else: at full width its scores stay what they are.
-    From the rotation that makes a rotation."""
+    teacher: Teacher = "both"
+    """Whose full-width ranking is to be kept: by the mean of the vectors' own cosines and those
+    after the neighbour whitening, by their own alone, or by those of where it starts."""
+    orthogonal: bool = True
+    """A rotation, whose scores at full width stay what they were; else any linear map."""
     hidden: int = 0
     """Width of the hidden layer of the residual; 0: the map is linear, and so a plain matrix."""
     distillation: float = 1.0
@@ -41,7 +40,7 @@ class Recipe:
     reconstruction: float = 0.0
     ranking: float = 0.0
     """Weights of the paper's four losses; `ranking` asks for pairs."""
-    temperature: float = 0.03
+    temperature: float = 0.05
     """Of the full-width ranking as a distribution over documents."""
     neighbours: int = 100
     """How many of each row's nearest `topk` looks at."""
@@ -54,7 +53,7 @@ class Recipe:
     patience: int = 10
     """Stop after so many looks at the held-out queries without a better one; a look is a tenth of
     the steps."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
 
     def __post_init__(self) -> None:
         for name, known in (("start", get_args(Start)), ("teacher", get_args(Teacher))):
@@ -87,22 +86,19 @@ class Recipe:
 
     @classmethod
     def keeping(cls) -> "Recipe":
-        """A rotation that keeps the vectors' own ranking: the default without pairs.
+        """A rotation that keeps the vectors' own ranking and stops early: usual without pairs.
 
         What `Recipe()` does better, by judgements, nobody can show without any.
         """
-        return cls(
-            start="rotation", teacher="vectors", orthogonal=True, temperature=0.05, steps=150,
-            learning_rate=1e-3,
-        )  # fmt: skip
+        return cls(teacher="vectors", steps=150, learning_rate=1e-3)
 
     @classmethod
     def paper(cls, dim: int) -> "Recipe":
         """Matryoshka-Adaptor (2407.20243, table 5), all weights 1; its network is not told."""
         return cls(
-            start="identity", teacher="vectors", hidden=dim, distillation=0.0, labels=0.0, topk=1.0,
-            pairwise=1.0, reconstruction=1.0, ranking=1.0, batch=128, candidates=50_000,
-            steps=5_000, patience=1, learning_rate=1e-3,
+            start="identity", teacher="vectors", orthogonal=False, hidden=dim, distillation=0.0,
+            labels=0.0, topk=1.0, pairwise=1.0, reconstruction=1.0, ranking=1.0, batch=128,
+            candidates=50_000, steps=5_000, patience=1, learning_rate=1e-3,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

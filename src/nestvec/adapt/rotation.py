@@ -1,7 +1,7 @@
 """Orthogonal maps: full-width inner products stay, energy moves to the front."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,26 +55,25 @@ class Rotation(Adapter):
         seed: int = 0,
         progress: Progress = silent,
     ) -> "Rotation":
-        """The rotation whose prefixes of `dims` keep most of each row's neighbours.
+        """The rotation whose prefixes of `dims` rank most as full width does.
 
-        Starts at `fit` and follows the gradient of the distillation loss (docs/adapting.md) over
-        orthogonal matrices by their Cayley parameters. Needs the extra `train`.
+        Starts at `fit` and follows the gradient of the distillation loss over orthogonal matrices:
+        what is kept is the ranking by the vectors' own cosines and by those after the neighbour
+        whitening, half each (docs/adapting.md). Needs the extra `train`.
         """
         from nestvec.adapt.material import Material, check_rank
         from nestvec.extras import require
 
         require("torch", "train")
         from nestvec.adapt.recipe import Recipe
+        from nestvec.adapt.start import teachers
         from nestvec.adapt.training.loop import Task, train
 
-        material = Material.read(vectors, seed=seed)
-        # Longer than where the nearest ten are kept best: the very nearest, which judgements are
-        # about, go on to gain (docs/adapting.md).
-        recipe = replace(Recipe.keeping(), steps=300, learning_rate=2e-3)
+        material, recipe = Material.read(vectors, seed=seed), Recipe()
         sizes = check_sizes(dims, material.dim)
         check_rank(material.documents, sizes)
-        start = cls.fit(material.documents).matrix
-        task = Task(material, start, sizes, recipe, seed, recipe.steps)
+        start, taught_by = cls.fit(material.documents).matrix, teachers(material, recipe, seed)
+        task = Task(material, start, taught_by, sizes, recipe, seed, recipe.steps)
         return cls(
             train(task, None, None, lambda step, value: None, progress).adaptor.documents.matrix
         )

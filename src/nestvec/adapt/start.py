@@ -1,20 +1,13 @@
-"""Where training starts: closed forms, which are adapters in their own right."""
-
-from dataclasses import replace
+"""Where training starts, and what it is taught by: closed forms."""
 
 import numpy as np
 
-from nestvec.adapt.heldout import HeldOut, nearest
-from nestvec.adapt.linear import Linear
+from nestvec.adapt.heldout import nearest
 from nestvec.adapt.material import Judged, Material
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.rotation import Rotation
 from nestvec.shapes import Float32, Float64
 
-_STRETCH = 0.15
-"""Of second moments: inner products then count each direction by its strength to the power .3."""
-_ASKED = 1_000
-"""Judged queries that choose where to start."""
 _ROWS = 20_000
 """Rows whose neighbours are looked up; more change nothing."""
 _FLOOR = 1e-9
@@ -23,56 +16,37 @@ _MOST_PAIRS = 8
 """Of one query: one that a hundred documents answer does not outweigh the others."""
 
 
-def settled(recipe: Recipe, material: Material, sizes: tuple[int, ...], seed: int) -> Recipe:
-    """The recipe with its start chosen, if it leaves that open.
-
-    The neighbours, unless the stretched directions rank the judged queries better: by nDCG@10,
-    mean over sizes and full width. Neither has seen the pairs then, so that all of these may judge.
-    """
-    if recipe.start != "chosen":
-        return recipe
-    neighbours, stretch = (replace(recipe, start=s) for s in ("neighbours", "stretched"))
-    if material.judged is None:
-        return neighbours
-    unseen = replace(material, judged=None)
-    rng = np.random.default_rng([seed, 8])
-    exam = HeldOut.of(material.ask(rng.permutation(len(material.queries))[:_ASKED]))
-    dims = sorted({*sizes, material.dim})
-    none = np.zeros(material.dim, np.float32)
-
-    def worth(candidate: Recipe) -> float:
-        start = Linear(starting_point(unseen, candidate, seed), none)
-        return float(exam.over_sizes(start, dims).mean())
-
-    return max(neighbours, stretch, key=worth)
-
-
 def starting_point(material: Material, recipe: Recipe, seed: int) -> Float32[np.ndarray, "dim dim"]:
-    """The map that a settled recipe begins with; columns are the dimensions, the best first."""
+    """The map that a recipe begins with; columns are the dimensions, the best first."""
     if recipe.start == "identity":
         return np.eye(material.dim, dtype=np.float32)
     if recipe.start == "rotation":
         return Rotation.fit(material.documents).matrix
-    if recipe.start == "stretched":
-        return stretched(material.documents)
+    return neighbour_whitening(material, recipe, seed)
+
+
+def teachers(
+    material: Material, recipe: Recipe, seed: int
+) -> tuple[Float32[np.ndarray, "dim dim"], ...]:
+    """The maps whose full-width cosines a recipe keeps, on average."""
+    if recipe.teacher == "start":
+        return (starting_point(material, recipe, seed),)
+    own = np.eye(material.dim, dtype=np.float32)
+    if recipe.teacher == "vectors":
+        return (own,)
+    return own, neighbour_whitening(material, recipe, seed)
+
+
+def neighbour_whitening(
+    material: Material, recipe: Recipe, seed: int
+) -> Float32[np.ndarray, "dim dim"]:
+    """Even out what rows that mean the same differ by: nearest rows, and judged pairs if any."""
     noise = _share(neighbour_noise(material.documents, recipe.nearest, seed))
     shrinkage = recipe.shrinkage
     if material.judged is not None:
         noise = (noise + _share(pair_noise(material, material.judged))) / 2
         shrinkage /= 2  # pairs know more of the noise
     return whitened(material.documents, noise, shrinkage)
-
-
-def stretched(documents: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "dim dim"]:
-    """The principal directions, each stretched by its strength: weak ones are taken for noise.
-
-    As long as the rows were, as in `whitened`.
-    """
-    directions = Rotation.fit(documents).matrix
-    strengths = np.square(documents @ directions, dtype=np.float64).mean(axis=0)
-    by = strengths**_STRETCH
-    length = np.sqrt(strengths.sum() / (strengths * by**2).sum())
-    return np.asarray(length * by * directions, dtype=np.float32)
 
 
 def neighbour_noise(

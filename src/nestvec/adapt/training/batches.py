@@ -1,5 +1,7 @@
 """Batches: queries, the documents they are ranked against, and what they are to find."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ class Batch(NamedTuple):
     queries: Float[torch.Tensor, "q dim"]
     documents: Float[torch.Tensor, "n dim"]
     full: Float[torch.Tensor, "q n"]
-    """Cosines at full width, as the teacher has them."""
+    """Cosines at full width, as the teachers have them on average."""
     mask: Bool[torch.Tensor, "q n"]
     """True for a query's own document."""
     grades: Float[torch.Tensor, "q n"]
@@ -30,20 +32,20 @@ class Batch(NamedTuple):
 class Batches:
     """Draws batches; the same seed and step give the same one, whatever was drawn before.
 
-    Rows times `teacher` (None: rows themselves) are what has the ranking to keep.
+    Rows times each of `teachers` are what has the ranking to keep.
     """
 
     def __init__(
         self,
         material: Material,
-        teacher: Float32[np.ndarray, "dim width"] | None,
+        teachers: Sequence[Float32[np.ndarray, "dim dim"]],
         recipe: Recipe,
         seed: int,
         device: str,
     ) -> None:
         self._material, self._recipe, self._seed = material, recipe, seed
         self._device = device
-        self._teacher = None if teacher is None else torch.tensor(teacher, device=device)
+        self._teachers = [torch.tensor(teacher, device=device) for teacher in teachers]
         self._documents = torch.from_numpy(material.documents).to(device)
         self._taught = self._teach(self._documents)
         judged = material.judged
@@ -76,9 +78,10 @@ class Batches:
         full = self._teach(queries) @ self._taught[at].T
         return Batch(queries, self._documents[at], full, hidden, wanted)
 
-    def _teach(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n width"]:
-        mapped = rows if self._teacher is None else rows @ self._teacher
-        return functional.normalize(mapped)
+    def _teach(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n widths"]:
+        """Unit rows side by side, whose products are the mean of all teachers' cosines."""
+        taught = [functional.normalize(rows @ teacher) for teacher in self._teachers]
+        return torch.cat(taught, dim=1) / math.sqrt(len(taught))
 
     def _drawn(
         self, rng: np.random.Generator

@@ -34,6 +34,8 @@ class Task:
 
     material: Material
     start: Float32[np.ndarray, "dim width"]
+    teachers: tuple[Float32[np.ndarray, "dim dim"], ...]
+    """Maps whose full-width cosines are to be kept, on average."""
     sizes: tuple[int, ...]
     recipe: Recipe
     seed: int
@@ -83,8 +85,7 @@ class _Run:
         self._optimizer = torch.optim.Adam(
             [p for p in self._network.parameters() if p.requires_grad], recipe.learning_rate
         )
-        teacher = task.start if recipe.teacher == "start" else None
-        self._batches = Batches(task.material, teacher, recipe, task.seed, device)
+        self._batches = Batches(task.material, task.teachers, recipe, task.seed, device)
         self.state = checkpoint.restore(self._network, self._optimizer)
 
     @property

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch.nn.utils.parametrizations import orthogonal
 
 from nestvec.adapt.adaptor import Map, MatryoshkaAdaptor, Residual
 from nestvec.adapt.recipe import Recipe
@@ -15,7 +14,8 @@ class Network(torch.nn.Module):
     """x · matrix + relu(x · into + bias) · out, and one scale of scores for each size.
 
     Only the columns up to the widest size are trained; the others stay as they started. An
-    orthogonal one is x · matrix · turn, all columns, and only the turn is trained.
+    orthogonal matrix is the Q of what is trained, so that its prefixes span what the same columns
+    of that span; the other columns are then made orthogonal to it.
     """
 
     def __init__(
@@ -26,14 +26,9 @@ class Network(torch.nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        dim, width = start.shape
-        self._widest = sizes[-1]
-        trained = width if recipe.orthogonal else self._widest
-        self._rest = start[:, trained:]
-        self.turn = _rotation(width) if recipe.orthogonal else None
-        self.matrix = torch.nn.Parameter(
-            torch.tensor(start[:, :trained]), requires_grad=not recipe.orthogonal
-        )
+        dim, trained = len(start), sizes[-1]
+        self._rest, self._orthogonal = start[:, trained:], recipe.orthogonal
+        self.matrix = torch.nn.Parameter(torch.tensor(start[:, :trained]))
         # Scores begin twice as soft as the ranking to keep: a prefix tells less apart.
         scale = np.full(len(sizes), np.log(0.5 / recipe.temperature), np.float32)
         self.log_scales = torch.nn.Parameter(torch.tensor(scale))
@@ -48,11 +43,7 @@ class Network(torch.nn.Module):
 
     def forward(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n widest"]:
         """The columns up to the widest size, of the mapped rows."""
-        matrix = self.matrix
-        if self.turn is not None:
-            # Both matrices first, and no column that no size asks for: a third of the work.
-            matrix = matrix @ self.turn.weight.T[:, : self._widest]
-        mapped = rows @ matrix
+        mapped = rows @ (_q(self.matrix) if self._orthogonal else self.matrix)
         if self.into is not None:
             mapped = mapped + torch.relu(rows @ self.into + self.bias) @ self.out
         return mapped
@@ -61,30 +52,23 @@ class Network(torch.nn.Module):
         """A copy of all that the map is made of."""
         parts = {name: getattr(self, name) for name in ("matrix", "into", "bias", "out")}
         copied = {n: p.detach().cpu().numpy().copy() for n, p in parts.items() if p is not None}
-        if self.turn is not None:
-            turn = self.turn.weight.detach().cpu().numpy().T
-            copied["matrix"] = _product(copied["matrix"], turn)
-        copied["matrix"] = np.concatenate([copied["matrix"], self._rest], axis=1)
+        whole = np.concatenate([copied["matrix"], self._rest], axis=1)
+        copied["matrix"] = _orthogonal(whole) if self._orthogonal else whole
         if "out" in copied:
             copied["out"] = np.pad(copied["out"], ((0, 0), (0, self._rest.shape[1])))
         return copied
 
 
-def _rotation(dim: int) -> torch.nn.Linear:
-    """A layer whose weight is the Cayley transform of its parameters, at first the identity."""
-    layer = torch.nn.Linear(dim, dim, bias=False)
-    orthogonal(layer, orthogonal_map="cayley", use_trivialization=True)
-    # With the trivialisation the weight that is set becomes the base, and the parameters zero.
-    layer.weight = torch.eye(dim)
-    return layer
+def _q(matrix: Float[torch.Tensor, "dim m"]) -> Float[torch.Tensor, "dim m"]:
+    """The Q of its QR decomposition, by Cholesky: a few products, where QR itself takes many."""
+    lower = torch.linalg.cholesky(matrix.T @ matrix)
+    return torch.linalg.solve_triangular(lower, matrix.T, upper=False).T
 
 
-def _product(
-    matrix: Float32[np.ndarray, "dim width"], turn: Float32[np.ndarray, "width width"]
-) -> Float32[np.ndarray, "dim width"]:
-    """The matrix times the orthogonal one nearest to what float32 left of a rotation."""
-    left, _, right = np.linalg.svd(turn.astype(np.float64))
-    return np.ascontiguousarray(matrix @ (left @ right), dtype=np.float32)
+def _orthogonal(matrix: Float32[np.ndarray, "dim width"]) -> Float32[np.ndarray, "dim width"]:
+    """The same in full precision, each column on the side of the one that it is made of."""
+    q, r = np.linalg.qr(matrix.astype(np.float64))
+    return np.ascontiguousarray(q * np.where(np.diag(r) < 0, -1, 1), dtype=np.float32)
 
 
 def as_adaptor(numbers: Mapping[str, np.ndarray], sizes: tuple[int, ...]) -> MatryoshkaAdaptor:
