@@ -16,7 +16,13 @@ from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.heldout import HeldOut, nearest
 from nestvec.adapt.material import Judged, Material
 from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.start import neighbour_whitening, starting_point, teachers
+from nestvec.adapt.start import (
+    neighbour_whitening,
+    settled,
+    starting_point,
+    stretched,
+    teachers,
+)
 from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
 from nestvec.progress import silent
 
@@ -88,11 +94,42 @@ def test_teachers_are_the_vectors_their_neighbour_whitening_or_where_it_starts(r
     rows, intents = pairs_of_intents(rng, 200, 24)
     for material in (Material.read(rows), Material.read(rows, qrels_of(intents))):
         whitening = neighbour_whitening(material, Recipe(), 0)
-        own, other = teachers(material, Recipe(), 0)
+        own, other = teachers(material, Recipe(teacher="both"), 0)
         assert (own == np.eye(24)).all()
         assert (other == whitening).all()
         assert (teachers(material, FREE, 0)[0] == whitening).all()
         assert len(teachers(material, Recipe.keeping(), 0)) == 1
+        (stretch,) = teachers(material, Recipe(teacher="stretched"), 0)
+        assert (stretch == stretched(material.documents)).all()
+
+
+def test_stretching_lengthens_strong_directions_and_keeps_the_length_of_rows(vectors):
+    rows = Material.read(vectors).documents.astype(float)
+    longer, directions = stretched(rows.astype(np.float32)), Rotation.fit(vectors).matrix
+    lengths = np.linalg.norm(longer, axis=0)
+    assert np.allclose(np.abs(np.sum(longer * directions, axis=0)), lengths, rtol=1e-4)
+    strengths = np.square(rows @ directions).mean(axis=0)
+    assert np.allclose(lengths / lengths[0], (strengths / strengths[0]) ** 0.15, rtol=1e-3)
+    assert np.square(rows @ longer).sum() == pytest.approx(len(rows), rel=1e-4)
+
+
+def loud_intents(rng, n, dim):
+    """Rows of some intents in a few strong dimensions, with even noise in all others."""
+    intents = rng.integers(0, 12, n)
+    rows = 0.4 * rng.standard_normal((n, dim))
+    rows[:, :6] += 1.5 * rng.standard_normal((12, 6))[intents]
+    return rows.astype(np.float32), intents
+
+
+@pytest.mark.parametrize(
+    ("made", "teacher"), [(pairs_of_intents, "both"), (loud_intents, "stretched")]
+)
+def test_pairs_choose_the_teacher_that_ranks_them_better(rng, made, teacher):
+    rows, intents = made(rng, 400, 24)
+    material = Material.read(rows, qrels_of(intents))
+    assert settled(Recipe(), material, (2, 4), 0) == Recipe(teacher=teacher)
+    assert settled(Recipe.keeping(), material, (2, 4), 0) == Recipe.keeping()
+    assert settled(Recipe(), Material.read(rows), (2, 4), 0).teacher == "both"
 
 
 def test_what_is_to_be_kept_is_the_mean_of_the_teachers_cosines(vectors, rng):
@@ -449,6 +486,16 @@ def test_queries_of_another_width_are_refused(vectors):
 def test_recipes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(InputError):
         Recipe(**wrong)
+
+
+def test_dimensions_that_fall_together_are_named():
+    import torch
+
+    from nestvec.adapt.training.network import Network
+
+    network = Network(np.ones((DIM, DIM), np.float32), (3,), Recipe(), 0)
+    with pytest.raises(InputError, match="no longer independent"):
+        network(torch.eye(DIM))
 
 
 def test_only_the_ranking_loss_asks_for_pairs(vectors):

@@ -16,7 +16,7 @@ from nestvec.adapt.material import Judged, Material, check_rank
 from nestvec.adapt.recipe import Recipe
 from nestvec.adapt.report import AtSize, FitReport, Verdict
 from nestvec.adapt.rotation import Rotation
-from nestvec.adapt.start import starting_point, teachers
+from nestvec.adapt.start import settled, starting_point, teachers
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32
@@ -69,7 +69,8 @@ class Fit:
         """The adaptor that is returned to the caller, with its report."""
         begun = time.perf_counter()
         split = split_queries(self.material, self.seed)
-        chosen, report = self._run(split, checkpoint, told, progress)
+        recipe = settled(self.recipe, split.train, self.sizes, self.seed)
+        chosen, report = replace(self, recipe=recipe)._run(split, checkpoint, told, progress)
         report = replace(report, seconds=time.perf_counter() - begun)
         front = front_energy(chosen, self.material.documents)
         return replace(chosen, front=front, report=report)

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from nestvec.errors import InputError
 
 Start = Literal["rotation", "neighbours", "identity"]
-Teacher = Literal["both", "vectors", "start"]
+Teacher = Literal["chosen", "both", "stretched", "vectors", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,11 @@ class Recipe:
     shrinkage: float = 2.0
     """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all;
     half as far with pairs."""
-    teacher: Teacher = "both"
+    teacher: Teacher = "chosen"
     """Whose full-width ranking is to be kept: by the mean of the vectors' own cosines and those
-    after the neighbour whitening, by their own alone, or by those of where it starts."""
+    after the neighbour whitening; by those of the principal directions, strong ones stretched; by
+    their own alone; or by those of where it starts. *chosen*: one of the first two, by what the
+    pairs say; without pairs the first."""
     orthogonal: bool = True
     """A rotation, whose scores at full width stay what they were; else any linear map."""
     hidden: int = 0

@@ -69,7 +69,7 @@ class Rotation(Adapter):
         from nestvec.adapt.start import teachers
         from nestvec.adapt.training.loop import Task, train
 
-        material, recipe = Material.read(vectors, seed=seed), Recipe()
+        material, recipe = Material.read(vectors, seed=seed), Recipe(teacher="both")
         sizes = check_sizes(dims, material.dim)
         check_rank(material.documents, sizes)
         start, taught_by = cls.fit(material.documents).matrix, teachers(material, recipe, seed)

@@ -7,6 +7,7 @@ import torch
 
 from nestvec.adapt.adaptor import Map, MatryoshkaAdaptor, Residual
 from nestvec.adapt.recipe import Recipe
+from nestvec.errors import InputError
 from nestvec.shapes import Float, Float32
 
 
@@ -61,7 +62,13 @@ class Network(torch.nn.Module):
 
 def _q(matrix: Float[torch.Tensor, "dim m"]) -> Float[torch.Tensor, "dim m"]:
     """The Q of its QR decomposition, by Cholesky: a few products, where QR itself takes many."""
-    lower = torch.linalg.cholesky(matrix.T @ matrix)
+    try:
+        lower = torch.linalg.cholesky(matrix.T @ matrix)
+    except torch.linalg.LinAlgError:
+        raise InputError(
+            "training made dimensions that are no longer independent; lower the recipe's "
+            "learning_rate, or start from other vectors"
+        ) from None
     return torch.linalg.solve_triangular(lower, matrix.T, upper=False).T
 
 
