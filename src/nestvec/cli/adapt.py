@@ -100,14 +100,15 @@ def fit(
     """Fit an adapter to vectors, or to texts, which are encoded first, and write its file.
 
     With --qrels an adaptor also learns what people found relevant; keep other queries for compare.
-    One that does not beat the rotation on queries held out is not kept: the file then holds the
-    rotation. Training that was stopped goes on when the same command is given again. Vectors of
+    Without, it changes little; --method rotation goes further, and nothing is lost at full width.
+    An adaptor that does not beat the rotation on queries held out is not kept: the file then holds
+    the rotation. Training that was stopped goes on when the same command is given again. Vectors of
     texts are left beside the output.
 
     Examples:
       nestvec adapt fit corpus.npy -o adaptor.safetensors
       nestvec adapt fit corpus.jsonl queries.jsonl --qrels qrels/train.tsv --dims 32 --dims 64
-      nestvec adapt fit corpus.npy --method pca -o pca.safetensors
+      nestvec adapt fit corpus.npy --method rotation --dims 64 -o rotation.safetensors
     """
     from nestvec.adapt.files import check_place
 
