@@ -232,7 +232,7 @@ def test_an_adaptor_that_is_not_better_is_left_out_unless_asked_for(vectors, for
     pca = Rotation.fit(Material.read(vectors).documents)
     if not force:
         assert (adaptor.documents.matrix == pca.matrix).all()
-        assert "this is the rotation" in adaptor.report.said
+        assert "this is PCA" in adaptor.report.said
 
 
 def test_a_planted_bad_adaptor_does_not_get_past_the_guard(vectors, monkeypatch):

@@ -46,7 +46,7 @@ def test_an_adaptor_is_trained_reported_and_written(run, tmp_path, small_path):
     path = tmp_path / "a.safetensors"
     done = run("adapt", "fit", small_path, "-o", path, "--dims", 4, "--dims", 8)
     assert done.code == 0
-    assert "rotation" in done.out
+    assert "pca" in done.out
     assert "step 15:" in done.err
     adaptor = MatryoshkaAdaptor.load(path)
     assert adaptor.report.said in done.out

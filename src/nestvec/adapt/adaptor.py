@@ -107,7 +107,7 @@ class MatryoshkaAdaptor(Adapter):
         `queries` both ids of a pair are of `vectors`. The direction of a row matters, not its
         length. At most 50,000 rows are looked at, drawn by `seed`.
 
-        A share of the queries is held out. If the adaptor does not beat the rotation on these by a
+        A share of the queries is held out. If the adaptor does not beat PCA on these by a
         bound at `confidence`, the adaptor returned does no more than rotate, unless `force`;
         `report` says so. Training that was stopped goes on from the files named after `checkpoint`.
         `told` hears the step and the held-out quality now and then. Equal input and seed give an

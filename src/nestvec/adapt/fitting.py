@@ -1,4 +1,4 @@
-"""Fitting an adaptor: hold queries out, train, compare with the rotation, and report."""
+"""Fitting an adaptor: hold queries out, train, compare with PCA, and report."""
 
 import time
 from collections.abc import Callable
@@ -133,7 +133,7 @@ class Fit:
         )  # fmt: skip
 
     def _report(self, split: Split, trained: "Trained") -> FitReport:
-        """The comparison on the queries that judge; at full width the rotation changes nothing."""
+        """The comparison on the queries that judge; at full width PCA changes nothing."""
         rotation, rng = Rotation.fit(split.train.documents), np.random.default_rng([self.seed, 4])
         dims = tuple(sorted({*self.sizes, self.material.dim}))
         judge = HeldOut.of(split.judge)

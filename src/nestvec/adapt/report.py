@@ -14,7 +14,7 @@ Verdict = Literal["ADAPTED", "ROTATION", "FORCED"]
 
 @dataclass(frozen=True, slots=True)
 class AtSize:
-    """Held-out quality at one size: by rotation alone, by the adaptor, and what that gains."""
+    """Held-out quality at one size: by PCA alone, by the adaptor, and what that gains."""
 
     dims: int
     rotation: "Estimate"
@@ -27,18 +27,18 @@ class FitReport:
     """What was trained, on what, and what queries that it never saw showed."""
 
     verdict: Verdict
-    """ADAPTED: it beats the rotation; ROTATION: it does not, so it was left out; FORCED: it does
+    """ADAPTED: it beats PCA; ROTATION: it does not, so it was left out; FORCED: it does
     not, and was asked for all the same."""
     metric: str
     """"ndcg@10" by judgements, or "overlap@10" with the full-width ranking."""
     gain: "Estimate"
-    """Mean gain over the rotation, all sizes together."""
+    """Mean gain over PCA, all sizes together."""
     bound: float
     """The gain is at least this, at `confidence`."""
     confidence: float
     sizes: tuple[AtSize, ...]
     full: AtSize
-    """At full width, where the rotation is what the vectors were."""
+    """At full width, where PCA is what the vectors were."""
     rows: int
     queries: int
     """Trained with; `gain.n` were held out."""
@@ -54,12 +54,12 @@ class FitReport:
     def said(self) -> str:
         """The verdict in a sentence."""
         shown = (
-            f"{self.metric} {self.gain.value:+.4f} over the rotation on {self.gain.n} held-out "
+            f"{self.metric} {self.gain.value:+.4f} over PCA on {self.gain.n} held-out "
             f"queries, at least {self.bound:+.4f} at {self.confidence:.0%} confidence"
         )
         return {
             "ADAPTED": f"the adaptor is better: {shown}",
-            "ROTATION": f"the adaptor was not shown to be better ({shown}): this is the rotation",
+            "ROTATION": f"the adaptor was not shown to be better ({shown}): this is PCA",
             "FORCED": f"kept as asked, although not shown to be better: {shown}",
         }[self.verdict]
 

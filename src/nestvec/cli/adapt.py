@@ -28,7 +28,7 @@ adapt = typer.Typer(
     help="Make the prefixes of frozen embeddings useful: fit, apply and compare adapters.",
 )
 _FIT_COLUMNS: Columns = {
-    "dims": "right", "rotation": "right", "adaptor": "right", "gain": "right", "95 %": "right",
+    "dims": "right", "pca": "right", "adaptor": "right", "gain": "right", "95 %": "right",
 }  # fmt: skip
 _SIZES = (32, 64, 128, 256, 512)
 _CONFIDENCE = 0.95
@@ -78,7 +78,7 @@ def fit(
     method: Annotated[
         Method,
         typer.Option(
-            help="adaptor: trained, and compared with the rotation on held-out queries. "
+            help="adaptor: trained, and compared with PCA on held-out queries. "
             "neighbours: a closed form. rotation: trained, lossless. pca: lossless."
         ),
     ] = Method.adaptor,
@@ -101,9 +101,9 @@ def fit(
 
     With --qrels an adaptor also learns what people found relevant; keep other queries for compare.
     Without, it changes little; --method rotation goes further, and nothing is lost at full width.
-    An adaptor that does not beat the rotation on queries held out is not kept: the file then holds
-    the rotation. Training that was stopped goes on when the same command is given again. Vectors of
-    texts are left beside the output.
+    An adaptor that does not beat PCA on queries held out is not kept: the file then holds PCA.
+    Training that was stopped goes on when the same command is given again. Vectors of texts are
+    left beside the output.
 
     Examples:
       nestvec adapt fit corpus.npy -o adaptor.safetensors
