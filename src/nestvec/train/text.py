@@ -37,7 +37,7 @@ class TextConfig:
     """Encode so many texts at a time (GradCache): large batches in little memory, at one more
     forward pass."""
     guardrail: float = 0.0
-    """Hold full width to that of the untrained model, so much."""
+    """Weight of holding full width to that of the untrained model; it takes some 1,000."""
     mining: Mining | None = None
     """Hard negatives mined at a prefix."""
     loop: Loop = _LOOP
