@@ -8,6 +8,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from nestvec.errors import DimsError, InputError, VectorsError
 from nestvec.losses import blocks, nested_info_nce
+from nestvec.losses.cuts import Cuts
+from nestvec.losses.targets import Targets
 
 DIMS = [24, 4, 16, 9]
 OPTIONS = {
@@ -46,6 +48,21 @@ def tile(request, monkeypatch):
     """All rows in one tile, and in several of at least so many."""
     monkeypatch.setattr(blocks, "_TILE", 1)
     monkeypatch.setattr(blocks, "_FEWEST_ROWS", request.param)
+
+
+@pytest.mark.parametrize("cuts", [1, 8, 32])
+def test_what_is_kept_of_all_cuts_takes_no_more_than_thrice_the_candidates(
+    batch, monkeypatch, cuts
+):
+    monkeypatch.setattr(blocks, "_KEPT", 1)
+    queries, documents = batch(100, 50, dim=32)
+    dims = Cuts.of(range(32 // cuts, 33, 32 // cuts), 32)
+    targets = Targets.one_each(torch.arange(100) % 50, queries)
+    whole = blocks._Batch.of(queries, documents, 20.0, dims, targets, True)
+    tiles = [tile for _, tile in whole.tiles(keep=True)]
+    assert sum(len(tile.part.queries) for tile in tiles) == 100
+    assert all(tile.exponentials.numel() <= 3 * documents.numel() for tile in tiles)
+    assert len({tile.exponentials.data_ptr() for tile in tiles}) == 1  # all in the same memory
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
