@@ -4,7 +4,8 @@
 
 An adaptor learns from half of the judged queries, as `judged.py` splits them; the other half
 compares it, searches an index that was built with it, and audits that index. What was typed and
-what came out goes to `docs/examples/adapt/<name>.txt`, the comparison to `.json` and `.png`.
+what came out goes to `docs/reference/examples/adapt/<name>.txt`, the comparison to `.json` and
+`.png`.
 """
 
 import shlex
@@ -19,7 +20,7 @@ import numpy as np
 
 from benchmarks.judged import Collection, load
 
-SHOWN = Path(__file__).parents[1] / "docs" / "examples" / "adapt"
+SHOWN = Path(__file__).parents[1] / "docs" / "reference" / "examples" / "adapt"
 NAMES = ("scifact", "cranfield")
 _DIMS = "--dims 32 --dims 64 --dims 128"
 COMMANDS = (

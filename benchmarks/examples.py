@@ -1,10 +1,10 @@
-"""Audits of real data, kept as examples in `docs/examples/`.
+"""Audits of real data, kept as examples in `docs/reference/examples/`.
 
     python -m benchmarks.examples [--data FOLDER] [NAME ...]
 
 Texts are embedded by the packaged MiniLM (384 dims, not trained nested), unless their vectors are
-in the folder of data already. Each report becomes `docs/examples/<name>.json`, one of them a page
-as well; `docs/examples/README.md` says in a table what all of them found.
+in the folder of data already. Each report becomes `docs/reference/examples/<name>.json`, one of
+them a page as well; `docs/reference/examples/README.md` says in a table what all of them found.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from nestvec.progress import bar
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared/data"
-EXAMPLES = HERE.parent / "docs" / "examples"
+EXAMPLES = HERE.parent / "docs" / "reference" / "examples"
 AS_PAGE = "cranfield"
 SIZES = (384, 256, 192, 128, 96, 64, 48, 32, 24)
 CONTROLS = (128, 64, 32)

@@ -3,7 +3,7 @@
     python -m benchmarks.means
 
 Losses are drawn at random, three kinds of them with the same mean, so that neither test can be
-chosen by the vectors it is judged on later. Prints the table of docs/decisions/0032.
+chosen by the vectors it is judged on later. Prints the table of docs/explanation/decisions/0032.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PAGES = ("README.md", "docs/tuning.md", "docs/adapting.md", "docs/training.md")
+PAGES = ("README.md", "docs/how-to/tuning.md", "docs/how-to/adapting.md", "docs/how-to/training.md")
 MARKED = re.compile(r"(<!-- (\w+): benchmarks/readme.py -->\n).*?(<!-- end of \2 -->)", re.S)
 QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
 EXACT = "arxiv-sentences-500000"
@@ -127,7 +127,7 @@ def exact_notes(exact: dict[str, Any]) -> list[str]:
 
 
 def guarantee() -> str:
-    """docs/tuning.md: how often promises fail over resampled calibrations, and what they cost."""
+    """docs/how-to/tuning.md: how often promises fail over resampled calibrations, and their cost."""
     told = read("guarantee.json")
     lines = [
         f"{told['pool']:,} of {told['rows'] + told['pool']:,} arXiv titles are asked as queries of",
@@ -154,7 +154,7 @@ def guarantee() -> str:
 
 
 def tuned() -> str:
-    """docs/tuning.md: what is found for .95 and .99."""
+    """docs/how-to/tuning.md: what is found for .95 and .99."""
     told = read("tuned.json")
     lines = [
         "| index | queries | promise | verdict | plan | served (95 % interval) | bytes per query "
@@ -177,7 +177,7 @@ def tuned() -> str:
 
 
 def adapted() -> str:
-    """docs/adapting.md: every method on every collection, beside PCA."""
+    """docs/how-to/adapting.md: every method on every collection, beside PCA."""
     runs = read("adapt.json")["runs"]
     lines = [
         f"| collection, test queries | method | {' | '.join(SIZES_ADAPTED)} | seeds | fit, s |",
@@ -206,7 +206,7 @@ def adapted_cell(runs: list[dict[str, Any]], size: str) -> str:
 
 
 def closed() -> str:
-    """docs/adapting.md: averages over collections, of all learned methods and of what is free."""
+    """docs/how-to/adapting.md: averages over collections, of all learned methods and the free."""
     runs = read("adapt.json")["runs"]
     lines = [
         "| method | collections | 32 | 64 | 128 | full | of PCA's distance at 32 | at 64 "
@@ -245,7 +245,7 @@ def at(run: dict[str, Any], size: str) -> dict[str, Any]:
 
 
 def images() -> str:
-    """docs/training.md: accuracy on test images, by network and size."""
+    """docs/how-to/training.md: accuracy on test images, by network and size."""
     cases = read("train_images.json")["cases"]
     sizes = sorted({dim for case in cases.values() for dim in case["dims"]})
     lines = [
@@ -284,7 +284,7 @@ def percent(found: list[float] | None, signed: bool = False) -> str:
 
 
 def cascades() -> str:
-    """docs/training.md: what the heads save, one after the other."""
+    """docs/how-to/training.md: what the heads save, one after the other."""
     cases = read("train_images.json")["cases"]
     lines = [
         "| images; seeds | full width | way | points below it | times fewer dims | by the sum |",
@@ -301,7 +301,7 @@ def cascades() -> str:
 
 
 def texts() -> str:
-    """docs/training.md: nDCG@10 of each form and size, and the controls on its own vectors."""
+    """docs/how-to/training.md: nDCG@10 of each form and size, with controls on its own vectors."""
     forms = read("train_text.json")["forms"]
     names = {"prefix": "", "random": ", random dimensions", "pca": ", its principal components"}
     sizes = [size["dims"] for size in next(iter(forms.values()))["sizes"]]

@@ -7,7 +7,7 @@ import pytest
 from nestvec.audit.report import Report
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "docs" / "examples"
+EXAMPLES = ROOT / "docs" / "reference" / "examples"
 
 
 def test_the_table_is_that_of_the_reports(monkeypatch):

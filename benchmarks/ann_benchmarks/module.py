@@ -1,4 +1,4 @@
-"""nestvec for ann-benchmarks; docs/benchmarks.md says how to run it there."""
+"""nestvec for ann-benchmarks; docs/reference/benchmarks.md says how to run it there."""
 
 from pathlib import Path
 from shutil import rmtree

@@ -1,1 +1,1 @@
-"""Approximate and exact search against its peers; see docs/benchmarks.md."""
+"""Approximate and exact search against its peers; see docs/reference/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""nestvec for VIBE; docs/benchmarks.md says how to run it there."""
+"""nestvec for VIBE; docs/reference/benchmarks.md says how to run it there."""
 
 from pathlib import Path
 from shutil import rmtree

@@ -37,7 +37,7 @@ _LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.0003
 _LEAST_ALONG = 1e-3
 """Below this ⟨r, decoded⟩ / |r| a scale blows up noise; of the longest rows, beyond float32."""
 _HEAD_SHARE = 0.5
-"""Half of the words lie in the head: what a scan reads for every row (docs/decisions/0020)."""
+"""Half of the words are the head: a scan reads that of all (docs/explanation/decisions/0020)."""
 _LONGEST_HEAD = 128
 """Words whose table entries 16-bit sums can hold."""
 _ROUNDING = 2.0**-24
@@ -113,7 +113,7 @@ class Codec:
         weights = np.maximum(query_energy, 0) if query_energy.any() else np.ones(dim)
         firsts = np.arange(0, dim, GROUP)
         # The square root of the queries' energy, as measured: without it refining needs twice the
-        # candidates, with the whole of it scanning does (docs/decisions/0004).
+        # candidates, with the whole of it scanning does (docs/explanation/decisions/0004).
         error = np.add.reduceat(energy, firsts) * np.sqrt(np.add.reduceat(weights, firsts))
         words = order_words(error, max(1, round(bits_per_dim * dim / GROUP)))
         blank = np.zeros((len(firsts), MAX_BITS + 1, MAX_BITS), np.float32)

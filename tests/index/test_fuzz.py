@@ -1,6 +1,6 @@
 """Bits flipped and files cut off anywhere: a named error or the right answers, never a crash.
 
-Seen to fail by hand on broken builds: docs/decisions/0013.
+Seen to fail by hand on broken builds: docs/explanation/decisions/0013.
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """A writer may die at any moment: what it had committed stays, what it had not never was.
 
-Seen to fail by hand on broken builds: docs/decisions/0013.
+Seen to fail by hand on broken builds: docs/explanation/decisions/0013.
 """
 
 import json

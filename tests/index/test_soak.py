@@ -1,6 +1,6 @@
 """Many threads of many processes search while one process writes: no torn answers.
 
-Seen to fail by hand on broken builds: docs/decisions/0013.
+Seen to fail by hand on broken builds: docs/explanation/decisions/0013.
 """
 
 import json

@@ -108,7 +108,7 @@ class Fit:
         """What early stopping goes by; None where nothing that is known says what is better.
 
         Overlap with the full-width ranking is no measure of a recipe that means to change it:
-        judgements rise while it falls (docs/adapting.md). Then the last step is taken.
+        judgements rise while it falls (docs/how-to/adapting.md). Then the last step is taken.
         """
         if self.material.judged is None and self.recipe.teacher != "vectors":
             return None

@@ -47,7 +47,7 @@ class Linear(Adapter):
         A closed form that needs no torch and no judgements (`adapt.start.whitened`): it evens
         out differences between rows that mean nearly the same. Not lossless: scores are other ones
         at full width too, better ones by most judgements we have, though nothing shows that without
-        any (docs/adapting.md). At most 50,000 rows are looked at, drawn by `seed`.
+        any (docs/how-to/adapting.md). At most 50,000 rows are looked at, drawn by `seed`.
         """
         from nestvec.adapt.material import Material
         from nestvec.adapt.recipe import Recipe

@@ -11,7 +11,7 @@ Teacher = Literal["chosen", "both", "stretched", "vectors", "start"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What an adaptor is made of and what it is trained for; docs/adapting.md has the losses.
+    """What an adaptor is made of and what it is trained for: docs/how-to/adapting.md has losses.
 
     The defaults are what did best in `benchmarks/adapt.py`; `Recipe.paper()` is the paper's.
     """

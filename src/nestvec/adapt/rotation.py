@@ -59,7 +59,7 @@ class Rotation(Adapter):
 
         Starts at `fit` and follows the gradient of the distillation loss over orthogonal matrices:
         what is kept is the ranking by the vectors' own cosines and by those after the neighbour
-        whitening, half each (docs/adapting.md). Needs the extra `train`.
+        whitening, half each (docs/how-to/adapting.md). Needs the extra `train`.
         """
         from nestvec.adapt.material import Material, check_rank
         from nestvec.extras import require

@@ -11,7 +11,7 @@ from nestvec.shapes import Float, Float32, Float64, Int64
 from nestvec.vectors import normalize
 
 PENALTY = 1e-5
-"""λ of softmax regression, on unit vectors; docs/classify.md has what others give."""
+"""λ of softmax regression, on unit vectors; docs/how-to/classify.md has what others give."""
 _STEPS = 300
 
 

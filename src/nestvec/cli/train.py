@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train a model every prefix of which is usable; the best one is in FOLDER/model.
 
-    Stopped in the middle, the same command goes on where it was. docs/training.md tells the
+    Stopped in the middle, the same command goes on where it was. docs/how-to/training.md tells the
     settings. FOLDER/logs is for TensorBoard.
 
     Examples:

@@ -1,7 +1,8 @@
 """k-means cells over a prefix of the rotated dimensions.
 
 The prefix that holds three quarters of the energy makes cells as good as the full width does, at a
-third of the work (docs/decisions/0005): the vectors are nested, so the partition may be too.
+third of the work (docs/explanation/decisions/0005): the vectors are nested, so the partition may
+be too.
 """
 
 from collections.abc import Iterator

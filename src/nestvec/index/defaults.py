@@ -1,4 +1,4 @@
-"""The plan for those who give none, from the figures in docs/decisions/0022."""
+"""The plan for those who give none, from the figures in docs/explanation/decisions/0022."""
 
 from nestvec.index.segment import Segment
 from nestvec.plan import Plan, Stage

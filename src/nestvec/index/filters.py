@@ -2,7 +2,7 @@
 
 Neither the rows of a segment nor what is stored with them ever change: a mask, once made, holds in
 every later generation. The latest filters' are kept, so that only a new filter costs a pass over
-the catalog, about a microsecond a row (docs/decisions/0014).
+the catalog, about a microsecond a row (docs/explanation/decisions/0014).
 """
 
 import sqlite3

@@ -225,9 +225,10 @@ class Index:
         """The `k` rows with the best scores for each query [q, dim], found by `plan`.
 
         With `exact` they are proven to be the exact top k: those that float64 arithmetic on the
-        stored float32 vectors gives, equal scores to the smaller row (docs/certificates.md). The
-        plan then is where the search starts. With `certify` the plan's answer stays, and
-        `hits.certified` says of each query whether it is proven to be the exact one.
+        stored float32 vectors gives, equal scores to the smaller row
+        (docs/explanation/certificates.md). The plan then is where the search starts. With `certify`
+        the plan's answer stays, and `hits.certified` says of each query whether it is proven to be
+        the exact one.
 
         With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
         is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.

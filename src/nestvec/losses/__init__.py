@@ -2,7 +2,7 @@
 
 Each takes `dims`, the widths of the prefixes that are trained ("cuts"), in any order, and is the
 sum over cuts of weight × loss on that prefix alone; weights are 1 unless given. With one cut it
-*is* the plain loss on that prefix. `docs/losses.md` says when to use which.
+*is* the plain loss on that prefix. `docs/how-to/losses.md` says when to use which.
 """
 
 from nestvec.extras import require

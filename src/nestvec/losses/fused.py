@@ -3,7 +3,7 @@
 The sums and gradients of `blocks`, tile by tile: going up the cuts, each folds its scores into a
 running log-sum-exp; the backward pass makes the scores again, then takes block after block off them
 on the way down, which costs small cuts some digits of float32 that `blocks` does not lose. Written
-for CUDA and tested in Triton's interpreter: see docs/losses.md.
+for CUDA and tested in Triton's interpreter: see docs/how-to/losses.md.
 """
 
 from dataclasses import dataclass

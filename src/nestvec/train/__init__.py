@@ -1,6 +1,6 @@
 """Training nested models: heads, recipes on one loop, parts for Sentence Transformers' trainer.
 
-`docs/training.md` has the recipes and their settings.
+`docs/how-to/training.md` has the recipes and their settings.
 """
 
 from nestvec.extras import require
