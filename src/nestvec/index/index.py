@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from nestvec.adapt.adapter import Adapter, check_kind
 from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
 from nestvec.index.adapted import adapt_queries
-from nestvec.index.contents import Document
+from nestvec.index.contents import Document, Id
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
 from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # What writes, and what understands filters, is imported where it is used: `import nestvec` is fast.
 
 _ROTATIONS = ("pca", "none")
+AnyIds = Id | np.integer[Any] | Iterable[Any]
+"""One id, or a list, tuple, iterator, array or column of ids."""
 
 
 class Index:
@@ -59,7 +61,7 @@ class Index:
         vectors: ArrayLike,
         path: str | os.PathLike[str],
         *,
-        ids: Sequence[Any] | np.ndarray | None = None,
+        ids: AnyIds | None = None,
         texts: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         metric: str = "ip",
@@ -267,7 +269,7 @@ class Index:
         self,
         vectors: ArrayLike,
         *,
-        ids: Sequence[Any] | np.ndarray | None = None,
+        ids: AnyIds | None = None,
         texts: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         progress: Progress = silent,
@@ -284,9 +286,12 @@ class Index:
         with self._writing("add", progress) as writer:
             writer.add(checked, array, texts, metadata)
 
-    def delete(self, ids: Sequence[Any] | np.ndarray) -> None:
-        """Delete the rows with these ids, all or, if one is not there (`IdsError`), none."""
-        checked = check_ids(ids, len(ids))
+    def delete(self, ids: AnyIds) -> None:
+        """Delete the rows with these ids, all or, if one is not there (`IdsError`), none.
+
+        `ids` is one id, or any collection of ids.
+        """
+        checked = check_ids(ids, ordered=False)
         with self._writing("delete", silent) as writer:
             writer.delete(checked)
 
@@ -294,16 +299,17 @@ class Index:
         self,
         vectors: ArrayLike | None = None,
         *,
-        ids: Sequence[Any] | np.ndarray,
+        ids: AnyIds,
         texts: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Replace the rows with these ids in one step; what is None stays as it was.
 
-        The new rows have new row numbers, the last ones. All or, if an id is not there, none.
+        `ids` is one id, or a collection in the order of the values. The new rows have new row
+        numbers, the last ones. All or, if an id is not there, none.
         """
-        checked = check_ids(ids, len(ids))
+        checked = check_ids(ids)
         array = None if vectors is None else self._adapted(vectors)
         for given, name in ((array, "vectors"), (texts, "texts"), (metadata, "metadata records")):
             check_length(given, len(checked), name, "ids")
