@@ -99,7 +99,7 @@ def measure(folder: Path, judged: bool) -> dict[str, object]:
     variants = [{"dims": d, "bits": b} for b in BITS for d in sizes(documents.shape[1])]
     start, cpu = time.perf_counter(), time.process_time()
     with looking() as stages, tempfile.TemporaryDirectory() as kept:
-        from nestvec.audit import audit
+        from nestvec.auditing import audit
 
         audit(documents, queries, qrels, variants=variants, seed=SEED, resume=kept)
     return {

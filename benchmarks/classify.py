@@ -33,7 +33,7 @@ from nestvec.classify.report import CascadeReport, report
 from nestvec.classify.shots import few_shots
 from nestvec.encode import encode_to_file, open_encoder
 from nestvec.progress import bar
-from nestvec.train.head import NestedHead
+from nestvec.train.models.nested_head import NestedHead
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "classify.json"

@@ -22,8 +22,8 @@ import numpy as np
 import nestvec as nv
 from benchmarks.search.catalog import embedded
 from benchmarks.search.texts import Texts
-from nestvec.audit import Texts as Edited
-from nestvec.audit.page import save_html
+from nestvec.auditing import Texts as Edited
+from nestvec.auditing.reporting.page import save_html
 from nestvec.data import read_retrieval_set
 from nestvec.encode import open_encoder
 from nestvec.progress import bar

@@ -28,10 +28,10 @@ from nestvec.plan import Plan
 from nestvec.progress import bar, silent
 from nestvec.shapes import Float64
 from nestvec.statistics import hoeffding_bentkus, proportion
-from nestvec.tune.asked import Asked
-from nestvec.tune.promise import Promise
-from nestvec.tune.served import Measured, measure
-from nestvec.tune.tuner import Measure, candidates, certify, chosen, in_order, split
+from nestvec.tuning.guarantee import Promise
+from nestvec.tuning.losses import Measured, measure
+from nestvec.tuning.queries import Asked
+from nestvec.tuning.tuner import Measure, candidates, certify, chosen, in_order, split
 
 HERE = Path(__file__).parent
 VECTORS = HERE / "data" / "arxiv-titles.corpus.npy"

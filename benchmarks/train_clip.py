@@ -29,9 +29,9 @@ from benchmarks.search.run import machine
 from nestvec.encode import open_encoder
 from nestvec.statistics import bootstrap_mean
 from nestvec.train import ClipConfig, Loop, train_clip
-from nestvec.train.bert import Bert
-from nestvec.train.pairs import Pairs
-from nestvec.train.ranks import asymmetric, own_ranks
+from nestvec.train.data.pairs import Pairs
+from nestvec.train.evaluation.ranks import asymmetric, own_ranks
+from nestvec.train.models.bert import Bert
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_clip.json"

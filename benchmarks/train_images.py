@@ -32,10 +32,10 @@ from nestvec.classify import Cascade
 from nestvec.classify.linear import Linear, prefix, softmax_regression
 from nestvec.classify.report import report
 from nestvec.train import ImageConfig, Loop, train_image
-from nestvec.train.head import NestedHead
-from nestvec.train.image import embed, load_head
-from nestvec.train.image_model import ImageModel, ResNet, ViT
-from nestvec.train.images import Images, read_images
+from nestvec.train.data.images import Images, read_images
+from nestvec.train.models.image_model import ImageModel, ResNet, ViT
+from nestvec.train.models.nested_head import NestedHead
+from nestvec.train.recipes.image import embed, load_head
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_images.json"

@@ -25,10 +25,10 @@ from benchmarks.search.run import machine
 from nestvec.data import read_retrieval_set, read_texts
 from nestvec.encode import open_encoder
 from nestvec.train import Loop, TextConfig, train_text
-from nestvec.train.contrast import Mining
-from nestvec.train.evaluation import evaluate_sizes
-from nestvec.train.pairs import Pairs
-from nestvec.train.towers import Pretrained
+from nestvec.train.data.pairs import Pairs
+from nestvec.train.evaluation.sizes import evaluate_sizes
+from nestvec.train.models.towers import Pretrained
+from nestvec.train.recipes.contrastive import Mining
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_text.json"

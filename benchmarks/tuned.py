@@ -22,7 +22,7 @@ from benchmarks.search.catalog import embedded
 from benchmarks.search.texts import Texts
 from nestvec.demo import corpus
 from nestvec.progress import bar
-from nestvec.tune.tuned import Tuned
+from nestvec.tuning.tuned import Tuned
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "tuned.json"

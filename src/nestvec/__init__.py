@@ -4,11 +4,11 @@ import importlib
 import typing
 
 from nestvec.adapt import MatryoshkaAdaptor, Rotation
-from nestvec.audit import audit
+from nestvec.auditing import audit
 from nestvec.errors import NestvecError
 from nestvec.index import Hits, Index
 from nestvec.plan import Plan, Stage
-from nestvec.tune import tune
+from nestvec.tuning import tune
 from nestvec.vectors import truncate
 
 __all__ = [

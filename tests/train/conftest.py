@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from nestvec.train.images import Images
-from nestvec.train.pairs import Pairs
+from nestvec.train.data.images import Images
+from nestvec.train.data.pairs import Pairs
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ pytest.importorskip("torch")
 
 from nestvec.errors import DataError, InputError
 from nestvec.train import ClipConfig, ImageConfig, Loop, MlmConfig, TextConfig
-from nestvec.train.bert import Bert
 from nestvec.train.config import build, override, read_table
-from nestvec.train.contrast import Mining
-from nestvec.train.image_model import ResNet, ViT
-from nestvec.train.pairs import PairFile
-from nestvec.train.recipes import RECIPES, run
+from nestvec.train.data.pairs import PairFile
+from nestvec.train.models.bert import Bert
+from nestvec.train.models.image_model import ResNet, ViT
+from nestvec.train.recipes.contrastive import Mining
+from nestvec.train.recipes.registry import RECIPES, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TOML = """

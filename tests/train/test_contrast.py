@@ -13,13 +13,13 @@ from nestvec.encode import open_encoder  # noqa: E402
 from nestvec.errors import DataError, DimsError, InputError  # noqa: E402
 from nestvec.losses import nested_info_nce  # noqa: E402
 from nestvec.train import ClipConfig, Loop, TextConfig, train_clip, train_text  # noqa: E402
-from nestvec.train.bert import Bert  # noqa: E402
-from nestvec.train.contrast import Mining  # noqa: E402
-from nestvec.train.image_model import ResNet  # noqa: E402
-from nestvec.train.pairs import PairFile, Pairs  # noqa: E402
-from nestvec.train.ranks import asymmetric, ndcg_at_10, own_ranks, recall_at_1  # noqa: E402
-from nestvec.train.text import text_task  # noqa: E402
-from nestvec.train.towers import Pretrained  # noqa: E402
+from nestvec.train.data.pairs import PairFile, Pairs  # noqa: E402
+from nestvec.train.evaluation.ranks import asymmetric, ndcg_at_10, own_ranks, recall_at_1  # noqa: E402
+from nestvec.train.models.bert import Bert  # noqa: E402
+from nestvec.train.models.image_model import ResNet  # noqa: E402
+from nestvec.train.models.towers import Pretrained  # noqa: E402
+from nestvec.train.recipes.contrastive import Mining  # noqa: E402
+from nestvec.train.recipes.text import text_task  # noqa: E402
 
 BERT = Bert(hidden=16, layers=1, heads=2, vocabulary=200, max_tokens=12)
 LOOP = Loop(steps=12, batch_size=8, learning_rate=0.01, evaluate_every=4)

@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.errors import DimsError
 from nestvec.metrics import ndcg_at_k
-from nestvec.train.evaluation import evaluate_sizes
+from nestvec.train.evaluation.sizes import evaluate_sizes
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ pytest.importorskip("transformers")
 
 from nestvec.errors import DataError, DimsError, EncodeError, InputError  # noqa: E402
 from nestvec.train import ImageConfig, Loop, train_image  # noqa: E402
-from nestvec.train.image import ImageTask, augment, embed, load_head  # noqa: E402
-from nestvec.train.image_model import ImageModel, ResNet, StridedConv, ViT  # noqa: E402
-from nestvec.train.images import ImageFile, Images, read_images  # noqa: E402
+from nestvec.train.data.images import ImageFile, Images, read_images  # noqa: E402
+from nestvec.train.models.image_model import ImageModel, ResNet, StridedConv, ViT  # noqa: E402
+from nestvec.train.recipes.image import ImageTask, augment, embed, load_head  # noqa: E402
 
 LOOP = Loop(steps=8, batch_size=16, learning_rate=0.01, evaluate_every=4)
 CONFIG = ImageConfig(dims=(2, 4, 16), model=ResNet(hidden=16), augment=True, loop=LOOP)

@@ -9,12 +9,12 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
+from nestvec.engine.checkpoint import RunFolder  # noqa: E402
+from nestvec.engine.loop import fit  # noqa: E402
+from nestvec.engine.schedule import steps  # noqa: E402
+from nestvec.engine.task import Task  # noqa: E402
 from nestvec.errors import CheckpointError, InputError, NonFiniteLossError  # noqa: E402
 from nestvec.train import Loop, NestedHead  # noqa: E402
-from nestvec.train.checkpoint import RunFolder  # noqa: E402
-from nestvec.train.loop import fit  # noqa: E402
-from nestvec.train.schedule import steps  # noqa: E402
-from nestvec.train.task import Task  # noqa: E402
 
 LOOP = Loop(steps=13, batch_size=4, learning_rate=0.05, evaluate_every=5)
 

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from torch.nn.functional import normalize  # noqa: E402
 
 from nestvec.errors import DimsError  # noqa: E402
-from nestvec.train.mining import mine  # noqa: E402
+from nestvec.train.data.mining import mine  # noqa: E402
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ pytest.importorskip("sentence_transformers")
 
 from nestvec.encode import open_encoder  # noqa: E402
 from nestvec.errors import DimsError, InputError  # noqa: E402
-from nestvec.train import Loop, MlmConfig, train_mlm, word_pieces  # noqa: E402
-from nestvec.train.bert import Bert  # noqa: E402
-from nestvec.train.mlm import TextFile, mask  # noqa: E402
+from nestvec.train import Loop, MlmConfig, train_mlm  # noqa: E402
+from nestvec.train.models import word_pieces  # noqa: E402
+from nestvec.train.models.bert import Bert  # noqa: E402
+from nestvec.train.recipes.mlm import TextFile, mask  # noqa: E402
 
 BERT = Bert(hidden=16, layers=1, heads=2, vocabulary=150, max_tokens=12)
 LOOP = Loop(steps=10, batch_size=8, learning_rate=0.01, evaluate_every=4)

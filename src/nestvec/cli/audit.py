@@ -22,7 +22,7 @@ from nestvec.index import Index
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
-    from nestvec.audit.report import Report
+    from nestvec.auditing.reporting.report import Report
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ def audit(
       nestvec audit corpus.npy queries.npy --dims 64 --dims 128 --bits 1 --fail-on-fail
       nestvec audit corpus.nv queries.npy --compare audit/report.json
     """
-    from nestvec.audit.report import Report
+    from nestvec.auditing.reporting.report import Report
 
     old = None if compare is None else Report.load(compare)
     if out is not None:
@@ -189,9 +189,9 @@ def _run(
     seed: int,
     out: Path | None,
 ) -> "Report":
-    from nestvec.audit import Stress
-    from nestvec.audit import audit as run
-    from nestvec.audit.variants import product
+    from nestvec.auditing import Stress
+    from nestvec.auditing import audit as run
+    from nestvec.auditing.compression.variants import product
     from nestvec.data import read_columns, read_qrels, read_triplets
 
     ids, query_ids = given.ids, given.query_ids
@@ -246,7 +246,7 @@ def _check_place(path: Path) -> None:
 
 
 def _save(report: "Report", folder: Path) -> None:
-    from nestvec.audit.page import save_html
+    from nestvec.auditing.reporting.page import save_html
 
     folder.mkdir(parents=True, exist_ok=True)
     report.save_json(folder / "report.json")

@@ -13,7 +13,7 @@ from nestvec.errors import DataError
 from nestvec.index import Index
 
 if TYPE_CHECKING:
-    from nestvec.audit import Texts
+    from nestvec.auditing import Texts
     from nestvec.encode import Encoder
 
 
@@ -62,7 +62,7 @@ class Audited:
 
     def texts(self, edits: bool) -> "Texts":
         """The texts that there are; without `edits` no model, so that none is encoded anew."""
-        from nestvec.audit import Texts
+        from nestvec.auditing import Texts
 
         documents = self.documents.texts if isinstance(self.documents, Material) else None
         return Texts(documents, self.queries.texts, self.encoder if edits else None)

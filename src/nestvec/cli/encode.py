@@ -1,7 +1,6 @@
 """`nestvec encode`: texts to a file of vectors."""
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,13 +101,13 @@ def _encode_images(
 
     from nestvec.encode.checkpoint import fingerprint
     from nestvec.encode.encoder import ModelInfo, unit_rows
-    from nestvec.train.image import embed
-    from nestvec.train.image_model import ImageModel
-    from nestvec.train.images import read_images
+    from nestvec.train.data.images import read_images
+    from nestvec.train.models.image_model import ImageModel
+    from nestvec.train.recipes.image import embed
 
     if output.suffix != ".npy" or output.exists():
         raise InputError(f"{output} is to be a new file that ends in .npy")
     opened = ImageModel.load(model)
     rows = unit_rows(embed(opened, read_images(images, part)), str(model))
     np.save(output, rows)
-    return len(rows), asdict(ModelInfo(str(model), fingerprint(model), opened.dim))
+    return len(rows), ModelInfo(str(model), fingerprint(model), opened.dim).to_json()

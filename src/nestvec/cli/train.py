@@ -12,7 +12,7 @@ from nestvec.cli import options
 from nestvec.cli.output import Columns, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from nestvec.train.loop import Evaluation, Listener, Moment, Trained
+    from nestvec.engine.loop import Evaluation, Listener, Moment, Trained
 
 _COLUMNS: Columns = {"size": "right", "held out": "right"}
 
@@ -61,7 +61,7 @@ def train(
       nestvec train text -c papers.toml -o runs/papers --set loop.steps=500 --set dims=[32,384]
     """
     from nestvec.train.config import override, read_table
-    from nestvec.train.recipes import run
+    from nestvec.train.recipes.registry import run
 
     table = override(read_table(config), settings or [])
     with _live() as listen:

@@ -15,9 +15,9 @@ from nestvec.progress import bar
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
-    from nestvec.tune.asked import Asked
-    from nestvec.tune.promise import Promise
-    from nestvec.tune.tuned import Trial
+    from nestvec.tuning.guarantee import Promise
+    from nestvec.tuning.queries import Asked
+    from nestvec.tuning.tuned import Trial
 
 NOT_SHOWN = 1
 _CONFIDENCE = 0.95
@@ -89,7 +89,7 @@ def tune(
       nestvec tune corpus.nv queries.jsonl --ndcg 0.99 --qrels qrels/test.tsv
       nestvec tune corpus.nv new_queries.npy --check
     """
-    from nestvec.tune.promise import Promise
+    from nestvec.tuning.guarantee import Promise
 
     opened = Index.open(index)
     targets = {"recall": recall, "all": every, "containment": containment, "ndcg": ndcg}
@@ -116,7 +116,7 @@ def _read(
     base_url: str | None,
 ) -> "Asked":
     """The queries of a file and, if there are any, their judgements."""
-    from nestvec.tune.asked import Asked
+    from nestvec.tuning.queries import Asked
 
     vectors, ids = _vectors(index, path, key, model, base_url)
     if qrels is None:
@@ -155,7 +155,7 @@ def _tune(
     json: bool,
 ) -> bool:
     """Print what is found and keep a certified plan; whether there is one."""
-    from nestvec.tune.tuner import run
+    from nestvec.tuning.tuner import run
 
     tuned = run(index, asked, promise, plans, seed, bar)
     kept = keep and tuned.plan is not None
@@ -179,7 +179,7 @@ def _trial_cells(trial: "Trial") -> Sequence[str]:
 
 def _check(index: Index, asked: "Asked", k: int, seed: int, json: bool) -> bool:
     """Print how the kept plan does on new queries; whether its promise is borne out."""
-    from nestvec.tune.drift import run
+    from nestvec.tuning.drift import run
 
     drift = run(index, asked, k, seed, bar)
     if json:

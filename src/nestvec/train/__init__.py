@@ -7,13 +7,13 @@ from nestvec.extras import require
 
 require("torch", "train")  # every module below is made of it: say so before they fail
 
-from nestvec.train.clip import ClipConfig, train_clip  # noqa: E402
-from nestvec.train.head import NestedHead  # noqa: E402
-from nestvec.train.image import ImageConfig, train_image  # noqa: E402
-from nestvec.train.loop import Evaluation, Moment, Trained  # noqa: E402
-from nestvec.train.mlm import MlmConfig, train_mlm  # noqa: E402
-from nestvec.train.schedule import Loop  # noqa: E402
-from nestvec.train.text import TextConfig, train_text  # noqa: E402
+from nestvec.engine.loop import Evaluation, Moment, Trained  # noqa: E402
+from nestvec.engine.schedule import Loop  # noqa: E402
+from nestvec.train.models.nested_head import NestedHead  # noqa: E402
+from nestvec.train.recipes.clip import ClipConfig, train_clip  # noqa: E402
+from nestvec.train.recipes.image import ImageConfig, train_image  # noqa: E402
+from nestvec.train.recipes.mlm import MlmConfig, train_mlm  # noqa: E402
+from nestvec.train.recipes.text import TextConfig, train_text  # noqa: E402
 
 __all__ = [
     "ClipConfig",

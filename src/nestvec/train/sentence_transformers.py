@@ -14,7 +14,7 @@ from nestvec.losses.cached import cached_encode
 from nestvec.losses.cuts import Weights
 from nestvec.losses.info_nce import nested_info_nce
 from nestvec.shapes import Float
-from nestvec.train.evaluation import CONTROLS, evaluate_sizes
+from nestvec.train.evaluation.sizes import CONTROLS, evaluate_sizes
 
 Features = Mapping[str, Any]
 """What the model reads: tensors of one row per text, and settings."""

@@ -1,5 +1,0 @@
-"""The report as one HTML file that needs no network."""
-
-from nestvec.audit.page.page import render, save_html
-
-__all__ = ["render", "save_html"]

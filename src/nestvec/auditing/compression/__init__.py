@@ -1,0 +1,1 @@
+"""Compress vectors as a variant says: fewer dimensions, a rotation, fewer bits."""

@@ -1,0 +1,1 @@
+"""Exact rankings of all documents for each query, in blocks."""

@@ -1,0 +1,1 @@
+"""Training data: pairs of texts, labelled images, held-out rows, mined hard negatives."""

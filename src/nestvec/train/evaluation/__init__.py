@@ -1,0 +1,1 @@
+"""Evaluate every prefix of a model at once."""

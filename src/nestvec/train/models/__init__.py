@@ -1,0 +1,1 @@
+"""Models to train: BERTs, image backbones, towers and nested heads."""

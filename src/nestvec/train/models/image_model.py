@@ -1,0 +1,184 @@
+"""Image models: a backbone of `transformers` from its configuration, and a linear projection."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nestvec.engine.validators import at_least
+from nestvec.errors import EncodeError, InputError
+from nestvec.extras import require
+from nestvec.shapes import Float, UInt8
+
+CONFIG, WEIGHTS = "nestvec_image_model.json", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ResNet:
+    """A residual network of three stages, the last of `hidden` channels, for small images."""
+
+    kind: Literal["resnet"] = "resnet"
+    hidden: int = 128
+    blocks: int = 1
+    """Basic blocks of two convolutions in each stage."""
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, blocks=self.blocks)
+
+    def backbone(self, height: int, width: int, channels: int) -> Any:
+        """The network up to its pooled last stage."""
+        transformers = require("transformers", "train")
+        stages = [max(1, self.hidden >> shift) for shift in (2, 1, 0)]
+        network = transformers.ResNetModel(
+            transformers.ResNetConfig(
+                num_channels=channels,
+                embedding_size=stages[0],
+                hidden_sizes=stages,
+                depths=[self.blocks] * 3,
+                layer_type="basic",
+            )
+        )
+        for name, module in list(network.named_modules()):
+            if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+                network.set_submodule(name, StridedConv(module))
+        return network
+
+    def pooled(self, outputs: Any) -> Float[Tensor, "n hidden"]:
+        """One row per image, of the network's outputs."""
+        rows: Tensor = outputs.pooler_output.flatten(1)
+        return rows
+
+
+class StridedConv(nn.Module):
+    """The same convolution, asked in a form whose gradient oneDNN gets right.
+
+    Weight gradients of strided 1 × 1 kernels write past their workspace where channels are few
+    (uxlfoundation/oneDNN#6035), and in bfloat16 those of maps one pixel wide read what lies beside
+    them: not a number, now and then. No stride, no fault: a 1 × 1 kernel sees every other pixel
+    also where the others are dropped before, and beside a single pixel is nothing to be skipped.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = conv.weight
+        self._stride: Any = conv.stride
+        self._padding: Any = conv.padding
+
+    def forward(
+        self, maps: Float[Tensor, "n channels height width"]
+    ) -> Float[Tensor, "n outputs rows columns"]:
+        """What `torch.nn.Conv2d` says."""
+        (down, right), kernel = self._stride, tuple(self.weight.shape[2:])
+        if kernel == (1, 1):
+            maps, down, right = maps[:, :, ::down, ::right], 1, 1
+        elif maps.shape[3] == 1:
+            right = 1
+        return nn.functional.conv2d(maps, self.weight, None, (down, right), self._padding)
+
+
+@dataclass(frozen=True, slots=True)
+class ViT:
+    """A vision transformer on square patches; the image's row is that of its class token."""
+
+    kind: Literal["vit"] = "vit"
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    patch: int = 4
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads, patch=self.patch)
+        if self.hidden % self.heads:
+            raise InputError(f"heads={self.heads} are to divide hidden={self.hidden}")
+
+    def backbone(self, height: int, width: int, channels: int) -> Any:
+        """The network up to its last layer."""
+        if height % self.patch or width % self.patch:
+            raise InputError(f"patch={self.patch} is to divide {height} × {width} pixels")
+        transformers = require("transformers", "train")
+        config = transformers.ViTConfig(
+            image_size=(height, width),
+            num_channels=channels,
+            patch_size=self.patch,
+            hidden_size=self.hidden,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.hidden,
+        )
+        return transformers.ViTModel(config, add_pooling_layer=False)
+
+    def pooled(self, outputs: Any) -> Float[Tensor, "n hidden"]:
+        """One row per image, of the network's outputs."""
+        rows: Tensor = outputs.last_hidden_state[:, 0]
+        return rows
+
+
+class ImageModel(nn.Module):
+    """Images of one size to rows of `dim` numbers; no projection where the backbone has that width.
+
+    Pixels are scaled by the mean and the standard deviation per channel that are given.
+    """
+
+    def __init__(
+        self,
+        architecture: ResNet | ViT,
+        dim: int,
+        size: tuple[int, int, int],
+        mean: tuple[float, ...],
+        deviation: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.architecture, self.dim, self.size = architecture, dim, size
+        self.mean, self.deviation = mean, deviation
+        self.backbone = architecture.backbone(*size)
+        hidden = architecture.hidden
+        self.projection = nn.Identity() if hidden == dim else nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n dim"]:
+        """One row per image, not scaled."""
+        if tuple(pixels.shape[1:]) != self.size:
+            raise InputError(f"images are {tuple(pixels.shape[1:])}, the model is for {self.size}")
+        scales = (self.mean, self.deviation)
+        mean, deviation = (pixels.new_tensor(values, dtype=torch.float32) for values in scales)
+        scaled = (pixels.float() / 255 - mean) / deviation
+        try:
+            outputs = self.backbone(scaled.permute(0, 3, 1, 2))
+        except ValueError as e:  # what batch norm says of one value
+            raise InputError(
+                f"{len(pixels)} image(s) at a time are too few for this network ({e}); "
+                "use larger batches"
+            ) from None
+        rows: Tensor = self.projection(self.architecture.pooled(outputs))
+        return rows
+
+    def save(self, folder: Path) -> None:
+        """Write the configuration and the weights."""
+        facts = {
+            "architecture": asdict(self.architecture),
+            "dim": self.dim,
+            "size": self.size,
+            "mean": self.mean,
+            "deviation": self.deviation,
+        }
+        (folder / CONFIG).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        require("safetensors.torch", "train").save_file(self.state_dict(), folder / WEIGHTS)
+
+    @classmethod
+    def load(cls, folder: Path) -> "ImageModel":
+        """The model that was saved, else `EncodeError`."""
+        try:
+            facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            settings = facts.pop("architecture")
+            architecture = (ViT if settings["kind"] == "vit" else ResNet)(**settings)
+            size, *scale = (tuple(facts[name]) for name in ("size", "mean", "deviation"))
+            model = cls(architecture, facts["dim"], size, *scale)
+            model.load_state_dict(require("safetensors.torch", "train").load_file(folder / WEIGHTS))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as e:
+            raise EncodeError(
+                f"{folder} holds no whole image model ({type(e).__name__}); train it again"
+            ) from e
+        model.eval()
+        return model

@@ -1,0 +1,1 @@
+"""Training recipes: text, image, image and text, and masked language modelling."""

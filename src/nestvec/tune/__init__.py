@@ -1,5 +1,0 @@
-"""Which plan is safe? The cheapest one whose recall is promised, and whether the promise holds."""
-
-from nestvec.tune.door import check, tune
-
-__all__ = ["check", "tune"]

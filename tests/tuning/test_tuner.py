@@ -1,0 +1,165 @@
+"""Tuning: what is certified, on which queries, and what is said where nothing can be."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nestvec as nv
+from nestvec import Plan
+from nestvec.errors import InputError, PlanError
+from nestvec.metrics import recall_at_k
+from nestvec.progress import silent
+from nestvec.tuning.guarantee import Promise
+from nestvec.tuning.losses import Measured
+from nestvec.tuning.tuner import certify, chosen, in_order, split
+
+K = 5
+FULL = Plan(None)
+LADDER = [FULL, *(Plan(probe) for probe in (1, 2, 3, 5, 8, 13, 21))]
+
+
+def plans(count):
+    return [Plan(probe) for probe in range(1, count + 1)]
+
+
+def measuring(recalls):
+    """Plan(n) finds `recalls[n - 1]` of every query and costs n bytes."""
+    return lambda plan: Measured(np.full(100, recalls[plan.probe - 1]), float(plan.probe))
+
+
+@pytest.fixture(scope="module")
+def tuned(index, queries):
+    return nv.tune(index, queries[:800], recall=0.9, k=K)
+
+
+def test_a_certified_plan_is_cheaper_than_the_safest_and_reaches_the_target(tuned, index, queries):
+    assert tuned.verdict == "CERTIFIED"
+    assert tuned.plan == [trial.plan for trial in tuned.trials if trial.p_value <= 0.05][-1]
+    first, taken = tuned.trials[0], next(t for t in tuned.trials if t.plan == tuned.plan)
+    assert taken.bytes_per_query < first.bytes_per_query
+    assert tuned.lower_bound >= 0.9
+    assert tuned.served.value == taken.served
+    found = index.search(queries, K, plan=tuned.plan).rows
+    exact = index.search(queries, K, exact=True).rows
+    assert recall_at_k(found, exact, K).mean() >= 0.9
+
+
+def test_all_but_the_last_test_passed(tuned):
+    assert all(trial.p_value <= 0.05 for trial in tuned.trials[:-1])
+
+
+def test_equal_seeds_give_equal_results(index, queries):
+    def once(seed):
+        return nv.tune(index, queries[:400], recall=0.9, k=K, plans=LADDER, seed=seed)
+
+    assert once(1) == once(1) != once(2)
+
+
+def test_a_higher_target_costs_more(index, queries):
+    def cost(recall):
+        tuned = nv.tune(index, queries, recall=recall, k=K, plans=LADDER)
+        return next(t.bytes_per_query for t in tuned.trials if t.plan == tuned.plan)
+
+    assert cost(0.98) > cost(0.9)
+
+
+def test_whole_answers_can_be_promised(index, queries):
+    whole = nv.tune(index, queries, all=0.9, k=K, plans=LADDER)
+    assert whole.verdict == "CERTIFIED"
+    assert (whole.served.value * whole.n) % 1 == pytest.approx(0, abs=1e-9)
+    assert "queries with all 5 found" in str(whole)
+
+
+def test_too_few_queries_are_told_how_many_are_needed(index, queries):
+    few = nv.tune(index, queries[:100], recall=0.99, k=K, plans=[FULL])
+    assert (few.verdict, few.plan) == ("INSUFFICIENT DATA", None)
+    # 337 that certify, and a quarter of all that order.
+    assert few.needed == 449
+    assert "some 449" in str(few)
+    enough = nv.tune(index, queries[:449], recall=0.99, k=K, plans=[FULL])
+    assert enough.verdict == "CERTIFIED"
+
+
+def test_a_target_that_no_plan_reaches_leads_to_exact_search(index, queries):
+    poor = nv.tune(index, queries, recall=0.99, k=K, plans=["probe=1; full"])
+    assert (poor.verdict, poor.plan, poor.needed) == ("OUT OF REACH", None, None)
+    assert "exact=True" in str(poor)
+    with pytest.raises(InputError, match="OUT OF REACH"):
+        poor.save(index)
+
+
+def test_a_small_sample_that_falls_short_is_no_proof_of_anything(index, queries):
+    little = nv.tune(index, queries[:4], recall=0.9, k=K, plans=["probe=1; full"])
+    assert (little.verdict, little.needed) == ("INSUFFICIENT DATA", None)
+    assert "give more" in str(little)
+
+
+def test_queries_from_the_index_are_labelled(index, material):
+    easy = nv.tune(index, material[0][:400], recall=0.9, k=K, plans=LADDER)
+    assert easy.optimistic == 400
+    assert "OPTIMISTIC: 400 of 400" in str(easy)
+
+
+def test_what_voids_the_promise_is_printed(tuned):
+    for words in ("drawn at random", "sessions", "coded anew", "without a filter"):
+        assert words in str(tuned)
+
+
+def test_the_evidence_is_json_and_names_every_plan_tested(tuned):
+    told = tuned.to_json()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert [one["plan"] for one in told["evidence"]] == [str(t.plan) for t in tuned.trials]
+    assert told["served"].keys() == {"value", "low", "high", "n"}
+
+
+@pytest.mark.parametrize(("count", "ordering"), [(2, 1), (8, 2), (400, 100), (5000, 500)])
+def test_no_query_both_orders_and_certifies(count, ordering, rng):
+    one, other = split(count, rng)
+    assert len(one) == ordering
+    assert sorted([*one, *other]) == list(range(count))
+
+
+def test_one_query_is_refused(index, queries):
+    with pytest.raises(InputError, match="hundreds"):
+        nv.tune(index, queries[:1], k=K)
+
+
+def test_no_plans_and_plans_that_do_not_fit_are_refused(index, queries):
+    with pytest.raises(InputError, match="no plan"):
+        nv.tune(index, queries[:10], k=K, plans=[])
+    with pytest.raises(PlanError):
+        nv.tune(index, queries[:10], k=K, plans=["probe=1; 4000x1:50 > full"])
+
+
+def test_the_sequence_stops_at_the_first_plan_that_fails():
+    # The third of five misses the target; the cheaper fourth would reach it and is not looked at.
+    recalls = [1.0, 1.0, 0.5, 1.0, 1.0]
+    sequence = plans(5)[::-1]
+    promise = Promise(K, 0.9, 0.95)
+    trials, kept = certify(sequence, measuring(recalls), promise, silent)
+    assert [trial.plan.probe for trial in trials] == [5, 4, 3]
+    assert chosen(trials, promise) == Plan(4)
+    assert kept.mean() == 1
+
+
+def test_where_the_first_fails_its_numbers_are_told():
+    trials, kept = certify(plans(1), measuring([0.25]), Promise(K, 0.9, 0.95), silent)
+    assert chosen(trials, Promise(K, 0.9, 0.95)) is None
+    assert kept.mean() == 0.25
+
+
+def test_plans_go_from_the_dearest_to_the_cheapest():
+    ordered = in_order(plans(4), measuring([0.5, 0.9, 0.8, 1.0]), silent)
+    assert [plan.probe for plan in ordered] == [4, 2, 1]
+
+
+def test_progress_is_told(index, queries):
+    told = {}
+
+    def progress(description, total):
+        told[description] = total
+        return silent(description, total)
+
+    nv.tune(index, queries[:50], k=K, plans=[FULL], progress=progress)
+    assert told == {"exact answers": 50, "ordering plans": 1, "certifying plans": 1}
