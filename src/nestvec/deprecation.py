@@ -1,4 +1,4 @@
-"""Old names that still work: arguments, attributes and keys, each with a note that names the new one."""
+"""Old names that still work: arguments, attributes and keys, with a note that names the new one."""
 
 import functools
 import warnings
