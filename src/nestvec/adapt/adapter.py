@@ -1,6 +1,5 @@
 """`Adapter`: a fitted, frozen map of vectors, whatever it was fitted by."""
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.files import read_file, write_file
+from nestvec.adapt.files import digest, read_file, write_file
 from nestvec.errors import DataError, DimsError, VectorsError
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
@@ -168,16 +167,10 @@ class Adapter(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that decides what it gives."""
-        import hashlib
-
-        digest = hashlib.sha256(json.dumps([self.kind, self.facts()], sort_keys=True).encode())
-        for name, array in sorted(self.arrays().items()):
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data.cast("B"))
-        return digest.hexdigest()
+        return digest([self.kind, self.facts()], self.arrays())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one `.safetensors` file with a JSON header, in one step."""
+        """Write one `.safetensors` file with a JSON header and a checksum, in one step."""
         header = {"kind": self.kind, "facts": self.facts(), "notes": self.notes()}
         write_file(Path(path), self.arrays(), header)
 

@@ -1,7 +1,7 @@
 """Sizes that answer in turn: the first that is sure enough has the word."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.adapt import Rotation
+from nestvec.adapt.files import read_file, write_file
+from nestvec.classify.file import CASCADE, pack, unpack
 from nestvec.classify.linear import FITS, Linear, prefix
 from nestvec.classify.thresholds import CHAINS, NEVER, Answers, Certificate, certified
-from nestvec.errors import DimsError, InputError, VectorsError
+from nestvec.errors import DataError, DimsError, InputError, VectorsError
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.vectors import as_float32, check_dims
 
@@ -194,17 +196,18 @@ class Cascade:
         return rows if self.rotation is None else self.rotation.transform(rows, self.dims[-1])
 
     def save(self, path: str | Path) -> None:
-        """Write it to one `.safetensors` file."""
-        from nestvec.classify.file import write
-
-        write(self, Path(path))
+        """Write one `.safetensors` file with a JSON header and a checksum, in one step."""
+        arrays, header = pack({field.name: getattr(self, field.name) for field in fields(self)})
+        write_file(Path(path), arrays, header, CASCADE)
 
     @classmethod
     def load(cls, path: str | Path) -> "Cascade":
-        """Read what `save` wrote; `DataError` for any other file."""
-        from nestvec.classify.file import read
-
-        return read(Path(path))
+        """Read what `save` wrote; `DataError` for any other file, and for a damaged one."""
+        arrays, header = read_file(Path(path), CASCADE)
+        try:
+            return cls(**unpack(arrays, header))
+        except (KeyError, ValueError, TypeError, AttributeError) as e:
+            raise DataError(f"'{path}' holds no usable cascade ({e}); fit and save it again") from e
 
 
 def _check_options(chain: str, alpha: float | None, confidence: float, seed: int) -> None:

@@ -1,78 +1,45 @@
-"""A cascade as one `.safetensors` file: weights as tensors, all else as JSON in its header."""
+"""The file of a cascade: its fields as arrays and a JSON header, and back."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nestvec.adapt import Rotation
-from nestvec.adapt.files import put_file
-from nestvec.classify.cascade import Cascade
+from nestvec.adapt.files import Arrays, FileKind, Header
 from nestvec.classify.linear import Linear
 from nestvec.classify.thresholds import Certificate
-from nestvec.errors import DataError, NestvecError
 
-FORMAT = 1
-_KEY = "nestvec.cascade"
+CASCADE = FileKind("cascade", "nestvec classify fit", 1)
 
 
-def write(cascade: Cascade, path: Path) -> None:
-    """Write the file in one step, in the place of any that is there."""
-    certificate = cascade.certificate
-    told = {
-        "format": FORMAT,
-        "labels": cascade.labels,
-        "counts": cascade.counts,
-        "thresholds": cascade.thresholds,
+def pack(fields: Mapping[str, Any]) -> tuple[Arrays, Header]:
+    """Arrays and header of a cascade with these fields."""
+    sizes, rotation, certificate = fields["sizes"], fields["rotation"], fields["certificate"]
+    arrays: Arrays = {}
+    for place, size in enumerate(sizes):
+        arrays |= {f"weight.{place}": size.weight, f"bias.{place}": size.bias}
+    if rotation is not None:
+        arrays["rotation"] = rotation.matrix
+    header = {name: fields[name] for name in ("thresholds", "labels", "counts", "model")} | {
+        "sizes": [{"temperature": size.temperature, "unit": size.unit} for size in sizes],
+        "rotated": rotation is not None,
         "certificate": None if certificate is None else asdict(certificate),
-        "rotated": cascade.rotation is not None,
-        "model": cascade.model,
-        "sizes": [{"temperature": size.temperature, "unit": size.unit} for size in cascade.sizes],
     }
-    tensors: dict[str, np.ndarray] = {}
-    for place, size in enumerate(cascade.sizes):
-        tensors |= {f"weight.{place}": size.weight, f"bias.{place}": size.bias}
-    if cascade.rotation is not None:
-        tensors["rotation"] = cascade.rotation.matrix
-    put_file(path, tensors, {_KEY: json.dumps(told)})
+    return arrays, header
 
 
-def read(path: Path) -> Cascade:
-    """What `write` wrote, else `DataError`."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise DataError(f"there is no file '{path}'; check the path")
-    try:
-        with safe_open(path, "np") as file:
-            told = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            if told.get("format") != FORMAT:
-                raise DataError(
-                    f"'{path}' holds no cascade of format {FORMAT}; fit one with nestvec classify, "
-                    "or read it with the nestvec that wrote it"
-                )
-            return _cascade(told, file)
-    except NestvecError:
-        raise
-    except (SafetensorError, AttributeError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"'{path}' is damaged ({e}); fit the cascade again") from e
-
-
-def _cascade(told: dict[str, Any], file: Any) -> Cascade:
-    sizes = tuple(
-        Linear(file.get_tensor(f"weight.{place}"), file.get_tensor(f"bias.{place}"), **of_size)
-        for place, of_size in enumerate(told["sizes"])
-    )
-    certificate = told["certificate"]
-    rotation = Rotation(file.get_tensor("rotation")) if told["rotated"] else None
-    return Cascade(
-        sizes,
-        tuple(told["thresholds"]),
-        tuple(told["labels"]),
-        tuple(told["counts"]),
-        None if certificate is None else Certificate(**certificate),
-        rotation,
-        told["model"],
-    )
+def unpack(arrays: Arrays, header: Header) -> dict[str, Any]:
+    """Fields of the cascade; `KeyError`, `ValueError` or `TypeError` for nonsense."""
+    certificate = header["certificate"]
+    return {
+        "sizes": tuple(
+            Linear(arrays[f"weight.{place}"], arrays[f"bias.{place}"], **of_size)
+            for place, of_size in enumerate(header["sizes"])
+        ),
+        "thresholds": tuple(header["thresholds"]),
+        "labels": tuple(header["labels"]),
+        "counts": tuple(header["counts"]),
+        "certificate": None if certificate is None else Certificate(**certificate),
+        "rotation": Rotation(arrays["rotation"]) if header["rotated"] else None,
+        "model": header["model"],
+    }
