@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, check_as_made, refuse
+from nestvec.cli.material import Given, check_as_made
 from nestvec.cli.output import print_facts, print_json, size
 from nestvec.errors import StorageError
 from nestvec.index import Index
@@ -75,7 +75,12 @@ def index(
         opened = open_model(model or DEFAULT, base_url, dimensions)
         return opened, describe(opened, dimensions)
 
-    material = given.read(output, base_url, lambda: _made_by(model, dimensions), encoder)
+    def made_by() -> dict[str, Any] | None:
+        from nestvec.cli.model import describe_maker
+
+        return describe_maker(model, base_url, dimensions)
+
+    material = given.read(output, made_by, encoder)
     if used is not None:
         check_as_made(data, material.adapted_by)
     built = Index.build(
@@ -104,15 +109,6 @@ def _load(path: Path | None) -> "Adapter | None":
     from nestvec.adapt import Adapter
 
     return Adapter.load(path)
-
-
-def _made_by(model: str | None, dimensions: int | None) -> dict[str, Any] | None:
-    """What is known of the model that made vectors elsewhere."""
-    if model is None:
-        refuse("without --model", {"--dimensions": dimensions})
-        return None
-    facts: dict[str, Any] = {"name": model, "revision": None}
-    return facts if dimensions is None else {**facts, "dimensions": dimensions}
 
 
 def _report(built: Index, seconds: float, json: bool) -> None:

@@ -36,7 +36,7 @@ def info(
         {
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
             "rows": f"{facts['rows']:,} of {facts['dim']} dims",
-            "model": f"{model['name']} ({model['revision'] or 'revision unknown'})",
+            "model": _model_line(model),
             **_adapter_line(index_),
             "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
             f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
@@ -102,6 +102,11 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "files": files,
         "verified": verified,
     }
+
+
+def _model_line(model: Mapping[str, Any]) -> str:
+    address = f" at {model['base_url']}" if model.get("base_url") else ""
+    return f"{model['name']} ({model['revision'] or 'revision unknown'}){address}"
 
 
 def _adapter_line(index: Index) -> dict[str, str]:
