@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from nestvec.adapt import Rotation
-from nestvec.adapt.files import Arrays, FileKind, Header
 from nestvec.classify.linear import Linear
 from nestvec.classify.thresholds import Certificate
+from nestvec.transforms.files import Arrays, FileKind, Header
 
 CASCADE = FileKind("cascade", "nestvec classify fit", 1)
 

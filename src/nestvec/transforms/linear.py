@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.adapter import Adapter, Affine, Arrays, Facts, Side
-from nestvec.adapt.rotation import Rotation, float32_blocks, second_moment
 from nestvec.errors import VectorsError
 from nestvec.shapes import Float32
+from nestvec.transforms.base import Adapter, Affine, Arrays, Facts, Side
+from nestvec.transforms.rotation import Rotation, float32_blocks, second_moment
 from nestvec.vectors import check_dims, check_vectors, normalize
 
 
@@ -49,9 +49,9 @@ class Linear(Adapter):
         at full width too, better ones by most judgements we have, though nothing shows that without
         any (docs/how-to/adapting.md). At most 50,000 rows are looked at, drawn by `seed`.
         """
-        from nestvec.adapt.material import Material
-        from nestvec.adapt.recipe import Recipe
-        from nestvec.adapt.start import neighbour_whitening
+        from nestvec.adapt.config import Recipe
+        from nestvec.adapt.initialization import neighbour_whitening
+        from nestvec.adapt.training_data import Material
 
         material = Material.read(vectors, seed=seed)
         if not len(material.documents):

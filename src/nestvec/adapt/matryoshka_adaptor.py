@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.adapter import Adapter, Affine, Arrays, Facts, Side, check_sizes
-from nestvec.adapt.rotation import is_orthogonal
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
+from nestvec.transforms.base import Adapter, Affine, Arrays, Facts, Side, check_sizes
+from nestvec.transforms.rotation import is_orthogonal
 
 if TYPE_CHECKING:
-    from nestvec.adapt.material import Pairs
-    from nestvec.adapt.recipe import Recipe
+    from nestvec.adapt.config import Recipe
     from nestvec.adapt.report import FitReport
+    from nestvec.adapt.training_data import Pairs
     from nestvec.metrics import Id
 
 # What fits is imported where it is used: `import nestvec` is fast.
@@ -113,9 +113,9 @@ class MatryoshkaAdaptor(Adapter):
         `told` hears the step and the held-out quality now and then. Equal input and seed give an
         equal adaptor. `InputError` for what cannot be learned from.
         """
+        from nestvec.adapt.config import Recipe
         from nestvec.adapt.fitting import Fit
-        from nestvec.adapt.material import Material
-        from nestvec.adapt.recipe import Recipe
+        from nestvec.adapt.training_data import Material
         from nestvec.extras import require
 
         require("torch", "train")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from nestvec.adapt.heldout import HeldOut, nearest
-from nestvec.adapt.linear import Linear
-from nestvec.adapt.material import Judged, Material
-from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.rotation import Rotation
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.evaluation import HeldOut, nearest
+from nestvec.adapt.training_data import Judged, Material
 from nestvec.shapes import Float32, Float64
+from nestvec.transforms.linear import Linear
+from nestvec.transforms.rotation import Rotation
 
 _STRETCH = 0.15
 """Of second moments: inner products then count each direction by its strength to the power .3."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter
-from nestvec.adapt.material import Judged, Material
+from nestvec.adapt.training_data import Judged, Material
 from nestvec.metrics import ndcg_at_k, overlap
 from nestvec.shapes import Float32, Float64, Int64
+from nestvec.transforms.base import Adapter
 from nestvec.vectors import normalize
 
 K = 10

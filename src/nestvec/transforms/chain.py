@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter, Affine, Arrays, Facts, Side, revive
 from nestvec.errors import VectorsError
 from nestvec.shapes import Float32
+from nestvec.transforms.base import Adapter, Affine, Arrays, Facts, Side, revive
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter, Affine, Side
-from nestvec.adapt.adaptor import Map, MatryoshkaAdaptor
-from nestvec.adapt.chain import Chain
-from nestvec.adapt.linear import Prefix
+from nestvec.adapt.matryoshka_adaptor import Map, MatryoshkaAdaptor
 from nestvec.errors import InputError
 from nestvec.extras import require
 from nestvec.shapes import Float32
+from nestvec.transforms.base import Adapter, Affine, Side
+from nestvec.transforms.chain import Chain
+from nestvec.transforms.linear import Prefix
 
 
 def as_modules(adapter: Adapter) -> list[Any]:

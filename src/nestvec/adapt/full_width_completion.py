@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nestvec.adapt.adaptor import Map, MatryoshkaAdaptor
+from nestvec.adapt.matryoshka_adaptor import Map, MatryoshkaAdaptor
 from nestvec.shapes import Float32, Float64
 
 _SHARE = 0.7

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.files import digest, read_file, write_file
 from nestvec.errors import DataError, DimsError, VectorsError
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
+from nestvec.transforms.files import digest, read_file, write_file
 from nestvec.vectors import (
     BLOCK_ROWS,
     as_float32,
@@ -25,7 +25,7 @@ from nestvec.vectors import (
 )
 
 if TYPE_CHECKING:
-    from nestvec.adapt.chain import Chain
+    from nestvec.transforms.chain import Chain
 
 Side = Literal["documents", "queries"]
 """Which of the two is mapped; most adapters map both alike."""
@@ -150,7 +150,7 @@ class Adapter(ABC):
         Only a complete file gets the name. A `.safetensors` says which adapter made it, so that an
         index can tell it from vectors of another kind. `DataError` if the file exists.
         """
-        from nestvec.adapt.stream import write_rows
+        from nestvec.transforms.stream import write_rows
 
         array = check_vectors(vectors, dim=self.dim)
         width = self._width(dims)
@@ -160,7 +160,7 @@ class Adapter(ABC):
 
     def then(self, other: "Adapter") -> "Chain":
         """This adapter and then `other`, as one."""
-        from nestvec.adapt.chain import Chain
+        from nestvec.transforms.chain import Chain
 
         return Chain.of(self, other)
 
@@ -195,7 +195,7 @@ class Adapter(ABC):
 
         They give unit rows. A loaded model needs no nestvec.
         """
-        from nestvec.adapt.modules import as_modules
+        from nestvec.transforms.sentence_transformers import as_modules
 
         return as_modules(self)
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.adapter import Adapter, Affine, Arrays, Facts, Side, check_sizes
 from nestvec.errors import VectorsError
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32, Float64
+from nestvec.transforms.base import Adapter, Affine, Arrays, Facts, Side, check_sizes
 from nestvec.vectors import BLOCK_ROWS, check_finite, check_magnitude, check_vectors
 
 
@@ -61,12 +61,12 @@ class Rotation(Adapter):
         what is kept is the ranking by the vectors' own cosines and by those after the neighbour
         whitening, half each (docs/how-to/adapting.md). Needs the extra `train`.
         """
-        from nestvec.adapt.material import Material, check_rank
+        from nestvec.adapt.training_data import Material, check_rank
         from nestvec.extras import require
 
         require("torch", "train")
-        from nestvec.adapt.recipe import Recipe
-        from nestvec.adapt.start import teachers
+        from nestvec.adapt.config import Recipe
+        from nestvec.adapt.initialization import teachers
         from nestvec.adapt.training.loop import Task, train
 
         material, recipe = Material.read(vectors, seed=seed), Recipe(teacher="both")
