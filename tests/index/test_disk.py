@@ -107,7 +107,7 @@ if os.geteuid() == 0:  # root may write anywhere
     os.setegid(65534)
     os.seteuid(65534)
 index = Index.open(sys.argv[1], verify=True)
-index.documents([5])
+index.snapshot.documents([5])
 index.refresh()
 for change in (
     lambda: index.add(np.ones((1, 16), np.float32)),

@@ -55,7 +55,7 @@ def allowed_rows(index, where):
     rows = index.snapshot.numbers().tolist()
     return [
         row
-        for row, document in zip(rows, index.documents(rows), strict=True)
+        for row, document in zip(rows, index.snapshot.documents(rows), strict=True)
         if matches(condition, document)
     ]
 

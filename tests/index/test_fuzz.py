@@ -40,7 +40,7 @@ def victim(changed, tmp_path):
 def everything(index, queries):
     """All that an index says: answers by every kind of plan, and what is stored with each row."""
     hits = [index.search(queries, 10, plan=plan) for plan in PLANS]
-    documents = index.documents(index.snapshot.numbers())
+    documents = index.snapshot.documents(index.snapshot.numbers())
     return [(h.ids.tolist(), h.scores.tolist(), h.rows.tolist()) for h in hits], documents
 
 

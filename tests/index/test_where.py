@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nestvec.errors import FilterError
-from nestvec.index.contents import Document
+from nestvec.index.documents import Document
 from nestvec.index.where import (
     And,
     Contains,

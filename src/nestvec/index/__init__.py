@@ -1,6 +1,6 @@
 """The embedded search engine."""
 
-from nestvec.index.contents import Document
+from nestvec.index.documents import Document
 from nestvec.index.hits import Hits, SearchStats, StageStats
 from nestvec.index.index import Index
 

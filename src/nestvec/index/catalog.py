@@ -19,7 +19,6 @@ from nestvec.index.contents import (
     SCHEMA,
     WITH_ADAPTER,
     Contents,
-    Document,
     Entry,
     File,
     Id,
@@ -27,6 +26,7 @@ from nestvec.index.contents import (
     file_of,
     row_checksum,
 )
+from nestvec.index.documents import Document
 
 NAME = "catalog.sqlite"
 _TIMEOUT_S = 60.0
@@ -145,6 +145,25 @@ def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | No
     return Document(id_, text, None if metadata is None else json.loads(metadata))
 
 
+def rows_of(folder: Path, ids: Iterable[Id], of: Contents) -> list[int | None] | None:
+    """The live row of each id, or None without one; None at all unless `of` is the last commit.
+
+    Only the last commit, and none of format 1, has a table of its ids.
+    """
+    with reading(folder) as db:
+        now = read_contents(db, folder)
+        moved = (now.lineage, now.generation) != (of.lineage, of.generation)
+        if moved or now.meta["format"] == 1:
+            return None
+        return _find(db, ids)
+
+
+def _find(db: sqlite3.Connection, ids: Iterable[Id]) -> list[int | None]:
+    query = "SELECT row FROM ids WHERE id = ?"
+    found = (db.execute(query, (id_,)).fetchone() for id_ in ids)
+    return [None if row is None else row[0] for row in found]
+
+
 def verify(folder: Path) -> None:
     """`DamagedIndexError` unless every page and every row is as it was written."""
     with reading(folder) as db:
@@ -211,9 +230,7 @@ class Ledger:
 
     def find(self, ids: Iterable[Id]) -> list[int | None]:
         """The row of each id, or None for an id that no live row has."""
-        query = "SELECT row FROM ids WHERE id = ?"
-        found = (self._db.execute(query, (id_,)).fetchone() for id_ in ids)
-        return [None if row is None else row[0] for row in found]
+        return _find(self._db, ids)
 
     def records(self, rows: Iterable[int]) -> Iterator[RowRecord]:
         """What is stored with some rows, checked."""

@@ -87,15 +87,6 @@ class Contents:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What is stored with a row besides its vector."""
-
-    id: Id
-    text: str | None
-    metadata: Mapping[str, Any] | None
-
-
 def row_checksum(row: int, id_: Id, text: str | None, metadata: str | None) -> int:
     """CRC-32 of all that is stored with a row, in a form that no other row has."""
     length = -1 if text is None else len(text)

@@ -18,11 +18,11 @@ from nestvec.index.contents import (
     FORMAT,
     SCHEMA,
     Contents,
-    Document,
     Entry,
     file_of,
     row_checksum,
 )
+from nestvec.index.documents import Document
 from nestvec.index.ids import Ids
 from nestvec.index.rows import Rows, vectors_name
 from nestvec.index.segment import codes_name

@@ -3,30 +3,34 @@
 import json
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import index as index_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.adapter import Adapter, check_kind
 from nestvec.errors import InputError, PlanError, StorageError
 from nestvec.index import catalog
 from nestvec.index.adapted import adapt_queries
-from nestvec.index.contents import Document, Id
+from nestvec.index.contents import Id
+from nestvec.index.documents import Document
 from nestvec.index.hits import Hits
 from nestvec.index.ids import Ids
+from nestvec.index.lookup import get_documents, has_id
 from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
 from nestvec.index.records import as_json, check_ids, check_length, row_records
 from nestvec.index.rows import Rows, Source
 from nestvec.index.run import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.tuned import TunedPlan
+from nestvec.index.tuned import StoredPlan
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
-from nestvec.shapes import Float, Float32, Int64
+from nestvec.shapes import Float, Float32
+from nestvec.transforms.base import Adapter, check_kind
 from nestvec.vectors import check_vectors
 
 if TYPE_CHECKING:
@@ -191,11 +195,33 @@ class Index:
         """The ids of live rows, in the order they were added."""
         return self._snapshot.ids()
 
-    def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
-        """Id, text and metadata stored with the given row numbers, in their order."""
-        snapshot, numbers = self._snapshot, [int(row) for row in rows]
-        snapshot.require(numbers)
-        return catalog.documents(snapshot.folder, numbers, snapshot.contents)
+    def get(self, ids: AnyIds) -> list[Document | None]:
+        """The documents with these ids, in their order: `index.get(hits.ids[0])`.
+
+        `ids` is one id, or any collection of ids, which may repeat. Where an answer of a search is
+        padded (id −1 or None) the document is None. `IdsError` names ids that no row has.
+        """
+        return get_documents(self._snapshot, ids)
+
+    def __contains__(self, id_: object) -> bool:
+        """Whether a row has this id."""
+        return has_id(self._snapshot, id_)
+
+    def documents(self, rows: Sequence[Any] | np.ndarray) -> list[Document]:
+        """Documents by row number. Deprecated: ids that are numbers look the same; use `get`."""
+        warnings.warn(
+            "Index.documents takes row numbers, which ids that are numbers cannot be told from; "
+            "use Index.get(hits.ids[0])",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        try:
+            numbers = [index_of(row) for row in rows]
+        except TypeError:
+            raise InputError(
+                "documents takes the numbers of rows, which are whole; for ids use get"
+            ) from None
+        return self._snapshot.documents(numbers)
 
     # --- searching -------------------------------------------------------------------------------
 
@@ -208,7 +234,7 @@ class Index:
         return self._snapshot.chosen_plan(None, int(k), True)
 
     @property
-    def tuned(self) -> Mapping[int, TunedPlan]:
+    def tuned(self) -> Mapping[int, StoredPlan]:
         """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
         return self._snapshot.tuned
 

@@ -15,7 +15,7 @@ _KEY = "tuned"
 
 
 @dataclass(frozen=True, slots=True)
-class TunedPlan:
+class StoredPlan:
     """A plan, whether it was shown to be safe for the rows that are there now, and by what."""
 
     plan: Plan
@@ -23,12 +23,12 @@ class TunedPlan:
     evidence: Mapping[str, Any]
 
 
-def tuned_plans(contents: Contents) -> dict[int, TunedPlan]:
+def tuned_plans(contents: Contents) -> dict[int, StoredPlan]:
     """The tuned plans that an index keeps, by `k`."""
     kept = contents.meta.get(_KEY, {})
     now = contents.rows_checksum() if kept else None
     return {
-        int(k): TunedPlan(Plan.parse(one["plan"]), one["rows"] == now, one["evidence"])
+        int(k): StoredPlan(Plan.parse(one["plan"]), one["rows"] == now, one["evidence"])
         for k, one in kept.items()
     }
 
