@@ -263,7 +263,8 @@ class Index:
 
         Queries go through the index's adapter, unless `adapted_by` is its fingerprint: `adapt`.
 
-        The best cells are probed; if the plan's cells hold fewer than `k` rows, more are.
+        The best cells are probed; while they hold fewer than `k` rows that are live and allowed,
+        more are.
         Rows that were added and not yet coded are scored on their full vectors whatever the plan.
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """

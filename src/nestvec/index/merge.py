@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.index.hits import Hits, SearchStats, StageStats
-from nestvec.index.run import Answers, run_bounds, run_plan, run_scan
+from nestvec.index.run import Answers, run_bounds, run_plan, run_scan, run_until_full
 from nestvec.index.snapshot import Part, Snapshot
 from nestvec.index.widen import few, widened
 from nestvec.kernels.layout import PARTS
@@ -72,13 +72,13 @@ def _run(part: Part, question: Question) -> Answers:
     queries, threads, metric = question.queries, question.threads, question.metric
     if part.coded is None:
         return _scan(part, question)
-    if part.live is not None:
-        held, cells = part.coded.held_cells, len(part.coded.cells.counts)
-        wider = widened(plan, part.count, len(part.rows), held, cells)
-        if wider is None:
-            return _scan(part, question)
-        plan = wider
-    return run_plan(part.coded, queries, k, plan, threads, part.live, metric)
+    if part.live is None:
+        return run_plan(part.coded, queries, k, plan, threads, None, metric)
+    held, cells = part.coded.held_cells, len(part.coded.cells.counts)
+    wider = widened(plan, part.count, len(part.rows), held, cells)
+    if wider is None:
+        return _scan(part, question)
+    return run_until_full(part.coded, queries, k, wider, threads, part.live, metric)
 
 
 def _scan(part: Part, question: Question) -> Answers:

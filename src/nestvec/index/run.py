@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -69,6 +70,37 @@ def run_plan(
         share_out(run, (queries, *answers), threads)
     except IndexError as e:
         raise _damaged(segment, e) from None
+    return answers
+
+
+def run_until_full(
+    segment: Segment,
+    queries: Float32[np.ndarray, "q dim"],
+    k: int,
+    plan: Plan,
+    threads: int | None,
+    allowed: UInt8[np.ndarray, " n"],
+    metric: str,
+) -> Answers:
+    """As `run_plan`, with twice the cells, and again, for each query that finds fewer than `k`.
+
+    At least `k` rows must be allowed. A kernel probes until cells hold `k` rows, allowed or not;
+    only its answer tells how many of them were allowed. `counts` are of all that was read.
+    """
+    answers = run_plan(segment, queries, k, plan, threads, allowed, metric)
+    if plan.probe is None or answers.fill(k):
+        return answers
+    probed, probe = answers.counts[:, 0].copy(), plan.probe
+    while probe < segment.held_cells:  # all allowed rows lie in those
+        probe *= 2
+        short = np.flatnonzero((answers.rows[:, -1] < 0) & (probed < probe))
+        if not len(short):
+            continue
+        wider = replace(plan, probe=probe)
+        more = run_plan(segment, queries[short], k, wider, threads, allowed, metric)
+        answers.rows[short], answers.scores[short] = more.rows, more.scores
+        answers.counts[short] += more.counts
+        probed[short] = more.counts[:, 0]
     return answers
 
 
