@@ -12,6 +12,7 @@ from nestvec.cli.material import Given, check_as_made
 from nestvec.cli.output import print_facts, print_json, size
 from nestvec.errors import StorageError
 from nestvec.index import Index
+from nestvec.index.target import check_target
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def index(
     if output.exists() and not overwrite:
         # Said before an hour of encoding, not after it.
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
+    check_target(output, overwrite)
     start, used = time.perf_counter(), _load(adapter)
     given = Given(data, texts, key, text_column, id_column, limit)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from nestvec.errors import DamagedIndexError, NestvecError, NewerFormatError, StorageError
 from nestvec.index import format_1
@@ -33,6 +34,13 @@ _TIMEOUT_S = 60.0
 """How long to wait for another process to finish a commit, which takes milliseconds."""
 _CACHE_KIB = 1 << 16
 _ROWS_PER_TRANSACTION = 10_000
+_TELLING_COLUMNS = {
+    "meta": {"key", "value"},
+    "segments": {"segment", "rows"},
+    "files": {"name", "segment", "size_bytes", "checksums"},
+    "rows": {"row", "id", "text", "metadata"},
+}
+"""Tables and columns that every format has."""
 _FAILURES = ("is full", "readonly", "unable to open", "locked", "I/O error", "busy")
 """What SQLite says when the catalog is sound but cannot be read or written."""
 
@@ -49,6 +57,48 @@ def read(folder: Path) -> Contents:
         )
     with reading(folder) as db:
         return read_contents(db, folder)
+
+
+def recognize(folder: Path) -> dict[str, Any] | None:
+    """`meta` of a catalog of any format, without a check for damage; None for any other file.
+
+    Nothing is written: a file that is not ours may be what somebody works with.
+    """
+    path = folder / NAME
+    if not path.is_file() or not _has_header(path):
+        return None
+    try:
+        try:
+            return _known_meta(path, "ro")
+        except StorageError as e:
+            # A killed writer left its journal, which only a writer may undo: the tables that tell
+            # are under the pages that it was to change.
+            if isinstance(e, DamagedIndexError) or "readonly" not in str(e):
+                raise
+            return _known_meta(path, "ro&immutable=1")
+    except DamagedIndexError:
+        return None
+
+
+def _has_header(path: Path) -> bool:
+    """Whether it is an SQLite database with a rollback journal, as every catalog is.
+
+    SQLite makes files beside a database with another kind of journal, even to read it.
+    """
+    with path.open("rb") as file:
+        header = file.read(20)
+    return header.startswith(b"SQLite format 3\0") and header[18:] == b"\x01\x01"
+
+
+def _known_meta(path: Path, mode: str) -> dict[str, Any] | None:
+    with _nonsense(path), _connect(path, mode) as db:
+        for table, columns in _TELLING_COLUMNS.items():
+            found = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if not columns <= found:
+                return None
+        meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+        known = isinstance(meta.get("format"), int) and isinstance(meta.get("dim"), int)
+        return meta if known else None
 
 
 @contextmanager

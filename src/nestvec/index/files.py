@@ -10,7 +10,8 @@ from nestvec.index.contents import File
 from nestvec.index.segment import BULK
 from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
 
-_SEGMENT_FILE = re.compile(r"\d{6,}\.\w+\.safetensors")
+SEGMENT_FILE = re.compile(r"\d{6,}\.(vectors|codes)\.safetensors")
+"""Names that `vectors_name` and `codes_name` give."""
 
 
 def list_file(path: Path) -> File:
@@ -70,5 +71,5 @@ def sweep(folder: Path, listed: Iterable[str]) -> None:
     """
     kept = set(listed)
     for path in folder.iterdir():
-        if _SEGMENT_FILE.fullmatch(path.name) and path.name not in kept:
+        if SEGMENT_FILE.fullmatch(path.name) and path.name not in kept:
             path.unlink(missing_ok=True)

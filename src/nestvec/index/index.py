@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.errors import InputError, PlanError, StorageError
-from nestvec.index import catalog
+from nestvec.errors import InputError, PlanError
 from nestvec.index.adapted import adapt_queries
 from nestvec.index.contents import Id
 from nestvec.index.documents import Document
@@ -66,8 +65,8 @@ class Index:
         path: str | os.PathLike[str],
         *,
         ids: AnyIds | None = None,
-        texts: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         metric: str = "ip",
         adapter: Adapter | None = None,
         rotation: str = "pca",
@@ -87,9 +86,11 @@ class Index:
         own order is to be kept. `bits` is the average number
         of code bits per dimension. `model` records what made the vectors. Equal input and seed give
         an equal index. The folder `path` appears whole or not at all; with `overwrite` it takes the
-        place of an index, which nobody can write to in the meantime.
+        place of an index, which nobody can write to in the meantime. A folder that is no index, or
+        holds other files too, is refused (`StorageError`). A link at `path` is followed and stays.
         """
         from nestvec.index.staging import staging
+        from nestvec.index.target import check_target
         from nestvec.index.writer import create
 
         array = check_vectors(vectors, dim=None if adapter is None else adapter.dim)
@@ -100,8 +101,7 @@ class Index:
         check_length(metadata, len(array), "metadata records")
         made_by = json.loads(as_json(model, "model")) if model else None
         options = _check_options(rotation, bits, seed, metric)
-        target = Path(path)
-        _check_target(target, overwrite)
+        target = check_target(Path(path), overwrite)
         rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
         source = Source(rows, adapter=adapter)
         meta = {
@@ -111,7 +111,7 @@ class Index:
         with staging(target, overwrite) as stage:
             records = row_records(checked_ids, 0, texts, metadata)
             create(stage, source, records, meta, options, progress)
-        return cls.open(target)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> "Index":
@@ -297,8 +297,8 @@ class Index:
         vectors: ArrayLike,
         *,
         ids: AnyIds | None = None,
-        texts: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Add rows, all or none, and show them; ids must be new (None: the row numbers).
@@ -327,8 +327,8 @@ class Index:
         vectors: ArrayLike | None = None,
         *,
         ids: AnyIds,
-        texts: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Replace the rows with these ids in one step; what is None stays as it was.
@@ -402,15 +402,3 @@ def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "Build
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed={seed!r} is not a whole number of at least 0")
     return BuildOptions(rotation, float(bits), int(seed), metric)
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if not overwrite:
-        raise StorageError(f"{target} exists; choose another path or pass overwrite=True")
-    if not (target / catalog.NAME).is_file():
-        raise StorageError(
-            f"{target} is not a nestvec index, and overwrite=True replaces nothing else; "
-            "choose another path"
-        )

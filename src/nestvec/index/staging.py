@@ -11,6 +11,7 @@ from pathlib import Path
 from nestvec.errors import StorageError
 from nestvec.index.files import sync_folder
 from nestvec.index.lock import writer_lock
+from nestvec.index.target import check_replaceable
 
 _CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE in Linux's fcntl.h and fs.h
 
@@ -46,7 +47,10 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
 def _put_in_place(stage: Path, path: Path, overwrite: bool) -> None:
     if not overwrite or not path.exists():
         stage.rename(path)
-    elif not _exchange(stage, path):
+        sync_folder(path.parent)
+        return
+    check_replaceable(path)  # once more: building takes time, in which files may come
+    if not _exchange(stage, path):
         _replace_in_two_steps(stage, path)
     sync_folder(path.parent)
 

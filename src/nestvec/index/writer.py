@@ -120,8 +120,8 @@ class Writer:
         self,
         ids: np.ndarray | None,
         vectors: Float[np.ndarray, "n dim"],
-        texts: Sequence[str] | None,
-        metadata: Sequence[Mapping[str, Any]] | None,
+        texts: Sequence[str | None] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> None:
         """Commit new rows; ids that are not given are the row numbers."""
         chosen = np.arange(self.next_row, self.next_row + len(vectors)) if ids is None else ids
@@ -136,8 +136,8 @@ class Writer:
         self,
         ids: np.ndarray,
         vectors: Float[np.ndarray, "n dim"] | None,
-        texts: Sequence[str] | None,
-        metadata: Sequence[Mapping[str, Any]] | None,
+        texts: Sequence[str | None] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> None:
         """Commit new rows in place of those with the same ids; what is None stays as it is."""
         rows = self._find(ids)
