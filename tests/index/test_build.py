@@ -10,11 +10,11 @@ import pytest
 
 from nestvec import Index
 from nestvec.errors import IdsError, InputError, StorageError, VectorsError
-from nestvec.index import lock
-from nestvec.index.catalog import NAME
-from nestvec.index.rows import vectors_name
-from nestvec.index.segment import codes_name
-from nestvec.index.tensors import map_tensors
+from nestvec.index.storage import writer_lock
+from nestvec.index.storage.catalog import NAME
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.segment_rows import vectors_name
+from nestvec.index.storage.tensor_file import map_tensors
 from nestvec.vectors import LARGEST
 
 CODES, VECTORS = codes_name(1), vectors_name(1)
@@ -32,7 +32,7 @@ def vectors(rng):
 
 def contents(folder):
     """The bytes of all files but the lock, which says who wrote last."""
-    files = sorted(file for file in folder.iterdir() if file.name != lock.NAME)
+    files = sorted(file for file in folder.iterdir() if file.name != writer_lock.NAME)
     return {file.name: file.read_bytes() for file in files}
 
 

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nestvec import Index
 from nestvec.errors import IdsError, InputError, LockedError, StorageError, VectorsError
-from nestvec.index.lock import writer_lock
 from nestvec.index.snapshot import CODED, FLAT
+from nestvec.index.storage.writer_lock import writer_lock
 from nestvec.index.writer import FLAT_ROWS
 
 EXACT = "probe=all; full"

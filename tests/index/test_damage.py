@@ -9,11 +9,11 @@ import pytest
 
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
-from nestvec.index.catalog import NAME
-from nestvec.index.rows import Rows, vectors_name
-from nestvec.index.segment import BULK, Segment, codes_name
 from nestvec.index.snapshot import Part, Snapshot
-from nestvec.index.tensors import CHUNK_BYTES, map_tensors
+from nestvec.index.storage.catalog import NAME
+from nestvec.index.storage.coded_segment import BULK, Segment, codes_name
+from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.tensor_file import CHUNK_BYTES, map_tensors
 from nestvec.kernels.layout import OWNER, ROW
 
 CODES, VECTORS = codes_name(1), vectors_name(1)

@@ -8,8 +8,8 @@ import pytest
 
 from nestvec import Index
 from nestvec.errors import DamagedIndexError, FilterError, InputError, StorageError
-from nestvec.index.where import matches
-from nestvec.index.where_parser import parse_where
+from nestvec.filters.ast import matches
+from nestvec.filters.parser import parse_where
 from nestvec.kernels.layout import homes_of
 
 from .conftest import clustered

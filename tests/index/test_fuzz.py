@@ -10,7 +10,7 @@ import pytest
 
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, StorageError
-from nestvec.index.catalog import NAME
+from nestvec.index.storage.catalog import NAME
 
 PLANS = ("probe=all; full", "probe=4; 64x1:60 > full", "probe=all; 100x2:50")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nestvec import Index
-from nestvec.index.contents import FORMAT, WITH_ADAPTER
 from nestvec.index.snapshot import CODED
+from nestvec.index.storage.manifest import FORMAT, WITH_ADAPTER
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FORMATS = [f"format_{number}" for number in range(1, WITH_ADAPTER + 1)]

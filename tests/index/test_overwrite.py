@@ -10,9 +10,9 @@ import pytest
 from nestvec import Index
 from nestvec.adapt import Rotation
 from nestvec.errors import StorageError
-from nestvec.index import staging
-from nestvec.index.catalog import NAME
-from nestvec.index.lock import writer_lock
+from nestvec.index.storage import staging
+from nestvec.index.storage.catalog import NAME
+from nestvec.index.storage.writer_lock import writer_lock
 from nestvec.progress import silent
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.documents import Document
 from nestvec.errors import InputError, PlanError
-from nestvec.index.adapted import adapt_queries
-from nestvec.index.contents import Id
-from nestvec.index.documents import Document
-from nestvec.index.hits import Hits
-from nestvec.index.ids import Ids
-from nestvec.index.lookup import get_documents, has_id
-from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
-from nestvec.index.records import as_json, check_ids, check_length, row_records
-from nestvec.index.rows import Rows, Source
-from nestvec.index.run import METRICS, check_threads
+from nestvec.hits import Hits
+from nestvec.index.document_lookup import get_documents, has_id
+from nestvec.index.plans.stored_plans import StoredPlan
+from nestvec.index.query_transform import adapt_queries
+from nestvec.index.search.searcher import Question, search_certified, search_exactly, search_parts
+from nestvec.index.search.segment_search import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.tuned import StoredPlan
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.manifest import Id
+from nestvec.index.storage.row_records import as_json, check_ids, check_length, row_records
+from nestvec.index.storage.segment_rows import Rows, Source
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
-from nestvec.transforms.base import Adapter, check_kind
+from nestvec.transforms.base import Transform, check_same_model
 from nestvec.vectors import check_vectors
 
 if TYPE_CHECKING:
-    from nestvec.index.build import BuildOptions
+    from nestvec.index.build.segment_builder import BuildOptions
     from nestvec.index.writer import Writer
 
 # What writes, and what understands filters, is imported where it is used: `import nestvec` is fast.
@@ -54,7 +54,7 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
-        from nestvec.index.filters import Filters
+        from nestvec.index.row_filters import Filters
 
         self._filters = Filters()
 
@@ -68,7 +68,7 @@ class Index:
         texts: Sequence[str | None] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
         metric: str = "ip",
-        adapter: Adapter | None = None,
+        adapter: Transform | None = None,
         rotation: str = "pca",
         bits: float = 2.0,
         seed: int = 0,
@@ -89,13 +89,13 @@ class Index:
         place of an index, which nobody can write to in the meantime. A folder that is no index, or
         holds other files too, is refused (`StorageError`). A link at `path` is followed and stays.
         """
-        from nestvec.index.staging import staging
-        from nestvec.index.target import check_target
+        from nestvec.index.storage.staging import staging
+        from nestvec.index.storage.target import check_target
         from nestvec.index.writer import create
 
         array = check_vectors(vectors, dim=None if adapter is None else adapter.dim)
         if adapter is not None:
-            check_kind(adapter, array)
+            check_same_model(adapter, array)
         checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
@@ -155,7 +155,7 @@ class Index:
         return self._snapshot.dim
 
     @property
-    def adapter(self) -> Adapter | None:
+    def adapter(self) -> Transform | None:
         """What the vectors went through before they were stored, and queries go through."""
         return self._snapshot.adapter
 
@@ -365,7 +365,7 @@ class Index:
         if adapter is None:
             return check_vectors(vectors, dim=self.dim)
         array = check_vectors(vectors, dim=adapter.dim)
-        check_kind(adapter, array)
+        check_same_model(adapter, array)
         return adapter.transform(array)
 
     @contextmanager
@@ -391,7 +391,7 @@ def _check_k(k: int, rows: int) -> None:
 
 
 def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "BuildOptions":
-    from nestvec.index.build import BuildOptions
+    from nestvec.index.build.segment_builder import BuildOptions
 
     if metric not in METRICS:
         raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.documents import Document
 from nestvec.errors import DamagedIndexError, InputError
-from nestvec.index import catalog, format_1
-from nestvec.index.adapted import get_adapter
-from nestvec.index.contents import Contents, Entry, Id
-from nestvec.index.defaults import default_plan
-from nestvec.index.documents import Document
-from nestvec.index.files import check_file
-from nestvec.index.rows import Rows, vectors_name
-from nestvec.index.segment import Segment, codes_name
-from nestvec.index.tuned import StoredPlan, tuned_plans
+from nestvec.index.plans.default_plan import default_plan
+from nestvec.index.plans.stored_plans import StoredPlan, tuned_plans
+from nestvec.index.query_transform import get_adapter
+from nestvec.index.storage import catalog, format_1
+from nestvec.index.storage.coded_segment import Segment, codes_name
+from nestvec.index.storage.files import check_file
+from nestvec.index.storage.manifest import Contents, Entry, Id
+from nestvec.index.storage.segment_rows import Rows, vectors_name
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64, UInt8
-from nestvec.transforms.base import Adapter
+from nestvec.transforms.base import Transform
 
 CODED, FLAT = "coded", "flat"
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Snapshot:
     folder: Path
     contents: Contents
     parts: tuple[Part, ...]
-    adapter: Adapter | None
+    adapter: Transform | None
     """What the vectors went through before they were stored, and queries go through."""
 
     @classmethod

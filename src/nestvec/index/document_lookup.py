@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nestvec.documents import Document
 from nestvec.errors import DamagedIndexError, IdsError
-from nestvec.index.contents import Id
-from nestvec.index.documents import Document
-from nestvec.index.records import id_array, list_ids
 from nestvec.index.snapshot import Snapshot
+from nestvec.index.storage.manifest import Id
+from nestvec.index.storage.row_records import id_array, list_ids
 
 _MOST_NAMED = 3
 """Unknown ids that an error lists: enough to recognise what was passed."""

@@ -5,10 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.index.hits import Hits, SearchStats, StageStats
-from nestvec.index.run import Answers, run_bounds, run_plan, run_scan, run_until_full
+from nestvec.hits import Hits, SearchStats, StageStats
+from nestvec.index.search.filtered_plan import few, widened
+from nestvec.index.search.segment_search import (
+    Answers,
+    run_bounds,
+    run_plan,
+    run_scan,
+    run_until_full,
+)
 from nestvec.index.snapshot import Part, Snapshot
-from nestvec.index.widen import few, widened
 from nestvec.kernels.layout import PARTS
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64

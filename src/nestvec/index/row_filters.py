@@ -14,8 +14,8 @@ from itertools import chain
 import numpy as np
 
 from nestvec.errors import StorageError
-from nestvec.index import catalog
 from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.storage import catalog
 from nestvec.shapes import Float32, Int64, UInt8
 
 _MOST_KEPT = 8
@@ -100,8 +100,8 @@ def _find(
 ) -> dict[_Segment, _Allowed]:
     """What is known, and what the catalog says of the other parts."""
     # Late: those who filter nothing import nestvec a tenth faster.
-    from nestvec.index.where import to_sql
-    from nestvec.index.where_parser import parse_where
+    from nestvec.filters.ast import to_sql
+    from nestvec.filters.parser import parse_where
 
     sql = to_sql(parse_where(where))
     new = {key: part for key, part in parts.items() if key not in known}

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nestvec.documents import Id
+
 FORMAT = 2
 WITH_ADAPTER = 3
 """Format 2 and an adapter: a reader that knows none would ask such an index wrongly."""
-Id = int | str
 RowRecord = tuple[int, Id, str | None, str | None]
 """Row number, id, text, metadata as JSON."""
 

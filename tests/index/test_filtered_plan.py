@@ -3,7 +3,7 @@
 import pytest
 
 from nestvec import Plan
-from nestvec.index.widen import few, widened
+from nestvec.index.search.filtered_plan import few, widened
 
 PLAN = Plan.parse("probe=400; 256x1:300 > full")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nestvec.index.contents import Id
+Id = int | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.adapt.rotation import Rotation, second_moment
 from nestvec.codes import Codec, Coded, row_norms
-from nestvec.index import cells as kmeans
-from nestvec.index.rows import Source, copy_blocks, vectors_name, writing_rows
-from nestvec.index.segment import codes_name
-from nestvec.index.tensors import Layout, TensorWriter
+from nestvec.index.build import kmeans
+from nestvec.index.storage.segment_rows import Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.tensor_file import Layout, TensorWriter
 from nestvec.kernels.layout import LANES, PARTS, RECORD_TAIL, centroid_bytes, pack_records
 from nestvec.kernels.reference import bfloat16_up, float32_up
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
+from nestvec.transforms.rotation import OrthogonalTransform, second_moment
 from nestvec.vectors import BLOCK_ROWS, normalize
 
 _CODEC_SAMPLE = 16_384
@@ -103,8 +103,10 @@ def _lay_out(
 ) -> _Layout:
     rng = np.random.default_rng(options.seed)
     dim = vectors.shape[1]
-    pca = options.rotation == "pca"
-    rotation = (Rotation.from_second_moment(moment) if pca else Rotation.identity(dim)).matrix
+    if options.rotation == "pca":
+        rotation = OrthogonalTransform.from_second_moment(moment).matrix
+    else:
+        rotation = np.eye(dim, dtype=np.float32)
     energy = np.einsum("ij,ik,kj->j", rotation, moment, rotation, optimize=True)
     cell_dims = kmeans.cell_dims(energy)
     count = kmeans.cell_count(len(vectors))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from nestvec.errors import FilterError
-from nestvec.index.where import (
+from nestvec.filters.ast import (
     And,
     Condition,
     Contains,

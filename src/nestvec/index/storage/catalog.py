@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from nestvec.documents import Document
 from nestvec.errors import DamagedIndexError, NestvecError, NewerFormatError, StorageError
-from nestvec.index import format_1
-from nestvec.index.contents import (
+from nestvec.index.storage import format_1
+from nestvec.index.storage.manifest import (
     SCHEMA,
     WITH_ADAPTER,
     Contents,
@@ -27,7 +28,6 @@ from nestvec.index.contents import (
     file_of,
     row_checksum,
 )
-from nestvec.index.documents import Document
 
 NAME = "catalog.sqlite"
 _TIMEOUT_S = 60.0

@@ -8,20 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nestvec.documents import Document
 from nestvec.errors import FilterError
-from nestvec.index.documents import Document
-from nestvec.index.where import (
-    And,
-    Contains,
-    Field,
-    Not,
-    OneOf,
-    Or,
-    Order,
-    matches,
-    to_sql,
-)
-from nestvec.index.where_parser import MOST_NESTED, MOST_TESTS, parse_where
+from nestvec.filters.ast import And, Contains, Field, Not, OneOf, Or, Order, matches, to_sql
+from nestvec.filters.parser import MOST_NESTED, MOST_TESTS, parse_where
 
 YEAR = Field("metadata", ("year",))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import IdsError, InputError
-from nestvec.index.contents import RowRecord
+from nestvec.index.storage.manifest import RowRecord
 
 
 def check_ids(ids: Any, n: int | None = None, *, ordered: bool = True) -> np.ndarray:

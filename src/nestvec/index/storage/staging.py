@@ -9,9 +9,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from nestvec.errors import StorageError
-from nestvec.index.files import sync_folder
-from nestvec.index.lock import writer_lock
-from nestvec.index.target import check_replaceable
+from nestvec.index.storage.files import sync_folder
+from nestvec.index.storage.target import check_replaceable
+from nestvec.index.storage.writer_lock import writer_lock
 
 _CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE in Linux's fcntl.h and fs.h
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.errors import DamagedIndexError, InputError
-from nestvec.index.segment import Segment
+from nestvec.index.storage.coded_segment import Segment
 from nestvec.kernels import load, load_exact
 from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP, part_bounds
 from nestvec.plan import Plan

@@ -13,20 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.documents import Document
 from nestvec.errors import DamagedIndexError
-from nestvec.index.contents import (
-    FORMAT,
-    SCHEMA,
-    Contents,
-    Entry,
-    file_of,
-    row_checksum,
-)
-from nestvec.index.documents import Document
-from nestvec.index.ids import Ids
-from nestvec.index.rows import Rows, vectors_name
-from nestvec.index.segment import codes_name
-from nestvec.index.tensors import map_tensors
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.manifest import FORMAT, SCHEMA, Contents, Entry, file_of, row_checksum
+from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.tensor_file import map_tensors
 
 LAYOUT = "format-1"
 _ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted IS NULL"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nestvec.index.contents import Contents
+from nestvec.index.storage.manifest import Contents
 from nestvec.plan import Plan
 
 _KEY = "tuned"

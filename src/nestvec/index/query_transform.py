@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.adapter import Adapter
 from nestvec.errors import DamagedIndexError, DataError, VectorsError
-from nestvec.index.contents import FORMAT, WITH_ADAPTER
-from nestvec.index.files import list_file
+from nestvec.index.storage.files import list_file
+from nestvec.index.storage.manifest import FORMAT, WITH_ADAPTER
 from nestvec.shapes import Float32
+from nestvec.transforms.base import Transform
 from nestvec.vectors import as_queries
 
 NAME = "adapter.safetensors"
 
 
-def put_adapter(folder: Path, adapter: Adapter | None) -> dict[str, Any]:
+def put_adapter(folder: Path, adapter: Transform | None) -> dict[str, Any]:
     """Write the adapter into the folder of a new index; what the catalog says of it."""
     if adapter is None:
         return {"format": FORMAT}
@@ -29,7 +29,7 @@ def put_adapter(folder: Path, adapter: Adapter | None) -> dict[str, Any]:
     return {"format": WITH_ADAPTER, "adapter": told}
 
 
-def get_adapter(folder: Path, meta: Mapping[str, Any]) -> Adapter | None:
+def get_adapter(folder: Path, meta: Mapping[str, Any]) -> Transform | None:
     """The adapter that the catalog names, if it names one; `DamagedIndexError` for another file."""
     told, path = meta.get("adapter"), folder / NAME
     if told is None:
@@ -37,7 +37,7 @@ def get_adapter(folder: Path, meta: Mapping[str, Any]) -> Adapter | None:
     try:
         if zlib.crc32(path.read_bytes()) != told["checksum"]:
             raise DataError("it differs from its checksum")
-        return Adapter.load(path)
+        return Transform.load(path)
     except (OSError, DataError) as e:
         raise DamagedIndexError(
             f"{path} cannot be used ({e}); restore it or build the index again"
@@ -45,7 +45,7 @@ def get_adapter(folder: Path, meta: Mapping[str, Any]) -> Adapter | None:
 
 
 def adapt_queries(
-    adapter: Adapter | None, meta: Mapping[str, Any], queries: ArrayLike, adapted_by: str | None
+    adapter: Transform | None, meta: Mapping[str, Any], queries: ArrayLike, adapted_by: str | None
 ) -> Float32[np.ndarray, "q dim"]:
     """Queries as the stored rows are compared with them; `VectorsError` for those of another kind.
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nestvec.errors import DamagedIndexError, StorageError
-from nestvec.index.contents import File
-from nestvec.index.segment import BULK
-from nestvec.index.tensors import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
+from nestvec.index.storage.coded_segment import BULK
+from nestvec.index.storage.manifest import File
+from nestvec.index.storage.tensor_file import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
 
 SEGMENT_FILE = re.compile(r"\d{6,}\.(vectors|codes)\.safetensors")
 """Names that `vectors_name` and `codes_name` give."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter
 from nestvec.errors import DamagedIndexError
-from nestvec.index.ids import Ids
-from nestvec.index.tensors import Layout, TensorWriter, map_tensors
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.tensor_file import Layout, TensorWriter, map_tensors
 from nestvec.shapes import Bool, Float, Float32, Int64
+from nestvec.transforms.base import Transform
 from nestvec.vectors import BLOCK_ROWS, check_finite, check_magnitude
 
 
@@ -60,7 +60,7 @@ class Source:
 
     rows: Rows
     kept: Bool[np.ndarray, " n"] | None = None
-    adapter: Adapter | None = None
+    adapter: Transform | None = None
 
     def __len__(self) -> int:
         return len(self.rows) if self.kept is None else int(self.kept.sum())

@@ -9,10 +9,10 @@ import pytest
 import nestvec as nv
 from nestvec import Index, Rotation
 from nestvec.adapt import MatryoshkaAdaptor, Prefix
-from nestvec.adapt.adaptor import Map
+from nestvec.adapt.matryoshka_adaptor import Map
 from nestvec.errors import DamagedIndexError, NewerFormatError, VectorsError
-from nestvec.index import catalog
-from nestvec.index.adapted import NAME
+from nestvec.index.query_transform import NAME
+from nestvec.index.storage import catalog
 
 DIM = 24
 

@@ -1,6 +1,6 @@
 """The plan for those who give none, from the figures in docs/explanation/decisions/0022."""
 
-from nestvec.index.segment import Segment
+from nestvec.index.storage.coded_segment import Segment
 from nestvec.plan import Plan, Stage
 
 _PROBE = 2.7

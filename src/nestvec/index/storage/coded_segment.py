@@ -10,7 +10,7 @@ import numpy as np
 
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
-from nestvec.index.tensors import map_tensors
+from nestvec.index.storage.tensor_file import map_tensors
 from nestvec.kernels import load_exact
 from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, Funnel
 from nestvec.plan import Plan

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 from nestvec.errors import StorageError
-from nestvec.index import adapted, catalog, lock
-from nestvec.index.files import SEGMENT_FILE
+from nestvec.index import query_transform
+from nestvec.index.storage import catalog, writer_lock
+from nestvec.index.storage.files import SEGMENT_FILE
 
 _LEFT_BY_SYSTEMS = re.compile(r"\.nfs[0-9a-f]{16,}|\.DS_Store")
 """NFS keeps a deleted file under such a name while it is read; macOS describes folders."""
@@ -37,9 +38,9 @@ def check_replaceable(folder: Path) -> None:
             f"{folder} is not a nestvec index, and overwrite=True replaces nothing else; "
             "choose another path, or delete it yourself if it may go"
         )
-    names = {catalog.NAME, f"{catalog.NAME}-journal", lock.NAME}
+    names = {catalog.NAME, f"{catalog.NAME}-journal", writer_lock.NAME}
     if "adapter" in meta:
-        names.add(adapted.NAME)
+        names.add(query_transform.NAME)
     foreign = sorted(entry.name for entry in folder.iterdir() if not _belongs(entry, names))
     if foreign:
         named = ", ".join(map(repr, foreign[:_MOST_NAMED]))

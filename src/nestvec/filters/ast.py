@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nestvec.index.documents import Document
+from nestvec.documents import Document
 
 Scalar = None | bool | int | float | str
 Operator = Literal["<", "<=", ">", ">="]
