@@ -12,11 +12,11 @@ from nestvec.cli.material import Given, check_as_made
 from nestvec.cli.output import print_facts, print_json, size
 from nestvec.errors import StorageError
 from nestvec.index import Index
-from nestvec.index.target import check_target
+from nestvec.index.storage.target import check_target
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
-    from nestvec.adapt import Adapter
+    from nestvec.adapt import Transform
     from nestvec.encode import Encoder
 
 
@@ -104,13 +104,13 @@ def index(
     _report(built, time.perf_counter() - start, json)
 
 
-def _load(path: Path | None) -> "Adapter | None":
+def _load(path: Path | None) -> "Transform | None":
     """The adapter of a file, loaded before anything is encoded."""
     if path is None:
         return None
-    from nestvec.adapt import Adapter
+    from nestvec.adapt import Transform
 
-    return Adapter.load(path)
+    return Transform.load(path)
 
 
 def _report(built: Index, seconds: float, json: bool) -> None:

@@ -8,8 +8,8 @@ import typer
 from nestvec.cli import options
 from nestvec.cli.output import print_facts, print_json, print_table, size
 from nestvec.index import Index
+from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.snapshot import Part
-from nestvec.index.tuned import TunedPlan
 
 
 def info(
@@ -127,7 +127,7 @@ def _segment(part: Part) -> dict[str, Any]:
     }
 
 
-def _tuned(rows: int, tuned: TunedPlan) -> dict[str, Any]:
+def _tuned(rows: int, tuned: StoredPlan) -> dict[str, Any]:
     return {**tuned.evidence, "rows": rows, "plan": str(tuned.plan), "current": tuned.current}
 
 
