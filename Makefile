@@ -14,10 +14,17 @@ PIP_FLAGS ?= $(shell $(PYTHON) -c "from urllib.request import urlopen; \
 PYTEST_FLAGS ?= -n 2
 CODE := src tests scripts benchmarks
 
-.PHONY: demo test soak check format lint house types layers fix bench bench-search bench-search-quick clean
+.PHONY: demo docs docs-serve test soak check format lint house types layers fix bench bench-search bench-search-quick clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nestvec demo
+
+# Into build/site; links to other sites are listed in build/external-links.txt, and not followed.
+docs: $(VENV)/.dev
+	$(BIN)/python -m scripts.site build
+
+docs-serve: $(VENV)/.dev
+	$(BIN)/python -m scripts.site serve
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
@@ -82,7 +89,7 @@ clean:
 # One stamp per set of packages, renewed when pyproject.toml changes. `test -x` first: an unfinished
 # environment has no stamp and is completed, not trusted.
 $(VENV)/.demo: EXTRAS := demo
-$(VENV)/.dev: EXTRAS := all,dev
+$(VENV)/.dev: EXTRAS := all,dev,docs
 $(VENV)/.bench: EXTRAS := all,bench
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -23,9 +23,9 @@ from benchmarks.judged import NAMES, Collection, load
 from benchmarks.search.run import machine
 from nestvec.adapt import Adapter, Linear, MatryoshkaAdaptor, Rotation
 from nestvec.adapt.compare import baselines, compare
-from nestvec.adapt.heldout import HeldOut, nearest, quality
-from nestvec.adapt.material import Material
-from nestvec.adapt.recipe import Recipe
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.evaluation import HeldOut, nearest, quality
+from nestvec.adapt.training_data import Material
 from nestvec.vectors import normalize
 
 RESULT = Path(__file__).parent / "results" / "adapt.json"

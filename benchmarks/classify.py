@@ -28,9 +28,9 @@ import torch
 import nestvec as nv
 from benchmarks.search.run import machine
 from nestvec.classify import Cascade
+from nestvec.classify.few_shot import few_shots
 from nestvec.classify.linear import Linear, prefix, softmax_regression
 from nestvec.classify.report import CascadeReport, report
-from nestvec.classify.shots import few_shots
 from nestvec.encode import encode_to_file, open_encoder
 from nestvec.progress import bar
 from nestvec.train.models.nested_head import NestedHead

@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 import nestvec as nv
 from benchmarks.search.run import machine
-from nestvec.adapt.heldout import nearest
+from nestvec.adapt.evaluation import nearest
 from nestvec.classify import Cascade
 from nestvec.classify.linear import Linear, prefix, softmax_regression
 from nestvec.classify.report import report

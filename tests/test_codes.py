@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nestvec import codes
 from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
-from nestvec.index.cells import Filling
+from nestvec.index.build.kmeans import Filling
 from nestvec.kernels import layout, reference
 from nestvec.kernels.layout import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
 from nestvec.plan import Plan

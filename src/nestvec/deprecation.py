@@ -7,6 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+_RENAMED = "__renamed_fields__"
 
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
@@ -62,3 +64,33 @@ def renamed_keys(table: Mapping[str, Any], names: Mapping[str, str], where: str)
         warn_renamed(f"{old!r} in {where}", repr(names[old]))
         renamed.setdefault(names[old], table[old])
     return renamed
+
+
+def renamed_fields(names: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
+    """Accept the old names of a dataclass's fields (`{old: new}`), as arguments and as attributes.
+
+    Files may hold the old names too: `field_names_before` says what to rename in them.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        cls.__init__ = renamed_arguments(names)(cls.__init__)  # type: ignore[method-assign]
+        for old, new in names.items():
+            setattr(cls, old, property(_old_field(cls.__name__, old, new)))
+        setattr(cls, _RENAMED, dict(names))
+        return cls
+
+    return decorate
+
+
+def field_names_before(cls: type[Any]) -> dict[str, str]:
+    """Give the old names of a dataclass's fields (`{old: new}`), and none for any other class."""
+    names: dict[str, str] = getattr(cls, _RENAMED, {})
+    return names
+
+
+def _old_field(cls: str, old: str, new: str) -> Callable[[Any], Any]:
+    def read(instance: Any) -> Any:
+        warn_renamed(f"{cls}.{old}", f"{cls}.{new}")
+        return getattr(instance, new)
+
+    return read

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nestvec.adapt import Chain, Linear, MatryoshkaAdaptor, Prefix, Rotation
-from nestvec.adapt.adaptor import Map, Residual
+from nestvec.adapt.matryoshka_adaptor import Map, Residual
 
 DIM = 12
 

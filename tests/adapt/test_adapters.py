@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-import nestvec.adapt.adapter as adapters
+import nestvec.transforms.base as adapters
 from nestvec import Rotation
 from nestvec.adapt import Adapter, Chain, Linear, MatryoshkaAdaptor, Prefix
-from nestvec.adapt.start import neighbour_noise
+from nestvec.adapt.initialization import neighbour_noise
 from nestvec.errors import DataError, DimsError, VectorsError
 
 from .conftest import DIM, KINDS, clustered, numbers

@@ -8,7 +8,7 @@ import pytest
 from nestvec import Rotation
 from nestvec.adapt import Linear, Prefix
 from nestvec.adapt.compare import baselines, compare
-from nestvec.adapt.material import Material
+from nestvec.adapt.training_data import Material
 
 from .conftest import DIM
 

@@ -9,9 +9,9 @@ import pytest
 
 from nestvec import Cascade
 from nestvec.adapt import Adapter
-from nestvec.adapt.files import ADAPTER, read_file, write_file
-from nestvec.classify.file import CASCADE
+from nestvec.classify.files import CASCADE
 from nestvec.errors import DataError
+from nestvec.transforms.files import ADAPTER, read_file, write_file
 
 OLD = Path(__file__).parents[1] / "golden" / "files_without_checksum"
 ADAPTERS = ["rotation", "linear", "prefix", "adaptor", "chain"]

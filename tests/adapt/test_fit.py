@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 
 from nestvec import MatryoshkaAdaptor, Rotation, truncate
 from nestvec.adapt import Linear
-from nestvec.adapt.adapter import check_sizes
-from nestvec.adapt.adaptor import Map
-from nestvec.adapt.complete import completed
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.evaluation import HeldOut, nearest
 from nestvec.adapt.fitting import split_queries
-from nestvec.adapt.heldout import HeldOut, nearest
-from nestvec.adapt.material import Judged, Material
-from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.start import (
+from nestvec.adapt.full_width_completion import completed
+from nestvec.adapt.initialization import (
     neighbour_whitening,
     settled,
     starting_point,
     stretched,
     teachers,
 )
+from nestvec.adapt.matryoshka_adaptor import Map
+from nestvec.adapt.training_data import Judged, Material
 from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
 from nestvec.progress import silent
+from nestvec.transforms.base import check_sizes
 
 from .conftest import DIM
 
@@ -328,7 +328,7 @@ def test_seeds_below_0_are_named(rng):
 
 
 def test_a_bad_row_is_named_by_its_place_among_all(rng, monkeypatch):
-    monkeypatch.setattr("nestvec.adapt.material.MOST_ROWS", 50)
+    monkeypatch.setattr("nestvec.adapt.training_data.MOST_ROWS", 50)
     rows = rng.standard_normal((80, 4)).astype(np.float32)
     rows[77, 2], rows[75, 1] = np.nan, 1e20
     with pytest.raises(VectorsError, match=r"vectors\[(77|75)\]"):
@@ -377,7 +377,7 @@ def test_patience_counts_looks_that_saw_nothing_higher():
 
 
 def test_a_checkpoint_that_lacks_a_part_is_said_to_be_damaged(skewed, tmp_path):
-    from nestvec.adapt.files import read_file, write_file
+    from nestvec.transforms.files import read_file, write_file
 
     path = tmp_path / "run"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.classify.shots import few_shots
+from nestvec.classify.few_shot import few_shots
 from nestvec.errors import InputError
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ class EmbeddingServer:
     def answer(self, path: str, body: dict[str, Any], key: str | None) -> Reply:
         self.bodies.append(body)
         self.keys.append(key)
-        if path != "/v1/embeddings":
+        if urlsplit(path).path != "/v1/embeddings":  # as a proxy it is sent whole addresses
             return Reply(404, '{"error": {"message": "no such page"}}')
         return self.script.pop(0) if self.script else Reply()
 

@@ -57,7 +57,7 @@ def test_rows_come_back_in_input_order_though_the_reply_is_shuffled(server, wait
 
 def test_the_width_is_learnt_from_the_server_when_dimensions_are_left_out(server, waits):
     encoder = encoder_of(server, waits, dimensions=None)
-    assert encoder.info == ModelInfo("openai:toy", None, 8)
+    assert encoder.info == ModelInfo("openai:toy", None, 8, server.url)
     assert "dimensions" not in server.bodies[0]
 
 
@@ -70,7 +70,7 @@ def test_dimensions_are_passed_through(server, waits):
 
 def test_it_is_an_encoder_that_its_own_name_opens_again(server, waits):
     encoder = encoder_of(server, waits)
-    again = open_encoder(encoder.info.name, base_url=server.url, dimensions=8)
+    again = open_encoder(encoder.info.name, base_url=encoder.info.base_url, dimensions=8)
     assert isinstance(encoder, Encoder)
     assert again.info == encoder.info
 

@@ -94,7 +94,7 @@ def holds(index, rows):
     if index.ids.tolist() != options["ids"] or not (index.vectors == vectors).all():
         return False
     numbers = index.snapshot.numbers()
-    assert [d.text for d in index.documents(numbers)] == options["texts"], "other texts"
+    assert [d.text for d in index.snapshot.documents(numbers)] == options["texts"], "other texts"
     return True
 
 

@@ -45,7 +45,7 @@ def check(index, rng):
     approximate = one.search(queries, 10)
     assert set(approximate.ids.ravel().tolist()) <= set(ids.tolist())
     try:
-        documents = one.documents(hits.rows[0])
+        documents = one.snapshot.documents(hits.rows[0])
     except StorageError as e:  # compacted away since
         assert "refresh()" in str(e) or "replaced" in str(e), e
     else:

@@ -10,11 +10,11 @@ import pytest
 
 from nestvec import Index
 from nestvec.errors import IdsError, InputError, StorageError, VectorsError
-from nestvec.index import lock
-from nestvec.index.catalog import NAME
-from nestvec.index.rows import vectors_name
-from nestvec.index.segment import codes_name
-from nestvec.index.tensors import map_tensors
+from nestvec.index.storage import writer_lock
+from nestvec.index.storage.catalog import NAME
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.segment_rows import vectors_name
+from nestvec.index.storage.tensor_file import map_tensors
 from nestvec.vectors import LARGEST
 
 CODES, VECTORS = codes_name(1), vectors_name(1)
@@ -32,7 +32,7 @@ def vectors(rng):
 
 def contents(folder):
     """The bytes of all files but the lock, which says who wrote last."""
-    files = sorted(file for file in folder.iterdir() if file.name != lock.NAME)
+    files = sorted(file for file in folder.iterdir() if file.name != writer_lock.NAME)
     return {file.name: file.read_bytes() for file in files}
 
 
@@ -157,7 +157,7 @@ def test_ids_come_back_as_they_were_given(ids, vectors, path):
     built = Index.build(vectors, path, ids=ids)
     for index in (built, Index.open(path, verify=True)):
         assert index.ids.tolist() == list(ids)
-        assert [document.id for document in index.documents(range(70))] == list(ids)
+        assert [document.id for document in index.snapshot.documents(range(70))] == list(ids)
         hits = index.search(vectors[:5], 1)
         assert hits.ids[:, 0].tolist() == list(ids)[:5]
 
@@ -170,23 +170,23 @@ def test_texts_and_metadata_come_back_as_they_were_given(vectors, path):
     texts = ["", "é日本 🦆", "a\0b", None, *["x"] * 66]
     metadata = [{"ü": [1, 2.5, None, {"deep": "é\ud800"}]}, *[{}] * 69]
     index = Index.build(vectors, path, texts=texts, metadata=metadata)
-    documents = index.documents(np.arange(70))
+    documents = index.snapshot.documents(np.arange(70))
     assert [document.text for document in documents] == texts
     assert [document.metadata for document in documents] == metadata
 
 
 def test_documents_are_given_in_the_order_asked_for(vectors, path):
     index = Index.build(vectors, path, texts=[str(i) for i in range(70)])
-    assert [document.text for document in index.documents([5, 3, 5])] == ["5", "3", "5"]
-    assert index.documents([5])[0].metadata is None
-    assert index.documents([]) == []
+    assert [document.text for document in index.snapshot.documents([5, 3, 5])] == ["5", "3", "5"]
+    assert index.snapshot.documents([5])[0].metadata is None
+    assert index.snapshot.documents([]) == []
 
 
 @pytest.mark.parametrize("row", [-1, 70, 2**70])
 def test_a_row_that_does_not_exist_is_refused(vectors, path, row):
     index = Index.build(vectors, path)
     with pytest.raises(InputError, match=f"no row {row}"):
-        index.documents([row])
+        index.snapshot.documents([row])
 
 
 WRONG_IDS = {

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nestvec import Index
 from nestvec.errors import IdsError, InputError, LockedError, StorageError, VectorsError
-from nestvec.index.lock import writer_lock
 from nestvec.index.snapshot import CODED, FLAT
+from nestvec.index.storage.writer_lock import writer_lock
 from nestvec.index.writer import FLAT_ROWS
 
 EXACT = "probe=all; full"
@@ -112,7 +112,7 @@ class Changes(RuleBasedStateMachine):
             hits = index.search(queries, k, plan=EXACT)
             assert hits.ids.tolist() == [[ids[i] for i in line[:k]] for line in order]
             assert (hits.scores == np.take_along_axis(scores, order, 1)[:, :k]).all()
-            documents = index.documents(hits.rows[0])
+            documents = index.snapshot.documents(hits.rows[0])
             assert [d.id for d in documents] == hits.ids[0].tolist()
             assert [d.text for d in documents] == [texts[i] for i in order[0, :k]]
 
@@ -210,7 +210,7 @@ def test_row_numbers_are_never_given_twice(base, rng):
     assert index.search(vectors[:1], 3000, plan=EXACT).rows.max() == 3000
     assert index.ids.tolist() == [*range(2999), 3000]
     with pytest.raises(InputError, match="no row 2999"):
-        index.documents([2999])
+        index.snapshot.documents([2999])
 
 
 # --- ids, documents ------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_the_id_of_a_deleted_row_can_be_given_again(base, rng):
     index, _ = base
     index.delete([7])
     index.add(whole(rng, 1), ids=[7], texts=["again"])
-    assert index.documents([3000])[0].text == "again"
+    assert index.snapshot.documents([3000])[0].text == "again"
 
 
 @pytest.mark.parametrize("change", ["delete", "update"])
@@ -251,7 +251,7 @@ def test_an_update_keeps_what_it_is_not_given(base, rng):
     index.update(new, ids=[5])
     index.update(ids=[6], texts=["six"])
     index.update(ids=[7], metadata=[{"seven": 7}])
-    five, six, seven = index.documents([3000, 3001, 3002])
+    five, six, seven = index.snapshot.documents([3000, 3001, 3002])
     assert (five.id, five.text, five.metadata) == (5, "text 5", {"row": 5})
     assert (six.id, six.text, six.metadata) == (6, "six", {"row": 6})
     assert (seven.id, seven.text, seven.metadata) == (7, "text 7", {"seven": 7})
@@ -310,11 +310,11 @@ def test_a_reader_reads_documents_of_its_generation_or_hears_that_they_are_gone(
     index, _ = base
     reader = Index.open(index.path)
     index.update(whole(rng, 1), ids=[5], texts=["new"])
-    assert reader.documents([5])[0].text == "text 5"
+    assert reader.snapshot.documents([5])[0].text == "text 5"
     index.compact()
-    assert reader.documents([6])[0].text == "text 6"
+    assert reader.snapshot.documents([6])[0].text == "text 6"
     with pytest.raises(StorageError, match=r"row 5.*refresh\(\)"):
-        reader.documents([5])
+        reader.snapshot.documents([5])
 
 
 def test_a_reader_of_a_replaced_index_never_reads_the_texts_of_the_other(base, rng):
@@ -324,9 +324,9 @@ def test_a_reader_of_a_replaced_index_never_reads_the_texts_of_the_other(base, r
     Index.build(whole(rng, 3000), index.path, texts=["other"] * 3000, overwrite=True)
     assert answers(reader, vectors[:5], 10) == before
     with pytest.raises(StorageError, match="replaced by another index"):
-        reader.documents([5])
+        reader.snapshot.documents([5])
     assert reader.refresh()
-    assert reader.documents([5])[0].text == "other"
+    assert reader.snapshot.documents([5])[0].text == "other"
 
 
 def test_writing_from_an_old_generation_starts_from_the_newest(base, rng):

@@ -9,11 +9,11 @@ import pytest
 
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
-from nestvec.index.catalog import NAME
-from nestvec.index.rows import Rows, vectors_name
-from nestvec.index.segment import BULK, Segment, codes_name
 from nestvec.index.snapshot import Part, Snapshot
-from nestvec.index.tensors import CHUNK_BYTES, map_tensors
+from nestvec.index.storage.catalog import NAME
+from nestvec.index.storage.coded_segment import BULK, Segment, codes_name
+from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.tensor_file import CHUNK_BYTES, map_tensors
 from nestvec.kernels.layout import OWNER, ROW
 
 CODES, VECTORS = codes_name(1), vectors_name(1)
@@ -169,7 +169,7 @@ def test_a_catalog_with_flipped_bits_is_reported_or_does_no_harm(copy, corpus, i
             hits = opened.search(queries, 5)
             assert (hits.ids == expected.ids).all()
             assert (hits.scores == expected.scores).all()
-            opened.documents(range(20))
+            opened.snapshot.documents(range(20))
         except NestvecError:
             pass
 
@@ -221,9 +221,9 @@ def test_a_catalog_that_makes_no_sense_is_damaged(copy, kind):
 def test_metadata_that_makes_no_sense_is_damaged(copy):
     change(copy, "UPDATE rows SET metadata = '{' WHERE row = 3")
     index = Index.open(copy)
-    assert index.documents([2])[0].metadata == {"row": 2}
+    assert index.snapshot.documents([2])[0].metadata == {"row": 2}
     with pytest.raises(DamagedIndexError, match=NAME):
-        index.documents([3])
+        index.snapshot.documents([3])
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])

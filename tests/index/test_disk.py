@@ -99,7 +99,7 @@ def test_a_file_system_without_room_is_an_error_that_loses_nothing(tmp_path):
 READ_ONLY = """
 import fcntl, os, sys
 import numpy as np
-import nestvec.index.filters, nestvec.index.staging, nestvec.index.writer  # while root reads
+import nestvec.index.row_filters, nestvec.index.storage.staging, nestvec.index.writer  # while root reads
 from nestvec import Index
 from nestvec.errors import StorageError
 
@@ -107,7 +107,7 @@ if os.geteuid() == 0:  # root may write anywhere
     os.setegid(65534)
     os.seteuid(65534)
 index = Index.open(sys.argv[1], verify=True)
-index.documents([5])
+index.snapshot.documents([5])
 index.refresh()
 for change in (
     lambda: index.add(np.ones((1, 16), np.float32)),

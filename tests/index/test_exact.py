@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nestvec import Index
 from nestvec.errors import PlanError
-from nestvec.index.run import METRICS, run_bounds, run_plan
+from nestvec.index.search.segment_search import METRICS, run_bounds, run_plan
 from nestvec.kernels import layout, load_exact, reference
 from nestvec.plan import Plan
 

@@ -8,8 +8,8 @@ import pytest
 
 from nestvec import Index
 from nestvec.errors import DamagedIndexError, FilterError, InputError, StorageError
-from nestvec.index.where import matches
-from nestvec.index.where_parser import parse_where
+from nestvec.filters.ast import matches
+from nestvec.filters.parser import parse_where
 from nestvec.kernels.layout import homes_of
 
 from .conftest import clustered
@@ -55,7 +55,7 @@ def allowed_rows(index, where):
     rows = index.snapshot.numbers().tolist()
     return [
         row
-        for row, document in zip(rows, index.documents(rows), strict=True)
+        for row, document in zip(rows, index.snapshot.documents(rows), strict=True)
         if matches(condition, document)
     ]
 

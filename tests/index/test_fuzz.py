@@ -10,7 +10,7 @@ import pytest
 
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, StorageError
-from nestvec.index.catalog import NAME
+from nestvec.index.storage.catalog import NAME
 
 PLANS = ("probe=all; full", "probe=4; 64x1:60 > full", "probe=all; 100x2:50")
 
@@ -40,7 +40,7 @@ def victim(changed, tmp_path):
 def everything(index, queries):
     """All that an index says: answers by every kind of plan, and what is stored with each row."""
     hits = [index.search(queries, 10, plan=plan) for plan in PLANS]
-    documents = index.documents(index.snapshot.numbers())
+    documents = index.snapshot.documents(index.snapshot.numbers())
     return [(h.ids.tolist(), h.scores.tolist(), h.rows.tolist()) for h in hits], documents
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nestvec import Index
-from nestvec.index.contents import FORMAT, WITH_ADAPTER
 from nestvec.index.snapshot import CODED
+from nestvec.index.storage.manifest import FORMAT, WITH_ADAPTER
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FORMATS = [f"format_{number}" for number in range(1, WITH_ADAPTER + 1)]
@@ -28,7 +28,7 @@ def answers(index):
     adapted_by = index.adapter and index.adapter.fingerprint
     hits = index.search(rows, 10, plan="probe=all; full", adapted_by=adapted_by)
     for line in hits.rows:
-        for document in index.documents(line):
+        for document in index.snapshot.documents(line):
             number = int(document.id[1:])
             assert (document.text, document.metadata) == (f"text {number}", {"row": number})
     return {"ids": hits.ids.tolist(), "scores": hits.scores.tolist()}

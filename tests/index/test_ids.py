@@ -9,7 +9,7 @@ import torch
 
 from nestvec import Index
 from nestvec.errors import IdsError, InputError
-from nestvec.index.records import check_ids, check_length
+from nestvec.index.storage.row_records import check_ids, check_length
 
 VECTORS = np.arange(280, dtype=np.float32).reshape(70, 4)
 NAMES = [str(i) for i in range(70)]

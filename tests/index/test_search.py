@@ -220,7 +220,7 @@ def test_no_query_has_no_answer(index, options):
 def test_hits_give_ids_texts_and_metadata_of_their_rows(index, corpus):
     _, queries = corpus
     hits = index.search(queries[:1], 5)
-    documents = index.documents(hits.rows[0])
+    documents = index.snapshot.documents(hits.rows[0])
     for id_, row, document in zip(hits.ids[0], hits.rows[0], documents, strict=True):
         assert id_ == document.id == f"id-{row}é"
         assert document.text == f"text {row}"

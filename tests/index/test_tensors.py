@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from nestvec.errors import DamagedIndexError, StorageError
-from nestvec.index.tensors import (
+from nestvec.index.storage.tensor_file import (
     CHUNK_BYTES,
     checksums,
     chunks_without,

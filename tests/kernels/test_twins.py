@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.codes import Codec
-from nestvec.index.cells import Centroids, Filling
+from nestvec.index.build.kmeans import Centroids, Filling
 from nestvec.kernels import (
     dense,
     layout,

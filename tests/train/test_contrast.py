@@ -75,7 +75,7 @@ def test_a_rotated_start_changes_no_cosine_and_puts_the_principal_directions_fir
 
 def batch_of(pairs, rows, config=TEXT):
     task = text_task(pairs, config)
-    return task, task.batch(torch.tensor(rows), torch.Generator())
+    return task, task.row_batch(torch.tensor(rows), torch.Generator())
 
 
 def test_equal_texts_and_answers_to_equal_questions_are_no_negatives():
@@ -99,7 +99,7 @@ def test_mined_negatives_come_behind_and_never_as_somebody_s_own(pairs):
     mined = task.mined[:3]
     assert (mined >= 0).all()
     task.mined[2] = torch.tensor([0, 5])  # row 0's own text
-    batch = task.batch(torch.tensor([0, 2]), torch.Generator())
+    batch = task.row_batch(torch.tensor([0, 2]), torch.Generator())
     assert batch.excluded.shape == (2, 6)
     assert batch.excluded[0].tolist() == [True, False, False, False, True, False]
 

@@ -1,7 +1,9 @@
 """The core loop, on a task small enough to know everything about it."""
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,17 +11,19 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from nestvec.engine.checkpoint import RunFolder  # noqa: E402
-from nestvec.engine.loop import fit  # noqa: E402
-from nestvec.engine.schedule import steps  # noqa: E402
-from nestvec.engine.task import Task  # noqa: E402
+from nestvec.deprecation import renamed_fields  # noqa: E402
+from nestvec.engine.checkpoint import CheckpointFile, RunFolder  # noqa: E402
+from nestvec.engine.loop import optimize, train_task  # noqa: E402
+from nestvec.engine.schedule import Step, epoch_steps  # noqa: E402
+from nestvec.engine.seeding import derive_seed, generator  # noqa: E402
+from nestvec.engine.task import EpochTask  # noqa: E402
 from nestvec.errors import CheckpointError, InputError, NonFiniteLossError  # noqa: E402
 from nestvec.train import Loop, NestedHead  # noqa: E402
 
 LOOP = Loop(steps=13, batch_size=4, learning_rate=0.05, evaluate_every=5)
 
 
-class Points(Task):
+class Points(EpochTask):
     """Random points of 6 numbers, in 3 classes by a plane; logits of 2, 4 and 8 hidden units."""
 
     metric = "accuracy"
@@ -40,8 +44,8 @@ class Points(Task):
     def start_epoch(self, epoch):
         self.epochs.append(epoch)
 
-    def batch(self, rows, draw):
-        noise = self.noise * torch.randn(len(rows), 6, generator=draw)
+    def row_batch(self, rows, generator):
+        noise = self.noise * torch.randn(len(rows), 6, generator=generator)
         return self.points[rows] + noise, self.labels[rows]
 
     def forward(self, batch):
@@ -62,11 +66,11 @@ class Points(Task):
 
 
 def folder(path, loop=LOOP, data="points"):
-    return RunFolder.of(path, "points", loop, data)
+    return RunFolder.for_run(path, "points", loop, data)
 
 
 def train(path, loop=LOOP, task=None, **listening):
-    return fit(task or Points(), loop, folder(path, loop), **listening)
+    return train_task(task or Points(), loop, folder(path, loop), **listening)
 
 
 LOOPS = {
@@ -84,7 +88,7 @@ def test_a_run_taken_up_again_ends_with_the_bits_of_one_never_stopped(
     tmp_path, stopped, same_bits, loop, after
 ):
     whole = train(tmp_path / "whole", loop)
-    stopped(lambda listen: train(tmp_path / "again", loop, listen=listen), after)
+    stopped(lambda listen: train(tmp_path / "again", loop, listener=listen), after)
     again = train(tmp_path / "again", loop)
     assert again.history == whole.history
     same_bits(tmp_path / "whole", tmp_path / "again")
@@ -119,7 +123,7 @@ def test_one_size_is_a_plain_loop(tmp_path):
     task, plain = (Points(dims=(8,), dropout=0, noise=0) for _ in range(2))
     train(tmp_path / "run", loop, task)
     optimizer = torch.optim.AdamW(plain.parameters(), weight_decay=0)
-    for step in steps(loop, plain.rows):
+    for step in epoch_steps(loop, plain.rows):
         (rows,) = step.batches
         optimizer.param_groups[0]["lr"] = loop.rate(step.number)
         optimizer.zero_grad()
@@ -164,14 +168,14 @@ def test_patience_stops_a_run_that_does_not_get_better(tmp_path):
 
 def test_a_finished_run_is_told_again_without_a_step(tmp_path):
     heard = []
-    first = train(tmp_path / "run", listen=heard.append)
+    first = train(tmp_path / "run", listener=heard.append)
     assert [moment.step for moment in heard] == list(range(1, 14))
-    assert train(tmp_path / "run", listen=heard.append) == first
+    assert train(tmp_path / "run", listener=heard.append) == first
     assert len(heard) == 13
 
 
 def test_epochs_start_once_and_not_again_when_taken_up(tmp_path, stopped):
-    stopped(lambda listen: train(tmp_path / "run", listen=listen), 7)
+    stopped(lambda listen: train(tmp_path / "run", listener=listen), 7)
     task = Points()
     train(tmp_path / "run", task=task)
     assert task.epochs == [1, 2]  # five steps each: taken up at step 5, before epoch 1
@@ -200,7 +204,7 @@ def test_a_loss_that_is_not_finite_stops_is_saved_and_says_where(tmp_path, value
         train(tmp_path / "run", task=task)
     failed = torch.load(tmp_path / "run" / "failed.pt", weights_only=True)
     assert failed["step"] == 7
-    expected = next(step for step in steps(LOOP, task.rows, 7)).batches[0]
+    expected = next(step for step in epoch_steps(LOOP, task.rows, 7)).batches[0]
     assert torch.equal(failed["rows"], expected)
     assert torch.equal(failed["task"]["body.0.weight"], task.body[0].weight)
     assert task.body[0].weight.isfinite().all()
@@ -230,10 +234,10 @@ def test_in_float16_a_gradient_that_no_scale_makes_finite_stops_too(tmp_path):
 def test_a_folder_of_another_configuration_is_refused(tmp_path):
     train(tmp_path / "run")
     other = replace(LOOP, learning_rate=0.1, seed=3)
-    with pytest.raises(CheckpointError, match=r"learning_rate 0\.05 there, 0\.1 here; seed 0"):
+    with pytest.raises(CheckpointError, match=r"learning_rate is 0\.1 and was 0\.05; seed is 3"):
         train(tmp_path / "run", other)
-    with pytest.raises(CheckpointError, match="data 'points' there, 'others' here"):
-        fit(Points(), LOOP, folder(tmp_path / "run", data="others"))
+    with pytest.raises(CheckpointError, match="data is 'others' and was 'points'"):
+        train_task(Points(), LOOP, folder(tmp_path / "run", data="others"))
 
 
 def test_a_damaged_checkpoint_is_an_error_never_a_new_start(tmp_path):
@@ -282,7 +286,7 @@ def test_a_run_can_be_removed(tmp_path):
 def test_every_epoch_takes_every_row_at_most_once_and_in_another_order(rows):
     loop = Loop(steps=12, batch_size=2, accumulate=2)
     taken = {}
-    for step in steps(loop, rows):
+    for step in epoch_steps(loop, rows):
         assert [len(batch) for batch in step.batches] == [2, 2]
         taken.setdefault(step.epoch, []).extend(torch.cat(step.batches).tolist())
     for order in list(taken.values())[:-1]:
@@ -292,10 +296,10 @@ def test_every_epoch_takes_every_row_at_most_once_and_in_another_order(rows):
 
 def test_the_steps_from_any_on_are_those_of_the_whole_run():
     loop = Loop(steps=12, batch_size=3)
-    whole = list(steps(loop, 10))
+    whole = list(epoch_steps(loop, 10))
     assert [step.number for step in whole] == list(range(12))
     for first in range(13):
-        rest = list(steps(loop, 10, first))
+        rest = list(epoch_steps(loop, 10, first))
         assert [step.number for step in rest] == list(range(first, 12))
         for one, other in zip(rest, whole[first:], strict=True):
             assert torch.equal(torch.cat(one.batches), torch.cat(other.batches))
@@ -333,5 +337,171 @@ def test_settings_without_a_meaning_are_refused(wrong, told):
 def test_too_few_rows_for_a_step_and_a_device_that_is_not_here_are_refused(tmp_path):
     with pytest.raises(InputError, match="22 training rows"):
         train(tmp_path / "a", replace(LOOP, batch_size=23))
-    with pytest.raises(InputError, match="'cuda:77' is not here"):
+    with pytest.raises(InputError, match="'cuda:77' is not available"):
         train(tmp_path / "b", replace(LOOP, device="cuda:77"))
+
+
+# --- what a task may choose ---
+
+
+class Chosen(Points):
+    """`Points` with an optimizer, a schedule, batches and a stopping rule of its own."""
+
+    evaluates_untrained = True
+
+    def steps(self, loop, first_step):
+        return (Step(number) for number in range(first_step, loop.steps))
+
+    def batch(self, step, part, generator):
+        rows = np.random.default_rng([3, step.number]).integers(0, self.rows, 4)
+        return super().row_batch(torch.from_numpy(rows), generator)
+
+    def optimizer(self, loop):
+        return torch.optim.Adam(self.parameters(), loop.learning_rate)
+
+    def learning_rate(self, loop, step):
+        return loop.learning_rate / (1 + step)
+
+    def evaluate(self):
+        return {
+            "8": (self.head(self.body(self.points))[-1].argmax(1) == self.labels).double().numpy()
+        }
+
+    def prefers(self, latest, peak):
+        assert set(latest.per_query) == set(peak.per_query) == {"8"}
+        difference = latest.per_query["8"] - peak.per_query["8"]
+        return difference.mean() > -0.1
+
+
+def plain_loop(task, last_step):
+    """The same training without the engine."""
+    optimizer = torch.optim.Adam(task.parameters(), LOOP.learning_rate)
+    for step in task.steps(LOOP, 0):
+        if step.number == last_step:
+            return
+        optimizer.param_groups[0]["lr"] = LOOP.learning_rate / (1 + step.number)
+        torch.manual_seed(derive_seed(0, "step", step.number, 0))
+        batch = task.batch(step, 0, generator(0, "step", step.number, 0))
+        optimizer.zero_grad()
+        task.loss(task(batch), batch).backward()
+        optimizer.step()
+
+
+def test_a_task_chooses_its_optimizer_schedule_and_batches():
+    class Latest(Chosen):
+        def prefers(self, latest, peak):
+            return True
+
+    task, plain = Latest(), Latest()
+    optimize(task, replace(LOOP, clip=None), CheckpointFile(None, {}), last_step=11)
+    with torch.random.fork_rng():
+        plain_loop(plain, 11)
+    for trained, expected in zip(task.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(trained, expected)
+
+
+def test_a_resumed_file_ends_with_the_same_best_parameters(tmp_path, stopped):
+    tasks = [Chosen(), Chosen(), Chosen()]
+    loop = replace(LOOP, evaluate_every=2, steps=30, learning_rate=0.5)
+    full = optimize(tasks[0], loop, CheckpointFile(None, {"k": (1, 2)}))
+    stopped(
+        lambda listen: optimize(
+            tasks[1], loop, CheckpointFile(tmp_path / "c", {"k": (1, 2)}), listen
+        ),
+        9,
+    )
+    file = CheckpointFile(tmp_path / "c", {"k": (1, 2)})
+    resumed = optimize(tasks[2], loop, file)
+    assert resumed.best == full.best
+    assert [e.mean for e in resumed.history] == [e.mean for e in full.history]
+    assert [e.step for e in full.history] == list(range(0, 31, 2))
+    for a, b in zip(tasks[0].parameters(), tasks[2].parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        optimize(Chosen(), loop, CheckpointFile(tmp_path / "c", {"k": (1, 3)}))
+    file.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_may_be_later_than_the_peak_and_patience_counts_from_the_peak():
+    class Falling(Chosen):
+        """Scores that fall a little at each evaluation, and then a lot."""
+
+        def evaluate(self):
+            self.calls = getattr(self, "calls", 0) + 1
+            return {"8": np.full(5, 1 - 0.04 * self.calls - (self.calls > 3))}
+
+    loop = replace(LOOP, evaluate_every=1, patience=4)
+    ended = optimize(Falling(), loop, CheckpointFile(None, {}))
+    assert ended.stopped_early
+    assert [evaluation.step for evaluation in ended.history] == [0, 1, 2, 3, 4]
+    assert ended.best.step == 2
+
+
+def test_untrained_parameters_may_be_the_best_and_no_step_is_needed():
+    task, untrained = Chosen(), Chosen()
+    ended = optimize(task, LOOP, CheckpointFile(None, {}), last_step=0)
+    assert ended.best.step == 0
+    assert not ended.stopped_early
+    assert math.isnan(ended.best.loss)
+    for a, b in zip(task.parameters(), untrained.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_without_held_out_data_the_last_parameters_are_taken_and_patience_never_ends():
+    class Unmeasured(Chosen):
+        def evaluate(self):
+            return {}
+
+    task = Unmeasured()
+    loop = replace(LOOP, evaluate_every=1, patience=1)
+    ended = optimize(task, loop, CheckpointFile(None, {}))
+    assert ended.best.step == LOOP.steps
+    assert not ended.stopped_early
+    assert math.isnan(ended.best.mean)
+
+
+def test_a_loss_that_is_not_finite_stops_a_run_in_memory_too():
+    class Broken(Chosen):
+        def loss(self, outputs, batch):
+            return super().loss(outputs, batch) * float("nan")
+
+    with pytest.raises(NonFiniteLossError, match=r"step 1 \(epoch 1\): the loss .* is nan; look"):
+        optimize(Broken(), LOOP, CheckpointFile(None, {}))
+
+
+# --- checkpoints of older versions ---
+
+
+def downgrade(path, names):
+    """Rewrite a checkpoint as format 1 had it, with the old names of settings."""
+    state = torch.load(path, weights_only=True)
+    del state["best_step"], state["per_query"]
+    old = {new: old for old, new in names.items()}
+    identity = {old.get(name, name): value for name, value in state["identity"].items()}
+    torch.save(state | {"format": 1, "identity": identity}, path)
+
+
+def test_a_checkpoint_of_format_1_is_resumed(tmp_path, stopped, same_bits):
+    full = train(tmp_path / "full")
+    stopped(lambda listen: train(tmp_path / "old", listener=listen), 7)
+    downgrade(tmp_path / "old" / "checkpoint.pt", {})
+    assert train(tmp_path / "old").history == full.history
+    same_bits(tmp_path / "full", tmp_path / "old")
+    downgrade(tmp_path / "full" / "checkpoint.pt", {})
+    assert train(tmp_path / "full") == full
+
+
+def test_settings_that_were_renamed_are_recognised_in_old_checkpoints(tmp_path):
+    @renamed_fields({"tower": "model"})
+    @dataclass(frozen=True)
+    class Config:
+        model: Loop = LOOP
+
+    place = RunFolder.for_run(tmp_path / "run", "points", Config(), "points")
+    finished = train_task(Points(), LOOP, place)
+    names = {name.replace("model.", "tower."): name for name in place.identity}
+    downgrade(tmp_path / "run" / "checkpoint.pt", names)
+    saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["identity"]
+    assert "tower.steps" in saved
+    assert train_task(Points(), LOOP, place) == finished

@@ -1,11 +1,11 @@
 """Maps that make the prefixes of frozen embeddings more useful."""
 
-from nestvec.adapt.adapter import Adapter
-from nestvec.adapt.adaptor import MatryoshkaAdaptor
-from nestvec.adapt.chain import Chain
-from nestvec.adapt.linear import Linear, Prefix
-from nestvec.adapt.recipe import Recipe
-from nestvec.adapt.rotation import Rotation
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.matryoshka_adaptor import MatryoshkaAdaptor
+from nestvec.transforms.base import Adapter
+from nestvec.transforms.chain import Chain
+from nestvec.transforms.linear import Linear, Prefix
+from nestvec.transforms.rotation import Rotation
 
 __all__ = [
     "Adapter",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter, check_sizes
-from nestvec.adapt.heldout import HeldOut, K, PerQuery
-from nestvec.adapt.material import Material
-from nestvec.adapt.rotation import Rotation
+from nestvec.adapt.evaluation import HeldOut, K, PerQuery
+from nestvec.adapt.training_data import Material
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
 from nestvec.statistics import bootstrap_mean
+from nestvec.transforms.base import Adapter, check_sizes
+from nestvec.transforms.rotation import Rotation
 
 if TYPE_CHECKING:
     from nestvec.statistics import Estimate

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter
-from nestvec.adapt.adaptor import MatryoshkaAdaptor
-from nestvec.adapt.complete import completed
-from nestvec.adapt.heldout import HeldOut
-from nestvec.adapt.material import Judged, Material, check_rank
-from nestvec.adapt.recipe import Recipe
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.evaluation import HeldOut
+from nestvec.adapt.full_width_completion import completed
+from nestvec.adapt.initialization import settled, starting_point, teachers
+from nestvec.adapt.matryoshka_adaptor import MatryoshkaAdaptor
 from nestvec.adapt.report import AtSize, FitReport, Verdict
-from nestvec.adapt.rotation import Rotation
-from nestvec.adapt.start import settled, starting_point, teachers
+from nestvec.adapt.training_data import Judged, Material, check_rank
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32
 from nestvec.statistics import bootstrap_mean, lower_bound_of_ratio
 from nestvec.statistics.estimate import check_share
+from nestvec.transforms.base import Adapter
+from nestvec.transforms.rotation import Rotation
 
 if TYPE_CHECKING:
     from nestvec.adapt.training.loop import Task, Trained, Watch

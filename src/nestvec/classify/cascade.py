@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.adapt import Rotation
-from nestvec.adapt.files import read_file, write_file
-from nestvec.classify.file import CASCADE, pack, unpack
+from nestvec.classify.files import CASCADE, pack, unpack
 from nestvec.classify.linear import FITS, Linear, prefix
 from nestvec.classify.thresholds import CHAINS, NEVER, Answers, Certificate, certified
 from nestvec.errors import DataError, DimsError, InputError, VectorsError
 from nestvec.shapes import Float32, Float64, Int64
+from nestvec.transforms.files import read_file, write_file
 from nestvec.vectors import as_float32, check_dims
 
 ROTATIONS = ("pca", "none")

@@ -18,8 +18,8 @@ from nestvec.progress import bar
 if TYPE_CHECKING:
     from nestvec.adapt import Adapter
     from nestvec.adapt.compare import Comparison
-    from nestvec.adapt.material import Material as Rows
     from nestvec.adapt.report import AtSize, FitReport
+    from nestvec.adapt.training_data import Material as Rows
     from nestvec.statistics import Estimate
 
 adapt = typer.Typer(
@@ -110,7 +110,7 @@ def fit(
       nestvec adapt fit corpus.jsonl queries.jsonl --qrels qrels/train.tsv --dims 32 --dims 64
       nestvec adapt fit corpus.npy --method rotation --dims 64 -o rotation.safetensors
     """
-    from nestvec.adapt.files import check_place
+    from nestvec.transforms.files import check_place
 
     check_place(output)
     if method is not Method.adaptor:
@@ -167,8 +167,8 @@ def apply(
       nestvec adapt apply adaptor.safetensors corpus.npy --dims 64 -o corpus64.npy
     """
     from nestvec.adapt import Adapter, Prefix
-    from nestvec.adapt.adapter import check_kind
     from nestvec.encode import read_vectors
+    from nestvec.transforms.base import check_kind
 
     used, given = Adapter.load(adapter), read_vectors(vectors, key)
     check_as_made(vectors, given.adapted_by)
@@ -313,7 +313,7 @@ def _methods(
 ) -> dict[str, "Adapter"]:
     from nestvec.adapt import Adapter, Linear, MatryoshkaAdaptor, Rotation
     from nestvec.adapt.compare import baselines
-    from nestvec.adapt.material import Material as Rows
+    from nestvec.adapt.training_data import Material as Rows
 
     vectors = given.vectors
     loaded = [(path, Adapter.load(path)) for path in files]  # said before minutes of training
@@ -342,7 +342,7 @@ def _name(path: Path, taken: Collection[str]) -> str:
 def _asked_material(
     given: Index | Material, asked: Material, qrels: Path | None, seed: int
 ) -> "Rows":
-    from nestvec.adapt.material import Material as Rows
+    from nestvec.adapt.training_data import Material as Rows
     from nestvec.data import read_qrels
 
     ids, query_ids = ids_of(given), ids_of(asked)

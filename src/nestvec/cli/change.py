@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, Material, check_as_made
+from nestvec.cli.material import Given, Material, check_as_made, refuse
 from nestvec.cli.output import print_facts, print_json
 from nestvec.errors import InputError
 from nestvec.index import Index
@@ -125,7 +125,10 @@ def _read(index: Index, given: Given, model: str | None, base_url: str | None) -
         opened = open_recorded(recorded, model, base_url)
         return opened, describe(opened, (recorded or {}).get("dimensions"))
 
-    rows = given.read(index.path, base_url, lambda: None, encoder)
+    def made_by() -> None:
+        refuse("for vectors, which are not encoded again", {"--base-url": base_url})
+
+    rows = given.read(index.path, made_by, encoder)
     if index.adapter is not None:
         check_as_made(given.data, rows.adapted_by)
     return rows

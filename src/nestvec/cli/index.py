@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, check_as_made, refuse
+from nestvec.cli.material import Given, check_as_made
 from nestvec.cli.output import print_facts, print_json, size
 from nestvec.errors import StorageError
 from nestvec.index import Index
+from nestvec.index.storage.target import check_target
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
-    from nestvec.adapt import Adapter
+    from nestvec.adapt import Transform
     from nestvec.encode import Encoder
 
 
@@ -66,6 +67,7 @@ def index(
     if output.exists() and not overwrite:
         # Said before an hour of encoding, not after it.
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
+    check_target(output, overwrite)
     start, used = time.perf_counter(), _load(adapter)
     given = Given(data, texts, key, text_column, id_column, limit)
 
@@ -75,7 +77,12 @@ def index(
         opened = open_model(model or DEFAULT, base_url, dimensions)
         return opened, describe(opened, dimensions)
 
-    material = given.read(output, base_url, lambda: _made_by(model, dimensions), encoder)
+    def made_by() -> dict[str, Any] | None:
+        from nestvec.cli.model import describe_maker
+
+        return describe_maker(model, base_url, dimensions)
+
+    material = given.read(output, made_by, encoder)
     if used is not None:
         check_as_made(data, material.adapted_by)
     built = Index.build(
@@ -97,22 +104,13 @@ def index(
     _report(built, time.perf_counter() - start, json)
 
 
-def _load(path: Path | None) -> "Adapter | None":
+def _load(path: Path | None) -> "Transform | None":
     """The adapter of a file, loaded before anything is encoded."""
     if path is None:
         return None
-    from nestvec.adapt import Adapter
+    from nestvec.adapt import Transform
 
-    return Adapter.load(path)
-
-
-def _made_by(model: str | None, dimensions: int | None) -> dict[str, Any] | None:
-    """What is known of the model that made vectors elsewhere."""
-    if model is None:
-        refuse("without --model", {"--dimensions": dimensions})
-        return None
-    facts: dict[str, Any] = {"name": model, "revision": None}
-    return facts if dimensions is None else {**facts, "dimensions": dimensions}
+    return Transform.load(path)
 
 
 def _report(built: Index, seconds: float, json: bool) -> None:

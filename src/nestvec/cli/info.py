@@ -8,8 +8,8 @@ import typer
 from nestvec.cli import options
 from nestvec.cli.output import print_facts, print_json, print_table, size
 from nestvec.index import Index
+from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.snapshot import Part
-from nestvec.index.tuned import TunedPlan
 
 
 def info(
@@ -36,7 +36,7 @@ def info(
         {
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
             "rows": f"{facts['rows']:,} of {facts['dim']} dims",
-            "model": f"{model['name']} ({model['revision'] or 'revision unknown'})",
+            "model": _model_line(model),
             **_adapter_line(index_),
             "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
             f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
@@ -104,6 +104,11 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
     }
 
 
+def _model_line(model: Mapping[str, Any]) -> str:
+    address = f" at {model['base_url']}" if model.get("base_url") else ""
+    return f"{model['name']} ({model['revision'] or 'revision unknown'}){address}"
+
+
 def _adapter_line(index: Index) -> dict[str, str]:
     used = index.adapter
     if used is None:
@@ -122,7 +127,7 @@ def _segment(part: Part) -> dict[str, Any]:
     }
 
 
-def _tuned(rows: int, tuned: TunedPlan) -> dict[str, Any]:
+def _tuned(rows: int, tuned: StoredPlan) -> dict[str, Any]:
     return {**tuned.evidence, "rows": rows, "plan": str(tuned.plan), "current": tuned.current}
 
 

@@ -63,11 +63,11 @@ class Labelled:
         return Rows(vectors, ids, texts, metadata, model)
 
     def _vectors(self) -> Rows:
+        from nestvec.cli.model import describe_maker
         from nestvec.encode import read_vectors
 
-        refuse("for vectors, which are not encoded", {"--base-url": self.base_url})
+        model = describe_maker(self.model, self.base_url, None)
         given = read_vectors(self.data)
-        model = None if self.model is None else {"name": self.model, "revision": None}
         if self.texts is None:
             refuse("without --texts", {"--only": self.only, "--text-column": self.text_column})
             n = len(given.vectors)

@@ -47,11 +47,13 @@ class Given:
     def read(
         self,
         beside: Path,
-        base_url: str | None,
         made_by: Callable[[], dict[str, Any] | None],
         open_encoder: Callable[[], tuple["Encoder", dict[str, Any]]],
     ) -> Material:
-        """The rows; texts are encoded into a file `beside` the index, by the encoder opened."""
+        """The rows; texts are encoded into a file `beside` the index, by the encoder opened.
+
+        `made_by` says which model made the rows of a file of vectors.
+        """
         columns = (self.text_column or None, self.id_column)
         if not holds_vectors(self.data):
             for_vectors: dict[str, object] = {"--texts": self.texts, "--key": self.key}
@@ -61,7 +63,6 @@ class Given:
         if self.texts is None:
             for_texts = {"--text-column": self.text_column, "--id-column": self.id_column}
             refuse("without --texts", for_texts)
-        refuse("for vectors, which are not encoded again", {"--base-url": base_url})
         return _from_vectors(self.data, self.key, self.texts, columns, made_by(), self.limit)
 
 

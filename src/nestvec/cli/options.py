@@ -12,7 +12,8 @@ BaseUrl = Annotated[
     typer.Option(
         metavar="URL",
         help="For openai:MODEL, the address of the embedding API, such as "
-        "http://localhost:8000/v1; else OPENAI_BASE_URL. The key is read from OPENAI_API_KEY.",
+        "http://localhost:8000/v1; else the one recorded with the model, or OPENAI_BASE_URL. "
+        "The key is read from OPENAI_API_KEY.",
     ),
 ]
 

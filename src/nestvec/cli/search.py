@@ -218,7 +218,7 @@ def _found(task: _Search, hits: Hits, query: int) -> list[tuple[int, float, Docu
     rows = hits.rows[query]
     held = rows[rows >= 0].tolist()
     scores = hits.scores[query, : len(held)].tolist()
-    return list(zip(held, scores, task.index.documents(held), strict=True))
+    return list(zip(held, scores, task.index.snapshot.documents(held), strict=True))
 
 
 def _print_hits(task: _Search, hits: Hits, row: int) -> None:

@@ -87,7 +87,7 @@ class Sides:
         folder = self.kept or path.parent
         folder.mkdir(parents=True, exist_ok=True)
         given = Given(path, None, None, None, None, None)
-        return given.read(folder / path.name, None, lambda: None, encoder)
+        return given.read(folder / path.name, lambda: None, encoder)
 
 
 def _check_same_kind(path: Path, asked: Material, documents: Index | Material) -> None:

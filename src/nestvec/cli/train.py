@@ -12,7 +12,8 @@ from nestvec.cli import options
 from nestvec.cli.output import Columns, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from nestvec.engine.loop import Evaluation, Listener, Moment, Trained
+    from nestvec.engine.loop import Listener, StepEvent, TrainingResult
+    from nestvec.engine.task import Evaluation
 
 _COLUMNS: Columns = {"size": "right", "held out": "right"}
 
@@ -72,7 +73,7 @@ def train(
     _print(trained)
 
 
-def _print(trained: "Trained") -> None:
+def _print(trained: "TrainingResult") -> None:
     print_table(_COLUMNS, [(size, f"{score:.4f}") for size, score in trained.best.scores.items()])
     ended = "stopped early, " if trained.stopped_early else ""
     print(f"\n{trained.metric}, {ended}best after step {trained.best.step}: {trained.model}")
@@ -102,7 +103,7 @@ def _live() -> Iterator["Listener"]:
     with Progress(*columns, console=console, transient=True, disable=off) as progress:
         task = progress.add_task("", total=None, loss=float("nan"), scores="")
 
-        def listen(moment: "Moment") -> None:
+        def listen(moment: "StepEvent") -> None:
             progress.update(task, completed=moment.step, total=moment.steps, loss=moment.loss)
             if moment.evaluation is None:
                 return

@@ -1,8 +1,8 @@
 """What every encoder is: a named model that turns texts into unit rows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,15 +14,22 @@ from nestvec.vectors import normalize
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made the vectors. Vectors are comparable when all three fields are equal.
+    """Which model made the vectors. Vectors are comparable when all fields are equal.
 
     `name` is what `open_encoder` takes; `revision` is a commit, a version or a content hash, and
-    None where the model's owner tells none (the embedding APIs); `dim` is the width of the rows.
+    None where the model's owner tells none (the embedding APIs); `dim` is the width of the rows;
+    `base_url` is the address of an embedding API, without credentials, and None for local models.
     """
 
     name: str
     revision: str | None
     dim: int
+    base_url: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields to write down; without `base_url` where there is none."""
+        fields = asdict(self)
+        return {name: fields[name] for name in fields if name != "base_url" or fields[name]}
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from nestvec.encode.address import public_address
 from nestvec.encode.foreign import one_line
 from nestvec.encode.retry import Retry, named_wait_s
 from nestvec.errors import EncodeError
@@ -27,10 +28,15 @@ _WAY_OUT = {
 class Endpoint:
     """One address, the key for it, and how patiently to ask."""
 
-    url: str
+    url: str = field(repr=False)
     key: str | None = field(repr=False)
     timeout_s: float
     retry: Retry
+
+    @property
+    def shown(self) -> str:
+        """The address for messages, without credentials."""
+        return public_address(self.url)
 
     @contextmanager
     def connect(self) -> Iterator["Connection"]:
@@ -70,7 +76,7 @@ class Connection:
                 failures += 1
                 if failures == retry.attempts:
                     raise EncodeError(
-                        f"{self._endpoint.url} failed {failures} times, at last with {failure}; "
+                        f"{self._endpoint.shown} failed {failures} times, at last with {failure}; "
                         "try again later, or allow more with Retry(attempts=...)"
                     ) from failure.__cause__
                 if not self._note_limits(failure.headers):
@@ -81,7 +87,7 @@ class Connection:
         wait_s = self._not_before_s - retry.clock()
         if wait_s > retry.longest_wait_s:
             raise EncodeError(
-                f"{self._endpoint.url} asks to wait {wait_s:.0f} s, longer than "
+                f"{self._endpoint.shown} asks to wait {wait_s:.0f} s, longer than "
                 f"longest_wait_s={retry.longest_wait_s:g}; try again later, or allow a longer wait"
             )
         if wait_s > 0:
@@ -113,14 +119,14 @@ class Connection:
         if passing and "insufficient_quota" not in reply.text:
             raise _PassingError(said, reply.headers)
         way_out = _WAY_OUT.get(reply.status_code, "check base_url, the key and the account")
-        raise EncodeError(f"{self._endpoint.url} refused with {said}; {way_out}")
+        raise EncodeError(f"{self._endpoint.shown} refused with {said}; {way_out}")
 
     def _parse(self, text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
             raise EncodeError(
-                f"{self._endpoint.url} replied with something that is not JSON "
+                f"{self._endpoint.shown} replied with something that is not JSON "
                 f"({self._shorten(text)}); check that base_url ends where '/embeddings' begins"
             ) from None
 

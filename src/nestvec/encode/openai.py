@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from nestvec.encode.address import OPENAI_URL, embeddings_url, public_address
 from nestvec.encode.encoder import ModelInfo, check_texts, unit_rows
 from nestvec.encode.endpoint import Endpoint
 from nestvec.encode.json_row import parse_row
@@ -17,8 +18,6 @@ from nestvec.encode.retry import Retry
 from nestvec.errors import DimsError, EncodeError, InputError
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,10 @@ class OpenAIEncoder:
     """The model `model` behind `{base_url}/embeddings`.
 
     The key is read from the environment variable `key_variable` and goes to `base_url`, so name
-    another variable for another provider. Without the variable no key is sent, which only
-    api.openai.com refuses. `dimensions` asks the server for shorter vectors; without it one short
-    text is sent at once to learn the width, so that a wrong key shows here and not an hour later.
+    another variable for another provider. Without the variable, or with `key_variable=""`, no key
+    is sent, which only api.openai.com refuses. `dimensions` asks the server for shorter vectors;
+    without it one short text is sent at once to learn the width, so that a wrong key shows here and
+    not an hour later.
 
     Raises `EncodeError` when the server refuses, stays unusable for all attempts of `retry`, or
     answers with other than one finite vector of the right width per text.
@@ -68,17 +68,17 @@ class OpenAIEncoder:
             raise DimsError(f"dimensions={dimensions} is below 1; use 1 or more, or leave it out")
         if timeout_s <= 0:
             raise InputError(f"timeout_s={timeout_s} is not above 0; use seconds, such as 60")
-        url = _embeddings_url(base_url)
+        url = embeddings_url(base_url)
         key = _key(key_variable, url)
         self._endpoint = Endpoint(url, key, timeout_s, retry or Retry())
         self._limits = limits or Limits()
         self._model = model
         self._dimensions = dimensions
         dim = dimensions if dimensions is not None else self._probe()
-        self.info = ModelInfo(f"openai:{model}", None, dim)
+        self.info = ModelInfo(f"openai:{model}", None, dim, public_address(base_url))
 
     def __repr__(self) -> str:
-        return f"OpenAIEncoder({self._model!r}, {self._endpoint.url!r}, dim={self.info.dim})"
+        return f"OpenAIEncoder({self._model!r}, {self._endpoint.shown!r}, dim={self.info.dim})"
 
     def encode(
         self, items: Sequence[str], progress: Progress = silent
@@ -172,22 +172,15 @@ def _unusable(problem: str) -> EncodeError:
     )
 
 
-def _embeddings_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"base_url={base_url!r} is no web address; write one like {OPENAI_URL!r}")
-    return f"{base_url.rstrip('/')}/embeddings"
-
-
 def _key(variable: str, url: str) -> str | None:
     """The key, from the one place where nestvec's library reads the environment.
 
     A key as an argument would end up in scripts, notebooks and process lists.
     """
-    key = os.environ.get(variable, "").strip()
+    key = os.environ.get(variable, "").strip() if variable else ""
     if not key and urlsplit(url).hostname == "api.openai.com":
         raise EncodeError(
-            f"the environment variable {variable} is not set and {url} needs a key; "
+            f"the environment variable {variable} is not set and {OPENAI_URL} needs a key; "
             "export it, or give the base_url of a server without keys"
         )
     # An HTTP library that meets such a key would print it in its error.

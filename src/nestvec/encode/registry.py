@@ -1,8 +1,9 @@
 """From a name to an encoder."""
 
+from nestvec.encode.address import OPENAI_URL
 from nestvec.encode.checkpoint import PACKAGED
 from nestvec.encode.encoder import Encoder
-from nestvec.encode.openai import OPENAI_URL, OpenAIEncoder
+from nestvec.encode.openai import OpenAIEncoder
 from nestvec.encode.sentence_transformers import SentenceTransformerEncoder
 from nestvec.errors import InputError
 
@@ -26,7 +27,8 @@ def open_encoder(
     - anything else: a Sentence Transformers model, by folder or by name; only here do `device` and
       `download` apply (see `SentenceTransformerEncoder`).
 
-    For every encoder, `open_encoder(encoder.info.name)` opens the same model again. Raises
+    For every encoder, `open_encoder(info.name, base_url=info.base_url)` with `info = encoder.info`
+    opens the same model again. Raises
     `InputError` for an option that does not fit the name, `EncodeError` when the model cannot be
     opened, `MissingExtraError` when the package for it is not installed.
     """

@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class _Record:
     rows: int
     texts_sha256: str
 
+    def to_json(self) -> dict[str, Any]:
+        model = self.model.to_json()
+        return {"model": model, "rows": self.rows, "texts_sha256": self.texts_sha256}
+
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
@@ -87,7 +91,7 @@ class _Partial:
             raise DataError(
                 f"'{self.data}' has no readable record '{self.journal.name}'; {again}"
             ) from e
-        expected = asdict(self.record)
+        expected = self.record.to_json()
         different = [name for name in expected if journal.get(name) != expected[name]]
         if different:
             raise DataError(
@@ -124,7 +128,7 @@ class _Partial:
 
     def _note(self, done: int) -> None:
         fresh = self.journal.with_suffix(".new")
-        fresh.write_text(json.dumps({**asdict(self.record), "done": done}), encoding="utf-8")
+        fresh.write_text(json.dumps({**self.record.to_json(), "done": done}), encoding="utf-8")
         fresh.replace(self.journal)
 
     def _header(self) -> bytes:

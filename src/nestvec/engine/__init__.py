@@ -1,1 +1,4 @@
-"""The training engine: one loop with evaluations, a schedule, checkpoints and reproducible randomness."""
+"""The training engine: one loop, with evaluations, checkpoints and reproducible randomness.
+
+`task` defines what it can train, and is the place to begin reading.
+"""

@@ -1,68 +1,67 @@
-"""The one training loop: precision, accumulation, evaluation, checkpoints that resume exactly.
+"""The training loop: precision, accumulation, evaluations, and checkpoints that resume exactly.
 
 Rows, random numbers and the learning rate of a step are functions of its number (`schedule`,
-`chance`), so parameters, the optimizer's moments and the scaler are all there is to keep: on a CPU
-a run that was stopped and taken up again ends with the same bits as one that was not.
+`seeding`), so a checkpoint needs only the parameters, the optimizer's moments, the scaler and the
+history. On a CPU a run that was stopped and resumed ends with the same bits as one that was not.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from nestvec.engine.checkpoint import RunFolder
-from nestvec.engine.schedule import Loop, Step, steps
-from nestvec.engine.seeding import generator, kept_aside, seed_of
-from nestvec.engine.task import Scores, Task
+from nestvec.deprecation import renamed_fields
+from nestvec.engine.checkpoint import CheckpointStore, RunFolder
+from nestvec.engine.schedule import Loop, Step
+from nestvec.engine.seeding import derive_seed, generator, preserve_global_rng
+from nestvec.engine.task import EpochTask, Evaluation, Task
 from nestvec.errors import CheckpointError, InputError, NonFiniteLossError
 
+_MIN_SCALE = 2.0**-8
+"""The loss scale of float16 below which a gradient that is not finite is no longer overflow."""
 
+
+@renamed_fields({"rate": "learning_rate"})
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Held-out scores after so many steps, and the mean training loss since the one before."""
+class StepEvent:
+    """The message that a listener gets after every step."""
 
     step: int
-    loss: float
-    scores: Scores
-
-    @property
-    def mean(self) -> float:
-        """The mean over sizes, by which the best evaluation is chosen."""
-        return sum(self.scores.values()) / len(self.scores)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a listener hears after every step."""
-
-    step: int
-    """Steps done."""
+    """The number of steps done."""
     steps: int
+    """The number of steps of the whole run."""
     loss: float
-    rate: float
-    """The learning rate."""
+    learning_rate: float
     evaluation: Evaluation | None
-    """The one that was due after this step."""
+    """The evaluation after this step, where one was due."""
 
 
-_LEAST_SCALE = 2.0**-8
-"""Losses scaled down by more than this in vain do not overflow: their gradient is not finite."""
-
-Listener = Callable[[Moment], None]
+Listener = Callable[[StepEvent], None]
 
 
-def unheard(_: Moment) -> None:
-    """The listener that does nothing."""
+def no_op(_: StepEvent) -> None:
+    """Ignore an event: the usual listener."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """A finished run. `folder / "model"` holds the model of the `best` evaluation."""
+class TrainingHistory:
+    """The evaluations of a run that has ended, and the one whose parameters were taken."""
+
+    best: Evaluation
+    history: tuple[Evaluation, ...]
+    stopped_early: bool
+    """Whether patience ran out before the last step."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished run in a folder; `model` holds the model of the `best` evaluation."""
 
     folder: Path
     metric: str
@@ -76,46 +75,82 @@ class Trained:
         return self.folder / "model"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        return {**asdict(self), "folder": str(self.folder), "model": str(self.model)}
+        """Give everything as JSON values."""
+        return {
+            "folder": str(self.folder),
+            "metric": self.metric,
+            "best": self.best.to_json(),
+            "history": [evaluation.to_json() for evaluation in self.history],
+            "stopped_early": self.stopped_early,
+            "model": str(self.model),
+        }
 
 
-def fit(task: Task, loop: Loop, folder: RunFolder, listen: Listener = unheard) -> Trained:
-    """Train from the folder's checkpoint, or from the start, to the end; save the best model.
+def train_task(
+    task: EpochTask, loop: Loop, folder: RunFolder, listener: Listener = no_op
+) -> TrainingResult:
+    """Train in a folder, from its checkpoint or from the start; save the best model there.
 
-    A run that has already ended is reported again. Leaves the best parameters in `task`. Raises
-    `NonFiniteLossError` at the first loss or gradient that is not finite, `CheckpointError` for a
-    folder of another run.
+    A run that has already ended is reported again without a step. Errors are those of `optimize`.
     """
-    run = _Run.begin(task.to(_device(loop)), loop, folder)
-    with kept_aside(task.device):
-        for step in steps(loop, task.rows, run.step):
+    ended = optimize(task, loop, folder, listener)
+    model = folder.path / "model"
+    model.mkdir(exist_ok=True)
+    task.save(model)
+    return TrainingResult(folder.path, task.metric, ended.best, ended.history, ended.stopped_early)
+
+
+def optimize(
+    task: Task,
+    loop: Loop,
+    checkpoints: CheckpointStore,
+    listener: Listener = no_op,
+    *,
+    last_step: int | None = None,
+) -> TrainingHistory:
+    """Train from the checkpoint, or from the start, and leave the best parameters in `task`.
+
+    `last_step` ends the run earlier than `loop.steps`, with the learning rates of the whole run; it
+    is 1 or more, or 0 for a task that evaluates its untrained parameters.
+    Raises `NonFiniteLossError` at the first loss or gradient that is not finite, and
+    `CheckpointError` for the checkpoint of another run.
+    """
+    n_steps = loop.steps if last_step is None else min(last_step, loop.steps)
+    run = _TrainingRun.begin(task.to(_device(loop)), loop, checkpoints)
+    with preserve_global_rng(task.device):
+        if task.evaluates_untrained and not run.history:
+            run.evaluate()
+        for step in islice(task.steps(loop, run.step), max(0, n_steps - run.step)):
             if run.is_over():
                 break
             loss = run.take(step)
-            due = (step.number + 1) % loop.evaluate_every == 0 or step.number + 1 == loop.steps
+            due = run.step % loop.evaluate_every == 0 or run.step == n_steps
             evaluation = run.evaluate() if due else None
-            listen(Moment(run.step, loop.steps, loss, loop.rate(step.number), evaluation))
-    return run.end()
+            rate = task.learning_rate(loop, step.number)
+            listener(StepEvent(run.step, n_steps, loss, rate, evaluation))
+    return run.end(n_steps)
 
 
-class _Run:
+class _TrainingRun:
     """A run under way: the one mutable thing here."""
 
-    def __init__(self, task: Task, loop: Loop, folder: RunFolder) -> None:
-        self.task, self.loop, self.folder = task, loop, folder
-        self.optimizer = _optimizer(task, loop)
+    def __init__(self, task: Task, loop: Loop, checkpoints: CheckpointStore) -> None:
+        self.task, self.loop, self.checkpoints = task, loop, checkpoints
+        self.optimizer = task.optimizer(loop)
         self.scaler = torch.amp.GradScaler(
             task.device.type, enabled=loop.precision == "float16", init_scale=2.0**12
         )
         self.step = 0
         self.history: tuple[Evaluation, ...] = ()
+        self.best_step: int | None = None
+        self.peak: Evaluation | None = None
+        """The earliest evaluation with the highest mean, with its scores per query."""
         self.losses: list[float] = []
 
     @classmethod
-    def begin(cls, task: Task, loop: Loop, folder: RunFolder) -> "_Run":
-        """At the folder's checkpoint, or at the start."""
-        run, state = cls(task, loop, folder), folder.read()
+    def begin(cls, task: Task, loop: Loop, checkpoints: CheckpointStore) -> "_TrainingRun":
+        """Start a run at its checkpoint, or at step 0."""
+        run, state = cls(task, loop, checkpoints), checkpoints.read()
         if state is not None:
             run._restore(state)
         return run
@@ -125,35 +160,33 @@ class _Run:
             self.task.load_state_dict(state["task"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
-            self.step = state["step"]
+            self.step, self.best_step = state["step"], state["best_step"]
             self.history = tuple(Evaluation(**evaluation) for evaluation in state["history"])
+            per_query = {name: values.numpy() for name, values in state["per_query"].items()}
         except (KeyError, RuntimeError, TypeError, ValueError) as e:
             raise CheckpointError(
-                f"{self.folder.path} has a checkpoint that does not fit this model "
+                f"{self.checkpoints.path} has a checkpoint that does not fit this model "
                 f"({str(e).splitlines()[0]}); other versions of the libraries wrote it, or it is "
                 "damaged: use another folder, or overwrite the run"
             ) from e
-
-    @property
-    def best(self) -> Evaluation:
-        """The earliest of the best evaluations."""
-        return max(self.history, key=lambda evaluation: evaluation.mean)
+        if scored := [evaluation for evaluation in self.history if evaluation.scores]:
+            self.peak = replace(max(scored, key=lambda e: e.mean), per_query=per_query)
 
     def is_over(self) -> bool:
-        """Whether patience has run out."""
-        if self.loop.patience is None or not self.history:
+        """Tell whether patience has run out."""
+        if self.loop.patience is None or self.peak is None:
             return False
-        after = len(self.history) - 1 - self.history.index(self.best)
-        return after >= self.loop.patience
+        later = sum(evaluation.step > self.peak.step for evaluation in self.history)
+        return later >= self.loop.patience
 
     def take(self, step: Step) -> float:
-        """One step; its loss."""
+        """Do one step and return its loss."""
         if step.starts_epoch:
-            with self._looking():
+            with self._evaluation_mode():
                 self.task.start_epoch(step.epoch)
         self.task.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.loop.rate(step.number)
+            group["lr"] = self.task.learning_rate(self.loop, step.number)
         self.optimizer.zero_grad()
         loss = sum(self._backward(step, part) for part in range(self.loop.accumulate))
         self.scaler.unscale_(self.optimizer)
@@ -165,10 +198,10 @@ class _Run:
         return loss
 
     def _backward(self, step: Step, part: int) -> float:
-        """Add the gradient of one batch of the step; its share of the loss."""
+        """Add the gradient of one batch of the step, and return its share of the loss."""
         place = (self.loop.seed, "step", step.number, part)
-        torch.manual_seed(seed_of(*place))
-        batch = self.task.batch(step.batches[part], generator(*place))
+        torch.manual_seed(derive_seed(*place))
+        batch = self.task.batch(step, part, generator(*place))
         with self._autocast():
             outputs = self.task(batch)
         loss = self.task.loss(outputs, batch) / self.loop.accumulate
@@ -179,20 +212,24 @@ class _Run:
 
     def _clip(self, step: Step) -> None:
         clip = self.loop.clip or math.inf
-        length = float(nn.utils.clip_grad_norm_(self.task.parameters(), clip))
+        norm = float(nn.utils.clip_grad_norm_(self.task.parameters(), clip))
         # In float16 overflow is ordinary: the scaler skips the step and lowers its scale. Where no
         # scale helps, it would do so for ever.
-        ordinary = self.scaler.is_enabled() and self.scaler.get_scale() > _LEAST_SCALE
-        if not math.isfinite(length) and not ordinary:
-            self._fail(step, "gradient", length)
+        ordinary = self.scaler.is_enabled() and self.scaler.get_scale() > _MIN_SCALE
+        if not math.isfinite(norm) and not ordinary:
+            self._fail(step, "gradient", norm)
 
-    def _fail(self, step: Step, what: str, value: float) -> None:
-        rows = torch.cat(step.batches)
-        path = self.folder.write({**self._state(), "rows": rows}, "failed.pt")
+    def _fail(self, step: Step, quantity: str, value: float) -> None:
+        rows = torch.cat(step.batches) if step.batches else torch.empty(0, dtype=torch.int64)
+        path = self.checkpoints.write_failed({**self._state(), "rows": rows})
+        saved = (
+            ""
+            if path is None
+            else f" (the parameters before this step and its {len(rows)} rows are in {path})"
+        )
         raise NonFiniteLossError(
-            f"step {step.number + 1} (epoch {step.epoch + 1}): the {what} is {value}; the "
-            f"parameters before this step and its {len(rows)} rows are in {path}; look for bad "
-            "rows, lower loop.learning_rate or raise loop.warmup"
+            f"step {step.number + 1} (epoch {step.epoch + 1}): the {quantity} is {value}{saved}; "
+            "look for rows that are not finite, lower the learning rate or lengthen the warm-up"
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -203,53 +240,46 @@ class _Run:
         )
         return context
 
-    def _looking(self) -> AbstractContextManager[Any]:
-        """Nothing is trained, and dropout is off, until the next step."""
+    def _evaluation_mode(self) -> AbstractContextManager[Any]:
+        """Switch dropout and gradients off; the next step switches dropout on again."""
         self.task.eval()
         context: AbstractContextManager[Any] = torch.no_grad()
         return context
 
     def evaluate(self) -> Evaluation:
-        """Measure, keep the best parameters, write the checkpoint."""
-        with self._looking():
+        """Measure, keep the parameters if they are the best, and write the checkpoint."""
+        with self._evaluation_mode():
             scores = self.task.evaluate()
-        evaluation = Evaluation(self.step, sum(self.losses) / len(self.losses), scores)
+        loss = sum(self.losses) / len(self.losses) if self.losses else math.nan
+        latest = Evaluation.from_scores(self.step, loss, scores)
         self.losses = []
-        self.history = (*self.history, evaluation)
-        if self.best is evaluation:
-            self.folder.write({"task": self.task.state_dict()}, "best.pt")
-        self.folder.write(self._state())
-        return evaluation
+        self.history = (*self.history, replace(latest, per_query={}))
+        if self.peak is None or self.task.prefers(latest, self.peak):
+            self.best_step = self.step
+            self.checkpoints.write_best(self.task.state_dict())
+        if latest.scores and (self.peak is None or latest.mean > self.peak.mean):
+            self.peak = latest
+        self.checkpoints.write(self._state())
+        return latest
 
     def _state(self) -> Mapping[str, Any]:
+        per_query = {} if self.peak is None else self.peak.per_query
         return {
             "step": self.step,
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "history": [asdict(evaluation) for evaluation in self.history],
+            "history": [evaluation.to_json() for evaluation in self.history],
+            "best_step": self.best_step,
+            "per_query": {name: torch.from_numpy(value) for name, value in per_query.items()},
         }
 
-    def end(self) -> Trained:
-        """Bring back the best parameters and save their model."""
-        self.task.load_state_dict(self.folder.read_best())
+    def end(self, n_steps: int) -> TrainingHistory:
+        """Load the best parameters into the task."""
+        self.task.load_state_dict(self.checkpoints.read_best())
         self.task.eval()
-        model = self.folder.path / "model"
-        model.mkdir(exist_ok=True)
-        self.task.save(model)
-        early = self.history[-1].step < self.loop.steps
-        return Trained(self.folder.path, self.task.metric, self.best, self.history, early)
-
-
-def _optimizer(task: Task, loop: Loop) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": loop.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    if loop.optimizer == "sgd":
-        return torch.optim.SGD(groups, loop.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, loop.learning_rate)
+        best = next(e for e in self.history if e.step == self.best_step)
+        return TrainingHistory(best, self.history, self.history[-1].step < n_steps)
 
 
 def _device(loop: Loop) -> torch.device:
@@ -260,6 +290,7 @@ def _device(loop: Loop) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as e:
         raise InputError(
-            f"loop.device={loop.device!r} is not here ({str(e).splitlines()[0]}); use cpu or auto"
+            f"loop.device={loop.device!r} is not available ({str(e).splitlines()[0]}); "
+            "use cpu or auto"
         ) from None
     return device

@@ -1,7 +1,8 @@
-"""Randomness as a function of a seed and a place, so that nothing random has to be remembered.
+"""Randomness as a function of a seed and a place, so that no state of a generator has to be saved.
 
-The order of epoch 3, the dropout of step 40 and the crops of its second batch each have a place.
-Whoever resumes at step 40 draws what would have been drawn, whatever was evaluated in between.
+The row order of epoch 3, the dropout of step 40 and the crops of its second batch each have a
+place. A run that resumes at step 40 draws the numbers that it would have drawn without a stop,
+whatever was evaluated in between.
 """
 
 import hashlib
@@ -10,30 +11,37 @@ from contextlib import contextmanager
 
 import torch
 
-Place = str | int
+SeedKey = str | int
+"""One part of a place: a seed, a word such as "order", or the number of an epoch or a step.
+
+The words are part of every figure: another word is another seed.
+"""
 
 
-def seed_of(*place: Place) -> int:
-    """A number in 0..2⁶³−1 that looks drawn at random, the same for the same place."""
-    digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
+def derive_seed(*key: SeedKey) -> int:
+    """Hash a place to a whole number in 0..2⁶³−1; the same place gives the same number."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def generator(*place: Place) -> torch.Generator:
-    """A generator of its own for a place; it draws on the CPU."""
-    return torch.Generator().manual_seed(seed_of(*place))
+def generator(*key: SeedKey) -> torch.Generator:
+    """Make the CPU generator of a place."""
+    return torch.Generator().manual_seed(derive_seed(*key))
 
 
 @contextmanager
-def kept_aside(device: torch.device) -> Iterator[None]:
-    """Give torch's global state back as it was: layers draw from it, and it is the caller's."""
+def preserve_global_rng(device: torch.device) -> Iterator[None]:
+    """Restore torch's global random state at the end: layers draw from it, and callers own it."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
 @contextmanager
-def seeded(*place: Place) -> Iterator[None]:
-    """Let layers that draw from torch's global state, on the CPU, draw what belongs to a place."""
-    with kept_aside(torch.device("cpu")):
-        torch.manual_seed(seed_of(*place))
+def seeded_global_rng(*key: SeedKey) -> Iterator[None]:
+    """Seed torch's global random state on the CPU with a place, and restore it at the end.
+
+    For layers, which draw their initial parameters from no other generator.
+    """
+    with preserve_global_rng(torch.device("cpu")):
+        torch.manual_seed(derive_seed(*key))
         yield

@@ -5,32 +5,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nestvec.engine.loop import Listener, Moment
+from nestvec.engine.loop import Listener, StepEvent
 from nestvec.extras import require
 
 
 @contextmanager
-def board(folder: Path) -> Iterator[Listener]:
-    """A listener that writes training loss, learning rate and the held-out metric at each size.
+def tensorboard_listener(folder: Path) -> Iterator[Listener]:
+    """Make a listener that logs training loss, learning rate and the held-out scores.
 
-    A run that is taken up again goes on in the same curves: what an earlier process logged after
-    the checkpoint is replaced.
+    A resumed run continues the same curves: what an earlier process logged after the checkpoint is
+    replaced.
     """
     writers: list[Any] = []
 
-    def listen(moment: Moment) -> None:
+    def log(event: StepEvent) -> None:
         if not writers:
             library = require("tensorboardX", "train")
-            writers.append(library.SummaryWriter(str(folder), purge_step=moment.step))
+            writers.append(library.SummaryWriter(str(folder), purge_step=event.step))
         (writer,) = writers
-        writer.add_scalar("train/loss", moment.loss, moment.step)
-        writer.add_scalar("train/learning_rate", moment.rate, moment.step)
-        if moment.evaluation:
-            for size, score in moment.evaluation.scores.items():
-                writer.add_scalar(f"held_out/{size}", score, moment.step)
+        writer.add_scalar("train/loss", event.loss, event.step)
+        writer.add_scalar("train/learning_rate", event.learning_rate, event.step)
+        if event.evaluation:
+            for dims, score in event.evaluation.scores.items():
+                writer.add_scalar(f"held_out/{dims}", score, event.step)
 
     try:
-        yield listen
+        yield log
     finally:
         for writer in writers:
             writer.close()

@@ -1,7 +1,7 @@
 """The embedded search engine."""
 
-from nestvec.index.contents import Document
-from nestvec.index.hits import Hits, SearchStats, StageStats
+from nestvec.documents import Document
+from nestvec.hits import Hits, SearchStats, StageStats
 from nestvec.index.index import Index
 
 __all__ = ["Document", "Hits", "Index", "SearchStats", "StageStats"]

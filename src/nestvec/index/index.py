@@ -3,34 +3,37 @@
 import json
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import index as index_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.adapter import Adapter, check_kind
-from nestvec.errors import InputError, PlanError, StorageError
-from nestvec.index import catalog
-from nestvec.index.adapted import adapt_queries
-from nestvec.index.contents import Document, Id
-from nestvec.index.hits import Hits
-from nestvec.index.ids import Ids
-from nestvec.index.merge import Question, search_certified, search_exactly, search_parts
-from nestvec.index.records import as_json, check_ids, check_length, row_records
-from nestvec.index.rows import Rows, Source
-from nestvec.index.run import METRICS, check_threads
+from nestvec.documents import Document
+from nestvec.errors import InputError, PlanError
+from nestvec.hits import Hits
+from nestvec.index.document_lookup import get_documents, has_id
+from nestvec.index.plans.stored_plans import StoredPlan
+from nestvec.index.query_transform import adapt_queries
+from nestvec.index.search.searcher import Question, search_certified, search_exactly, search_parts
+from nestvec.index.search.segment_search import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.tuned import TunedPlan
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.manifest import Id
+from nestvec.index.storage.row_records import as_json, check_ids, check_length, row_records
+from nestvec.index.storage.segment_rows import Rows, Source
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
-from nestvec.shapes import Float, Float32, Int64
+from nestvec.shapes import Float, Float32
+from nestvec.transforms.base import Transform, check_same_model
 from nestvec.vectors import check_vectors
 
 if TYPE_CHECKING:
-    from nestvec.index.build import BuildOptions
+    from nestvec.index.build.segment_builder import BuildOptions
     from nestvec.index.writer import Writer
 
 # What writes, and what understands filters, is imported where it is used: `import nestvec` is fast.
@@ -51,7 +54,7 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
-        from nestvec.index.filters import Filters
+        from nestvec.index.row_filters import Filters
 
         self._filters = Filters()
 
@@ -62,10 +65,10 @@ class Index:
         path: str | os.PathLike[str],
         *,
         ids: AnyIds | None = None,
-        texts: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         metric: str = "ip",
-        adapter: Adapter | None = None,
+        adapter: Transform | None = None,
         rotation: str = "pca",
         bits: float = 2.0,
         seed: int = 0,
@@ -83,21 +86,22 @@ class Index:
         own order is to be kept. `bits` is the average number
         of code bits per dimension. `model` records what made the vectors. Equal input and seed give
         an equal index. The folder `path` appears whole or not at all; with `overwrite` it takes the
-        place of an index, which nobody can write to in the meantime.
+        place of an index, which nobody can write to in the meantime. A folder that is no index, or
+        holds other files too, is refused (`StorageError`). A link at `path` is followed and stays.
         """
-        from nestvec.index.staging import staging
+        from nestvec.index.storage.staging import staging
+        from nestvec.index.storage.target import check_target
         from nestvec.index.writer import create
 
         array = check_vectors(vectors, dim=None if adapter is None else adapter.dim)
         if adapter is not None:
-            check_kind(adapter, array)
+            check_same_model(adapter, array)
         checked_ids = np.arange(len(array)) if ids is None else check_ids(ids, len(array))
         check_length(texts, len(array), "texts")
         check_length(metadata, len(array), "metadata records")
         made_by = json.loads(as_json(model, "model")) if model else None
         options = _check_options(rotation, bits, seed, metric)
-        target = Path(path)
-        _check_target(target, overwrite)
+        target = check_target(Path(path), overwrite)
         rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
         source = Source(rows, adapter=adapter)
         meta = {
@@ -107,7 +111,7 @@ class Index:
         with staging(target, overwrite) as stage:
             records = row_records(checked_ids, 0, texts, metadata)
             create(stage, source, records, meta, options, progress)
-        return cls.open(target)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> "Index":
@@ -151,7 +155,7 @@ class Index:
         return self._snapshot.dim
 
     @property
-    def adapter(self) -> Adapter | None:
+    def adapter(self) -> Transform | None:
         """What the vectors went through before they were stored, and queries go through."""
         return self._snapshot.adapter
 
@@ -191,11 +195,33 @@ class Index:
         """The ids of live rows, in the order they were added."""
         return self._snapshot.ids()
 
-    def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
-        """Id, text and metadata stored with the given row numbers, in their order."""
-        snapshot, numbers = self._snapshot, [int(row) for row in rows]
-        snapshot.require(numbers)
-        return catalog.documents(snapshot.folder, numbers, snapshot.contents)
+    def get(self, ids: AnyIds) -> list[Document | None]:
+        """The documents with these ids, in their order: `index.get(hits.ids[0])`.
+
+        `ids` is one id, or any collection of ids, which may repeat. Where an answer of a search is
+        padded (id −1 or None) the document is None. `IdsError` names ids that no row has.
+        """
+        return get_documents(self._snapshot, ids)
+
+    def __contains__(self, id_: object) -> bool:
+        """Whether a row has this id."""
+        return has_id(self._snapshot, id_)
+
+    def documents(self, rows: Sequence[Any] | np.ndarray) -> list[Document]:
+        """Documents by row number. Deprecated: ids that are numbers look the same; use `get`."""
+        warnings.warn(
+            "Index.documents takes row numbers, which ids that are numbers cannot be told from; "
+            "use Index.get(hits.ids[0])",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        try:
+            numbers = [index_of(row) for row in rows]
+        except TypeError:
+            raise InputError(
+                "documents takes the numbers of rows, which are whole; for ids use get"
+            ) from None
+        return self._snapshot.documents(numbers)
 
     # --- searching -------------------------------------------------------------------------------
 
@@ -208,7 +234,7 @@ class Index:
         return self._snapshot.chosen_plan(None, int(k), True)
 
     @property
-    def tuned(self) -> Mapping[int, TunedPlan]:
+    def tuned(self) -> Mapping[int, StoredPlan]:
         """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
         return self._snapshot.tuned
 
@@ -237,7 +263,8 @@ class Index:
 
         Queries go through the index's adapter, unless `adapted_by` is its fingerprint: `adapt`.
 
-        The best cells are probed; if the plan's cells hold fewer than `k` rows, more are.
+        The best cells are probed; while they hold fewer than `k` rows that are live and allowed,
+        more are.
         Rows that were added and not yet coded are scored on their full vectors whatever the plan.
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
@@ -270,8 +297,8 @@ class Index:
         vectors: ArrayLike,
         *,
         ids: AnyIds | None = None,
-        texts: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Add rows, all or none, and show them; ids must be new (None: the row numbers).
@@ -300,8 +327,8 @@ class Index:
         vectors: ArrayLike | None = None,
         *,
         ids: AnyIds,
-        texts: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Replace the rows with these ids in one step; what is None stays as it was.
@@ -338,7 +365,7 @@ class Index:
         if adapter is None:
             return check_vectors(vectors, dim=self.dim)
         array = check_vectors(vectors, dim=adapter.dim)
-        check_kind(adapter, array)
+        check_same_model(adapter, array)
         return adapter.transform(array)
 
     @contextmanager
@@ -364,7 +391,7 @@ def _check_k(k: int, rows: int) -> None:
 
 
 def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "BuildOptions":
-    from nestvec.index.build import BuildOptions
+    from nestvec.index.build.segment_builder import BuildOptions
 
     if metric not in METRICS:
         raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
@@ -375,15 +402,3 @@ def _check_options(rotation: str, bits: float, seed: int, metric: str) -> "Build
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed={seed!r} is not a whole number of at least 0")
     return BuildOptions(rotation, float(bits), int(seed), metric)
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if not overwrite:
-        raise StorageError(f"{target} exists; choose another path or pass overwrite=True")
-    if not (target / catalog.NAME).is_file():
-        raise StorageError(
-            f"{target} is not a nestvec index, and overwrite=True replaces nothing else; "
-            "choose another path"
-        )

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.adapt.adapter import Adapter
+from nestvec.documents import Document
 from nestvec.errors import DamagedIndexError, InputError
-from nestvec.index import catalog, format_1
-from nestvec.index.adapted import get_adapter
-from nestvec.index.contents import Contents, Entry
-from nestvec.index.defaults import default_plan
-from nestvec.index.files import check_file
-from nestvec.index.rows import Rows, vectors_name
-from nestvec.index.segment import Segment, codes_name
-from nestvec.index.tuned import TunedPlan, tuned_plans
+from nestvec.index.plans.default_plan import default_plan
+from nestvec.index.plans.stored_plans import StoredPlan, tuned_plans
+from nestvec.index.query_transform import get_adapter
+from nestvec.index.storage import catalog, format_1
+from nestvec.index.storage.coded_segment import Segment, codes_name
+from nestvec.index.storage.files import check_file
+from nestvec.index.storage.manifest import Contents, Entry, Id
+from nestvec.index.storage.segment_rows import Rows, vectors_name
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64, UInt8
+from nestvec.transforms.base import Transform
 
 CODED, FLAT = "coded", "flat"
 _log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Snapshot:
     folder: Path
     contents: Contents
     parts: tuple[Part, ...]
-    adapter: Adapter | None
+    adapter: Transform | None
     """What the vectors went through before they were stored, and queries go through."""
 
     @classmethod
@@ -150,7 +151,7 @@ class Snapshot:
         return lru_cache(maxsize=64)(partial(_chosen_plan, self.largest, self.dim, safe))
 
     @cached_property
-    def tuned(self) -> Mapping[int, TunedPlan]:
+    def tuned(self) -> Mapping[int, StoredPlan]:
         """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
         return tuned_plans(self.contents)
 
@@ -187,6 +188,29 @@ class Snapshot:
             found[mine] = part.rows.vectors[at]
         return found
 
+    def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
+        """Id, text and metadata of some live rows, in their order."""
+        numbers = [int(row) for row in rows]
+        self.require(numbers)
+        return catalog.documents(self.folder, numbers, self.contents)
+
+    def rows_of(self, ids: Sequence[Id]) -> list[int | None]:
+        """The live row of each id, or None for an id that none has."""
+        found = catalog.rows_of(self.folder, ids, self.contents)
+        if found is None:
+            # The catalog has moved on: what this generation holds stands in its segments alone.
+            rows = dict(zip(self.ids().tolist(), self.numbers().tolist(), strict=True))
+            return [rows.get(id_) for id_ in ids]
+        if not all(row is None or self._has(row) for row in found):
+            raise DamagedIndexError(
+                f"{self.folder / catalog.NAME} lists an id for a row that there is not; "
+                "restore it or build the index again"
+            )
+        return found
+
+    def _has(self, row: int) -> bool:
+        return isinstance(row, int) and any(_holds(part, row) for part in self.parts)
+
     @property
     def ids_kind(self) -> str | None:
         """ "int" or "str", or None while there are no rows."""
@@ -197,7 +221,7 @@ class Snapshot:
     def require(self, numbers: Sequence[int]) -> None:
         """`InputError` unless all are numbers of live rows."""
         for number in numbers:
-            if not any(_holds(part, number) for part in self.parts):
+            if not self._has(number):
                 raise InputError(
                     f"the index has no row {number}; its {len(self)} rows are numbered in the "
                     f"order they were added, below {self.meta['next_row']}"

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import IdsError, NestvecError, StorageError
-from nestvec.index import catalog
-from nestvec.index.adapted import put_adapter
-from nestvec.index.build import BuildOptions, write_segment
-from nestvec.index.catalog import Ledger
-from nestvec.index.contents import Contents, Entry, Id, RowRecord
-from nestvec.index.files import list_file, sweep, sync_folder
-from nestvec.index.ids import Ids
-from nestvec.index.lock import writer_lock
-from nestvec.index.records import id_kind, row_records
-from nestvec.index.rows import Rows, Source, copy_blocks, vectors_name, writing_rows
-from nestvec.index.segment import codes_name
+from nestvec.index.build.segment_builder import BuildOptions, write_segment
+from nestvec.index.plans.stored_plans import with_tuned_plan
+from nestvec.index.query_transform import put_adapter
 from nestvec.index.snapshot import CODED, FLAT, Part, Snapshot, pack_deleted
-from nestvec.index.tuned import with_tuned_plan
+from nestvec.index.storage import catalog
+from nestvec.index.storage.catalog import Ledger
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.files import list_file, sweep, sync_folder
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.manifest import Contents, Entry, Id, RowRecord
+from nestvec.index.storage.row_records import id_kind, row_records
+from nestvec.index.storage.segment_rows import Rows, Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.storage.writer_lock import writer_lock
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float
@@ -120,8 +120,8 @@ class Writer:
         self,
         ids: np.ndarray | None,
         vectors: Float[np.ndarray, "n dim"],
-        texts: Sequence[str] | None,
-        metadata: Sequence[Mapping[str, Any]] | None,
+        texts: Sequence[str | None] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> None:
         """Commit new rows; ids that are not given are the row numbers."""
         chosen = np.arange(self.next_row, self.next_row + len(vectors)) if ids is None else ids
@@ -136,8 +136,8 @@ class Writer:
         self,
         ids: np.ndarray,
         vectors: Float[np.ndarray, "n dim"] | None,
-        texts: Sequence[str] | None,
-        metadata: Sequence[Mapping[str, Any]] | None,
+        texts: Sequence[str | None] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> None:
         """Commit new rows in place of those with the same ids; what is None stays as it is."""
         rows = self._find(ids)

@@ -3,12 +3,14 @@
 `docs/how-to/training.md` has the recipes and their settings.
 """
 
+from nestvec.deprecation import renamed_attributes
 from nestvec.extras import require
 
 require("torch", "train")  # every module below is made of it: say so before they fail
 
-from nestvec.engine.loop import Evaluation, Moment, Trained  # noqa: E402
+from nestvec.engine.loop import StepEvent, TrainingResult  # noqa: E402
 from nestvec.engine.schedule import Loop  # noqa: E402
+from nestvec.engine.task import Evaluation  # noqa: E402
 from nestvec.train.models.nested_head import NestedHead  # noqa: E402
 from nestvec.train.recipes.clip import ClipConfig, train_clip  # noqa: E402
 from nestvec.train.recipes.image import ImageConfig, train_image  # noqa: E402
@@ -21,12 +23,17 @@ __all__ = [
     "ImageConfig",
     "Loop",
     "MlmConfig",
-    "Moment",
     "NestedHead",
+    "StepEvent",
     "TextConfig",
-    "Trained",
+    "TrainingResult",
     "train_clip",
     "train_image",
     "train_mlm",
     "train_text",
 ]
+
+__getattr__ = renamed_attributes(
+    __name__,
+    {"Moment": ("StepEvent", StepEvent), "Trained": ("TrainingResult", TrainingResult)},
+)

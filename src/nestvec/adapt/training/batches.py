@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nestvec.adapt.material import Material
-from nestvec.adapt.recipe import Recipe
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.training_data import Material
 from nestvec.shapes import Bool, Float, Float32, Int64
 from nestvec.vectors import normalize
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from nestvec.adapt.files import read_file, write_file
-from nestvec.adapt.heldout import PerQuery
+from nestvec.adapt.evaluation import PerQuery
 from nestvec.errors import DataError
+from nestvec.transforms.files import read_file, write_file
 
 Numbers = dict[str, np.ndarray]
 _ONE_IN_20 = 1.645

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nestvec.adapt.adaptor import MatryoshkaAdaptor
-from nestvec.adapt.heldout import PerQuery
-from nestvec.adapt.material import Material
-from nestvec.adapt.recipe import Recipe
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.evaluation import PerQuery
+from nestvec.adapt.matryoshka_adaptor import MatryoshkaAdaptor
 from nestvec.adapt.training import losses
 from nestvec.adapt.training.batches import Batch, Batches
 from nestvec.adapt.training.checkpoint import Checkpoint
 from nestvec.adapt.training.network import Network, as_adaptor
+from nestvec.adapt.training_data import Material
 from nestvec.progress import Progress
 from nestvec.shapes import Float, Float32
 

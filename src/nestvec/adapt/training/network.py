@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from nestvec.adapt.adaptor import Map, MatryoshkaAdaptor, Residual
-from nestvec.adapt.recipe import Recipe
+from nestvec.adapt.config import Recipe
+from nestvec.adapt.matryoshka_adaptor import Map, MatryoshkaAdaptor, Residual
 from nestvec.errors import InputError
 from nestvec.shapes import Float, Float32
 

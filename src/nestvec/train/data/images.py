@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.engine.validators import at_least
+from nestvec.engine.validators import check_at_least
 from nestvec.errors import DataError, InputError
 from nestvec.extras import require
 from nestvec.shapes import Int64, UInt8
@@ -66,8 +66,8 @@ class ImageFile:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, limit=self.limit)
-        at_least(0, seed=self.seed)
+        check_at_least(1, limit=self.limit)
+        check_at_least(0, seed=self.seed)
 
     def read(self) -> tuple[Images, Images]:
         """The images to train on, and those held out."""

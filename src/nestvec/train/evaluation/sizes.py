@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.adapt import Rotation
-from nestvec.adapt.heldout import nearest
+from nestvec.adapt.evaluation import exact_top_k
 from nestvec.metrics import Id, Qrels, ndcg_at_k
 from nestvec.shapes import Float32, Float64
 from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio
@@ -57,7 +57,7 @@ def evaluate_sizes(
 
     def ndcg(pair: _Pair, size: int) -> Float64[np.ndarray, " q"]:
         some, all_ = (normalize(side[:, :size]) for side in pair)
-        return ndcg_at_k(names[nearest(some, all_, nobody, k)], judged, qrels, k)
+        return ndcg_at_k(names[exact_top_k(some, all_, nobody, k)], judged, qrels, k)
 
     forms = dict(_forms(asked, given, rng))
     full = ndcg(forms["prefix"], width)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nestvec.encode.checkpoint import without_bars
-from nestvec.engine.validators import at_least
+from nestvec.engine.validators import check_at_least
 from nestvec.errors import InputError
 from nestvec.extras import require
 from nestvec.train.models import word_pieces
@@ -29,7 +29,7 @@ class Bert:
     """Longer texts are cut."""
 
     def __post_init__(self) -> None:
-        at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads)
+        check_at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads)
         if self.hidden % self.heads or self.max_tokens < 3 or self.vocabulary < 100:
             raise InputError(
                 f"heads={self.heads} are to divide hidden={self.hidden}, max_tokens="

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nestvec.engine.validators import at_least
+from nestvec.engine.validators import check_at_least
 from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
 from nestvec.shapes import Float, UInt8
@@ -26,7 +26,7 @@ class ResNet:
     """Basic blocks of two convolutions in each stage."""
 
     def __post_init__(self) -> None:
-        at_least(1, hidden=self.hidden, blocks=self.blocks)
+        check_at_least(1, hidden=self.hidden, blocks=self.blocks)
 
     def backbone(self, height: int, width: int, channels: int) -> Any:
         """The network up to its pooled last stage."""
@@ -90,7 +90,9 @@ class ViT:
     patch: int = 4
 
     def __post_init__(self) -> None:
-        at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads, patch=self.patch)
+        check_at_least(
+            1, hidden=self.hidden, layers=self.layers, heads=self.heads, patch=self.patch
+        )
         if self.hidden % self.heads:
             raise InputError(f"heads={self.heads} are to divide hidden={self.hidden}")
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nestvec.adapt.rotation import Rotation
 from nestvec.encode.checkpoint import load_checkpoint
-from nestvec.engine.validators import at_least
+from nestvec.engine.validators import check_at_least
 from nestvec.errors import InputError
 from nestvec.shapes import Float
 from nestvec.train.models import bert
 from nestvec.train.models.bert import Bert
 from nestvec.train.models.image_model import ImageModel, ResNet, ViT
+from nestvec.transforms.rotation import OrthogonalTransform
 
 Features = dict[str, Any]
 
@@ -36,7 +36,7 @@ class Pretrained:
     """Cut texts here; else where the model does."""
 
     def __post_init__(self) -> None:
-        at_least(3, max_tokens=self.max_tokens)  # two of them mark beginning and end
+        check_at_least(3, max_tokens=self.max_tokens)  # two of them mark beginning and end
 
     def open(self) -> Any:
         """The model, with its own width."""
@@ -99,7 +99,7 @@ class TextTower(Tower):
         """A tower of the same rows, turned: the principal directions of these texts come first."""
         some = texts[:: -(-len(texts) // _TURNED_BY)]
         with torch.no_grad():
-            rotation = Rotation.fit(self.eval().embed(some))
+            rotation = OrthogonalTransform.fit(self.eval().embed(some))
         self.train()
         return TextTower(bert.with_projection(self.model, self.width, rotation.matrix))
 

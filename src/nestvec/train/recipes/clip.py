@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from nestvec.engine.checkpoint import RunFolder
-from nestvec.engine.loop import Listener, Trained, fit, unheard
+from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
-from nestvec.engine.seeding import seeded
+from nestvec.engine.seeding import seeded_global_rng
 from nestvec.losses.cuts import Cuts
 from nestvec.train.data.images import Images
 from nestvec.train.data.pairs import Items, Pairs
@@ -42,8 +42,8 @@ class ClipConfig:
 
 
 def train_clip(
-    data: tuple[Pairs, Pairs], config: ClipConfig, folder: Path, listen: Listener = unheard
-) -> Trained:
+    data: tuple[Pairs, Pairs], config: ClipConfig, folder: Path, listen: Listener = no_op
+) -> TrainingResult:
     """Train two towers on the first pairs, held against the second, in `folder`; or go on there.
 
     The metric is recall@1 of held-out left items among all held-out texts, at every pair of sizes:
@@ -51,9 +51,9 @@ def train_clip(
     a folder for each side.
     """
     train, held_out = data
-    place = RunFolder.of(folder, "clip", config, digest_of(data))
+    place = RunFolder.for_run(folder, "clip", config, digest_of(data))
     width = max(config.dims)
-    with seeded(config.loop.seed, "model"):
+    with seeded_global_rng(config.loop.seed, "model"):
         left = _tower(config.left, train.left, width)
         right = text_tower(config.right, train.right, width)
     sizes = tuple((a, b) for a in sorted(config.dims) for b in sorted(config.dims))
@@ -70,7 +70,7 @@ def train_clip(
         metric="recall@1",
         measure=recall_at_1,
     )
-    return fit(ContrastTask(left, right, train, held_out, goal), config.loop, place, listen)
+    return train_task(ContrastTask(left, right, train, held_out, goal), config.loop, place, listen)
 
 
 def _tower(settings: Bert | Pretrained | ResNet | ViT, items: Items, width: int) -> Tower:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nestvec.engine.task import Scores, Task
-from nestvec.engine.validators import above_zero, at_least
+from nestvec.engine.task import EpochTask
+from nestvec.engine.validators import check_at_least, check_positive
 from nestvec.errors import DimsError, InputError
 from nestvec.losses.cached import cached_encode
 from nestvec.losses.cuts import Cuts, Weights
@@ -39,8 +39,8 @@ class Mining:
     """Not before this epoch, counted from 0."""
 
     def __post_init__(self) -> None:
-        at_least(1, **{"mining.count": self.count, "mining.dims": self.dims})
-        at_least(0, **{"mining.first_epoch": self.first_epoch})
+        check_at_least(1, **{"mining.count": self.count, "mining.dims": self.dims})
+        check_at_least(0, **{"mining.first_epoch": self.first_epoch})
         if not math.isfinite(self.margin):
             raise InputError(f"mining.margin={self.margin} is to be a finite number")
 
@@ -65,9 +65,9 @@ class Objective:
     measure: Callable[[Int64[np.ndarray, " q"]], float]
 
     def __post_init__(self) -> None:
-        above_zero(temperature=self.temperature)
-        at_least(1, at_once=self.at_once)
-        at_least(0, guardrail=self.guardrail)
+        check_positive(temperature=self.temperature)
+        check_at_least(1, at_once=self.at_once)
+        check_at_least(0, guardrail=self.guardrail)
 
     def check_width(self, width: int) -> None:
         """Refuse sizes that vectors of this width do not have."""
@@ -99,7 +99,7 @@ class Rows:
     frozen: tuple[Tensor, Tensor] | None
 
 
-class ContrastTask(Task):
+class ContrastTask(EpochTask):
     """Nested InfoNCE of two towers, or of one that encodes both sides."""
 
     mined: Tensor
@@ -135,7 +135,7 @@ class ContrastTask(Task):
         left, right, own = map(torch.from_numpy, sides)
         self.mined.copy_(mine(left, right, own, mining.dims, mining.count, mining.margin))
 
-    def batch(self, rows: Int64[Tensor, " batch"], draw: torch.Generator) -> Batch:
+    def row_batch(self, rows: Int64[Tensor, " batch"], draw: torch.Generator) -> Batch:
         """Left items, their right ones, and the negatives that are given or mined."""
         pairs, numbers = self.train_pairs, rows.tolist()
         own, asked = pairs.own[rows.numpy()], pairs.asked[rows.numpy()]
@@ -191,7 +191,7 @@ class ContrastTask(Task):
         before = torch.cat([rows.float() for rows in outputs.frozen])
         return loss + goal.guardrail * guardrail(torch.cat([left, right]), before)
 
-    def evaluate(self) -> Scores:
+    def evaluate(self) -> dict[str, float]:
         """How well held-out left items find their texts among all held-out ones, by sizes."""
         pairs = self.held_out
         left, right = self.left.embed(pairs.left), self.right.embed(pairs.right)

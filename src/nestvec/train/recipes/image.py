@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nestvec.engine.checkpoint import RunFolder, digest
-from nestvec.engine.loop import Listener, Trained, fit, unheard
+from nestvec.engine.checkpoint import RunFolder, fingerprint
+from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
-from nestvec.engine.seeding import seeded
-from nestvec.engine.task import Scores, Task
+from nestvec.engine.seeding import seeded_global_rng
+from nestvec.engine.task import EpochTask
 from nestvec.errors import InputError
 from nestvec.extras import require
 from nestvec.losses.cuts import Cuts
@@ -51,8 +51,8 @@ def train_image(
     data: tuple[Images, Images],
     config: ImageConfig,
     folder: Path,
-    listen: Listener = unheard,
-) -> Trained:
+    listen: Listener = no_op,
+) -> TrainingResult:
     """Train on the first images, held against the second, in `folder`; or go on there.
 
     The metric is accuracy at each size, by its own head. `folder / "model"` then holds the network
@@ -62,13 +62,13 @@ def train_image(
     if train.classes != held_out.classes or train.pixels.shape[1:] != held_out.pixels.shape[1:]:
         raise InputError("the held-out images are of other classes or of another size")
     parts = [part for images in data for part in (images.pixels, images.labels, images.classes)]
-    place = RunFolder.of(folder, "image", config, digest(*parts))
-    with seeded(config.loop.seed, "model"):
+    place = RunFolder.for_run(folder, "image", config, fingerprint(*parts))
+    with seeded_global_rng(config.loop.seed, "model"):
         task = ImageTask(train, held_out, config)
-    return fit(task, config.loop, place, listen)
+    return train_task(task, config.loop, place, listen)
 
 
-class ImageTask(Task):
+class ImageTask(EpochTask):
     """Nested cross-entropy of a network's embeddings."""
 
     metric = "accuracy"
@@ -82,7 +82,7 @@ class ImageTask(Task):
         # Weights in the order of the head's sizes, which rise.
         self.weights = Cuts.spanning(config.dims, config.weights).weights
 
-    def batch(
+    def row_batch(
         self, rows: Int64[Tensor, " batch"], draw: torch.Generator
     ) -> tuple[Tensor, Int64[Tensor, " batch"]]:
         """Pixels and labels."""
@@ -102,7 +102,7 @@ class ImageTask(Task):
         smoothing = self.config.label_smoothing
         return self.head.loss(outputs.float(), batch[1], self.weights, label_smoothing=smoothing)
 
-    def evaluate(self) -> Scores:
+    def evaluate(self) -> dict[str, float]:
         """The share of held-out images whose class has the largest logit, by size."""
         labels = torch.from_numpy(self.held_out.labels)
         right = torch.zeros(len(self.head.dims), dtype=torch.int64)

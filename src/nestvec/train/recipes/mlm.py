@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nestvec.data import read_texts
-from nestvec.engine.checkpoint import RunFolder, digest
-from nestvec.engine.loop import Listener, Trained, fit, unheard
+from nestvec.engine.checkpoint import RunFolder, fingerprint
+from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
-from nestvec.engine.seeding import generator, seeded
-from nestvec.engine.task import Scores, Task
+from nestvec.engine.seeding import generator, seeded_global_rng
+from nestvec.engine.task import EpochTask
 from nestvec.errors import InputError
 from nestvec.losses.cross_entropy import nested_masked_lm, tied_logits
 from nestvec.losses.cuts import Cuts
@@ -69,8 +69,8 @@ class MlmConfig:
 
 
 def train_mlm(
-    data: tuple[Texts, Texts], config: MlmConfig, folder: Path, listen: Listener = unheard
-) -> Trained:
+    data: tuple[Texts, Texts], config: MlmConfig, folder: Path, listen: Listener = no_op
+) -> TrainingResult:
     """Train on the first texts, held against the second, in `folder`; or go on there.
 
     Words are predicted from each prefix of a token's last state by the same columns of the token
@@ -80,10 +80,10 @@ def train_mlm(
     Sentence Transformers model, whose rows are the means of the states.
     """
     train, held_out = data
-    place = RunFolder.of(folder, "mlm", config, digest(*data))
-    with seeded(config.loop.seed, "model"):
+    place = RunFolder.for_run(folder, "mlm", config, fingerprint(*data))
+    with seeded_global_rng(config.loop.seed, "model"):
         task = MlmTask(train, held_out, config)
-    return fit(task, config.loop, place, listen)
+    return train_task(task, config.loop, place, listen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,7 @@ class Masked:
     labels: Int64[Tensor, "batch length"]
 
 
-class MlmTask(Task):
+class MlmTask(EpochTask):
     """Nested cross-entropy of masked tokens."""
 
     metric = "accuracy of masked tokens"
@@ -114,7 +114,7 @@ class MlmTask(Task):
         made = self.tokenizer(list(texts), truncation=True, padding="max_length", max_length=length)
         return torch.tensor(made["input_ids"])
 
-    def batch(self, rows: Int64[Tensor, " batch"], draw: torch.Generator) -> Masked:
+    def row_batch(self, rows: Int64[Tensor, " batch"], draw: torch.Generator) -> Masked:
         """Texts with other tokens masked each time."""
         return self._masked(self.tokens[rows], draw)
 
@@ -142,7 +142,7 @@ class MlmTask(Task):
         columns: Tensor = self.model.get_input_embeddings().weight
         return columns
 
-    def evaluate(self) -> Scores:
+    def evaluate(self) -> dict[str, float]:
         """The share of masked held-out tokens with the largest logit, by size."""
         dims = sorted(self.config.dims)
         right, asked = torch.zeros(len(dims), dtype=torch.int64), 0

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.engine.checkpoint import RunFolder
-from nestvec.engine.loop import Listener, Moment, Trained
-from nestvec.engine.tensorboard import board
+from nestvec.engine.loop import Listener, StepEvent, TrainingResult
+from nestvec.engine.tensorboard import tensorboard_listener
 from nestvec.errors import InputError
 from nestvec.train.config import Table, build
 from nestvec.train.data.images import ImageFile
@@ -24,7 +24,7 @@ class Recipe:
 
     read: Callable[[Table], Any]
     config: type[Any]
-    train: Callable[..., Trained]
+    train: Callable[..., TrainingResult]
 
 
 def _pairs(table: Table) -> tuple[Pairs, Pairs]:
@@ -44,7 +44,7 @@ RECIPES: Mapping[str, Recipe] = {
 
 def run(
     name: str, table: Table, folder: Path, listen: Listener, *, overwrite: bool = False
-) -> Trained:
+) -> TrainingResult:
     """Do what a configuration file says, in `folder`; go on with a run that was begun there.
 
     The table's `data` names the files; the rest is the recipe's configuration. Logs for TensorBoard
@@ -58,9 +58,9 @@ def run(
     data = recipe.read(table["data"])
     if overwrite:
         RunFolder(folder, {}).clear()
-    with board(folder / "logs") as log:
+    with tensorboard_listener(folder / "logs") as log:
 
-        def both(moment: Moment) -> None:
+        def both(moment: StepEvent) -> None:
             log(moment)
             listen(moment)
 

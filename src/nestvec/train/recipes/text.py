@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from nestvec.engine.checkpoint import RunFolder, digest
-from nestvec.engine.loop import Listener, Trained, fit, unheard
+from nestvec.engine.checkpoint import RunFolder, fingerprint
+from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
-from nestvec.engine.seeding import seeded
+from nestvec.engine.seeding import seeded_global_rng
 from nestvec.errors import InputError
 from nestvec.train.data.pairs import Pairs
 from nestvec.train.evaluation.ranks import ndcg_at_10
@@ -44,16 +44,16 @@ class TextConfig:
 
 
 def train_text(
-    data: tuple[Pairs, Pairs], config: TextConfig, folder: Path, listen: Listener = unheard
-) -> Trained:
+    data: tuple[Pairs, Pairs], config: TextConfig, folder: Path, listen: Listener = no_op
+) -> TrainingResult:
     """Tune on the first pairs, held against the second, in `folder`; or go on there.
 
     The metric is nDCG@10 of held-out questions among all held-out documents, at each size, by
     cosines of renormalised prefixes. `folder / "model"` then holds a Sentence Transformers model:
     load it with `truncate_dim`, or name it to `nestvec encode --model`.
     """
-    place = RunFolder.of(folder, "text", config, digest_of(data))
-    return fit(text_task(data, config), config.loop, place, listen)
+    place = RunFolder.for_run(folder, "text", config, digest_of(data))
+    return train_task(text_task(data, config), config.loop, place, listen)
 
 
 def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
@@ -61,7 +61,7 @@ def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
     train, held_out = data
     if not all(isinstance(pairs.left, tuple) for pairs in data):
         raise InputError("train_text takes texts on both sides; for images use train_clip")
-    with seeded(config.loop.seed, "model"):
+    with seeded_global_rng(config.loop.seed, "model"):
         texts = (*train.left, *train.right)
         tower = text_tower(config.model, texts, None)
         tower = tower.rotated(texts) if config.rotated else tower
@@ -84,4 +84,4 @@ def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
 def digest_of(data: tuple[Pairs, Pairs]) -> str:
     """What a checkpoint remembers of its pairs."""
     parts = [p for pairs in data for p in (pairs.left, pairs.right, pairs.own, pairs.negatives)]
-    return digest(*parts)
+    return fingerprint(*parts)

@@ -1,0 +1,81 @@
+"""Tutorials: pages of Markdown that are notebooks, executed with their outputs on the page.
+
+A tutorial is Jupytext's Markdown: each fence of `python` is a cell, all else is text. Its page on
+the site shows what every cell printed, drew or returned, and offers the notebook for download.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+from jinja2 import DictLoader
+from nbclient import NotebookClient
+from nbconvert import MarkdownExporter
+
+SECONDS_PER_CELL = 120
+_QUIET = ["--log-level=ERROR"]
+"""A kernel warns that it listens without encryption: on this machine alone, and with a key."""
+_PAGE = """\
+{%- extends "markdown/index.md.j2" -%}
+{%- block input %}
+```python
+{{ cell.source }}
+```
+{% endblock input -%}
+{%- block stream %}
+~~~~ { .text .output }
+{{ output.text | strip_ansi | trim }}
+~~~~
+{% endblock stream -%}
+{%- block data_text %}
+~~~~ { .text .output }
+{{ output.data["text/plain"] | trim }}
+~~~~
+{% endblock data_text -%}
+{%- block data_html %}
+<div class="output" markdown="0">
+{{ output.data["text/html"] | trim }}
+</div>
+{% endblock data_html -%}
+{%- block data_svg %}
+![Chart drawn by the code above]({{ output.metadata.filenames["image/svg+xml"] }}){ .output }
+{% endblock data_svg -%}
+"""
+
+
+def execute(page: Path) -> nbformat.NotebookNode:
+    """The notebook of a tutorial with its outputs, run in a new process and an empty folder.
+
+    An error of a cell is raised as `nbclient.exceptions.CellExecutionError`.
+    """
+    notebook = jupytext.read(page, fmt="md")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=SECONDS_PER_CELL,
+            kernel_name="python3",
+            extra_arguments=_QUIET,
+            resources={"metadata": {"path": folder}},
+        )
+        client.execute(env=os.environ | {"MATPLOTLIBRC": str(Path(__file__).parent)})
+    return notebook
+
+
+def render(notebook: nbformat.NotebookNode, name: str) -> dict[str, bytes]:
+    """Files of an executed tutorial by name: `name`.md, the charts beside it, and the notebook."""
+    exporter = MarkdownExporter(
+        extra_loaders=[DictLoader({"page.md.j2": _PAGE})], template_file="page.md.j2"
+    )
+    text, resources = exporter.from_notebook_node(
+        notebook, {"unique_key": name, "output_files_dir": ""}
+    )
+    heading, _, rest = text.strip().partition("\n")
+    link = f'[Download as a notebook]({name}.ipynb){{ .md-button download="{name}.ipynb" }}'
+    return {
+        f"{name}.md": f"{heading}\n\n{link}\n{rest}\n".encode(),
+        f"{name}.ipynb": nbformat.writes(notebook).encode(),
+        **resources["outputs"],
+    }

@@ -1,0 +1,1 @@
+"""Filters over id, text and metadata: syntax tree, parser, evaluation, and SQL."""

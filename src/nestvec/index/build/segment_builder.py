@@ -1,0 +1,361 @@
+"""Building an index from a stream of blocks, in memory that does not grow with the vectors.
+
+Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check, copy, add up the second moment;
+(2) rotate, find each row's two cells; (3) rotate, code both residuals, put the codes in their
+places. Besides a few blocks, memory holds 40 bytes per row, for a moment 90, and before these the
+k-means sample: of 32 rows per cell the prefix that cells are made on.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nestvec.codes import Codec, Coded, row_norms
+from nestvec.index.build import kmeans
+from nestvec.index.storage.segment_rows import Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.tensor_file import Layout, TensorWriter
+from nestvec.kernels.layout import LANES, PARTS, RECORD_TAIL, centroid_bytes, pack_records
+from nestvec.kernels.reference import bfloat16_up, float32_up
+from nestvec.progress import Advance, Progress
+from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
+from nestvec.transforms.rotation import OrthogonalTransform, second_moment
+from nestvec.vectors import BLOCK_ROWS, normalize
+
+_CODEC_SAMPLE = 16_384
+_CODED_ROWS = 8_192
+"""Coded at a time by each of the threads: their residuals stay near the processor."""
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How to lay out a segment; `Index.build` documents each."""
+
+    rotation: str
+    bits: float
+    seed: int
+    metric: str
+
+
+def write_segment(
+    folder: Path,
+    number: int,
+    sources: Sequence[Source],
+    options: BuildOptions,
+    progress: Progress,
+) -> None:
+    """Write the two files of the segment that holds the rows of `sources`."""
+    n, dim = sum(map(len, sources)), sources[0].dim
+    with (
+        progress("indexing", 3 * n) as advance,
+        writing_rows(folder / vectors_name(number), sources) as stored,
+    ):
+        moment = second_moment(_counted(copy_blocks(sources, stored), advance), dim)
+        _write_codes(folder / codes_name(number), stored, moment, options, advance)
+        del stored
+
+
+def _counted(
+    blocks: Iterator[Float32[np.ndarray, "m dim"]], advance: Advance
+) -> Iterator[Float32[np.ndarray, "m dim"]]:
+    for block in blocks:
+        yield block
+        advance(len(block))
+
+
+class _Layout(NamedTuple):
+    """How the rows of a segment lie in cells."""
+
+    rotation: Float32[np.ndarray, "dim dim"]
+    centroids: kmeans.Centroids
+    filling: kmeans.Filling
+    codec: Codec
+
+
+def _write_codes(
+    path: Path,
+    vectors: Float32[np.ndarray, "n dim"],
+    moment: Float[np.ndarray, "dim dim"],
+    options: BuildOptions,
+    advance: Advance,
+) -> None:
+    layout = _lay_out(vectors, moment, options, advance)
+    with TensorWriter(path, _tensors(layout, len(vectors), options.metric)) as writer:
+        statistics = _Statistics(len(layout.centroids.steps))
+        writer.arrays["scale"][...] = np.nan
+        for part, coded in _coded(vectors, layout, options.metric):
+            _put(writer.arrays, part, coded, layout.filling, statistics)
+            advance(part.stop - part.start)
+        for name, array in _structure(layout, statistics).items():
+            writer.arrays[name][...] = array
+
+
+def _lay_out(
+    vectors: Float32[np.ndarray, "n dim"],
+    moment: Float[np.ndarray, "dim dim"],
+    options: BuildOptions,
+    advance: Advance,
+) -> _Layout:
+    rng = np.random.default_rng(options.seed)
+    dim = vectors.shape[1]
+    if options.rotation == "pca":
+        rotation = OrthogonalTransform.from_second_moment(moment).matrix
+    else:
+        rotation = np.eye(dim, dtype=np.float32)
+    energy = np.einsum("ij,ik,kj->j", rotation, moment, rotation, optimize=True)
+    cell_dims = kmeans.cell_dims(energy)
+    count = kmeans.cell_count(len(vectors))
+    chosen = _sample_rows(len(vectors), kmeans.sample_size(count), rng)
+    sample = _prefixes(vectors, chosen, rotation[:, :cell_dims], options.metric)
+    centroids = kmeans.Centroids.rounded(kmeans.train_cells(sample, count, rng))
+    del sample
+    owners, seconds = _assign_all(vectors, rotation, centroids, options.metric, advance)
+    codec = _fit_codec(vectors, rotation, centroids, owners, energy, options, rng)
+    return _Layout(rotation, centroids, kmeans.Filling.of(owners, seconds, count, LANES), codec)
+
+
+def coded_rows(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
+    """What is coded of the rows: under the cosine metric their directions."""
+    return normalize(block) if metric == "cosine" else block
+
+
+def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
+    """All arrays of the file, bulk first: what nothing is found through."""
+    codec, blocks = layout.codec, int(layout.filling.rests[-1])
+    f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
+    slots = LANES * blocks
+    cells, dims = layout.centroids.whole.shape
+    padded = -(-cells // LANES) * LANES
+    bulk: Layout = {
+        "records": (u8, (rows, len(codec.words) + RECORD_TAIL)),
+        "head": (u1, (blocks, 8 * len(codec.head), LANES)),
+        "scale": (f4, (slots,)),
+        "bias": (f4, (slots if metric == "euclidean" else 0,)),
+        "head_errors": (u2, (int(layout.filling.starts[-1]), PARTS, LANES)),
+    }
+    structure: Layout = {
+        "starts": (i8, (cells + 1,)),
+        "rests": (i8, (cells + 1,)),
+        "counts": (i8, (cells,)),
+        "spills": (i8, (cells,)),
+        "words": (i8, codec.words.shape),
+        "rotation": (f4, layout.rotation.shape),
+        "steps": (f4, (padded,)),
+        "priors": (f4, (padded,)),
+        "spreads": (f4, (padded,)),
+        "longest": (f4, (1,)),
+        "sigma": (f4, codec.sigma.shape),
+        "coefficients": (f4, codec.coefficients.shape),
+        "spill_homes": (i4, (len(layout.filling.seconds),)),
+        "centroids": (u1, (padded // LANES, -(-dims // 4), LANES, 4)),
+    }
+    return {**bulk, **structure}
+
+
+class _Statistics:
+    """Sums over the rows of each cell."""
+
+    def __init__(self, cells: int) -> None:
+        self.squares = np.zeros(cells)
+        self.biases = np.zeros(cells)
+        self.counts = np.zeros(cells)
+        self.longest = 0.0
+
+    def add(self, owners: Int64[np.ndarray, " m"], rows: "_Rows") -> None:
+        """Take in some rows."""
+        # Lengths are float32, half a step off at most; below the normal range steps are 2⁻¹⁴⁹.
+        longest = float(rows.lengths.max(initial=0)) * (1 + 1e-6) + 2.0**-148
+        self.longest = max(self.longest, longest)
+        count = len(self.counts)
+        self.squares += np.bincount(owners, rows.norms.astype(np.float64) ** 2, count)
+        self.biases += np.bincount(owners, rows.bias, count)
+        self.counts += np.bincount(owners, minlength=count)
+
+    def means(self) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
+        """Mean bias and root mean square residual; 0 where there is no row."""
+        counts = np.maximum(self.counts, 1)
+        return (
+            (self.biases / counts).astype(np.float32),
+            np.sqrt(self.squares / counts).astype(np.float32),
+        )
+
+
+def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
+    priors, spreads = statistics.means()
+    filling = layout.filling
+    return {
+        "starts": filling.starts,
+        "rests": filling.rests,
+        "counts": filling.counts,
+        "spills": filling.spills,
+        "words": layout.codec.words,
+        "rotation": layout.rotation,
+        "steps": _padded(layout.centroids.steps),
+        "priors": _padded(priors),
+        "spreads": _padded(spreads),
+        "longest": np.array([statistics.longest], np.float32),
+        "sigma": layout.codec.sigma,
+        "coefficients": layout.codec.coefficients,
+        "spill_homes": filling.spill_homes(),
+        "centroids": centroid_bytes(layout.centroids.whole),
+    }
+
+
+def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lanes"]:
+    return np.pad(values, (0, -len(values) % LANES))
+
+
+class _Rows(NamedTuple):
+    """Some rows as they are stored."""
+
+    coded: Coded
+    norms: Float32[np.ndarray, " m"]
+    """Lengths of the residuals."""
+    lengths: Float32[np.ndarray, " m"]
+    bias: Float32[np.ndarray, " m"]
+    second: tuple[UInt8[np.ndarray, "m bytes"], Float32[np.ndarray, " m"]] | None
+    """Heads and scales in second cells."""
+
+
+def _coded(
+    vectors: Float32[np.ndarray, "n dim"], layout: _Layout, metric: str
+) -> Iterator[tuple[slice, _Rows]]:
+    """All rows, coded in order, by two threads."""
+
+    def code(part: slice) -> _Rows:
+        block, second = vectors[part], None
+        residuals, lengths = _residuals(block, layout, layout.filling.owners[part], metric)
+        coded = layout.codec.encode(residuals, lengths)
+        if len(layout.filling.seconds):
+            others, _ = _residuals(block, layout, layout.filling.seconds[part], metric)
+            second = layout.codec.encode_head(others)
+        return _Rows(coded, row_norms(residuals), lengths, biases(block, metric), second)
+
+    parts = list(_parts(len(vectors), _CODED_ROWS))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        # A few at a time: what is coded waits in memory until it is written.
+        for first in range(0, len(parts), 4 * _THREADS):
+            some = parts[first : first + 4 * _THREADS]
+            yield from zip(some, pool.map(code, some), strict=True)
+
+
+def _put(
+    arrays: Mapping[str, np.ndarray],
+    part: slice,
+    rows: _Rows,
+    filling: kmeans.Filling,
+    statistics: _Statistics,
+) -> None:
+    owners, slots, coded = filling.owners[part], filling.slots[part], rows.coded
+    statistics.add(owners, rows)
+    errors, row = float32_up(coded.word_errors), np.arange(part.start, part.stop)
+    records = pack_records(coded.words, coded.scale, rows.bias, owners, row, errors)
+    arrays["records"][filling.homes[part]] = records
+    arrays["head_errors"][slots // LANES, :, slots % LANES] = bfloat16_up(coded.head_errors)
+    _put_head(arrays, slots, coded.head, coded.scale, rows.bias)
+    if rows.second is not None:
+        _put_head(arrays, filling.second_slots[part], *rows.second, rows.bias)
+
+
+def _put_head(
+    arrays: Mapping[str, np.ndarray],
+    slots: Int64[np.ndarray, " m"],
+    head: UInt8[np.ndarray, "m bytes"],
+    scale: Float32[np.ndarray, " m"],
+    bias: Float32[np.ndarray, " m"],
+) -> None:
+    arrays["head"][slots // LANES, :, slots % LANES] = head
+    arrays["scale"][slots] = scale
+    if len(arrays["bias"]):
+        arrays["bias"][slots] = bias
+
+
+def biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
+    """What is added to a row's inner product to rank it: −|x|²/2 under the Euclidean metric."""
+    if metric != "euclidean":
+        return np.zeros(len(block), np.float32)
+    squares = np.einsum("nd,nd->n", block, block, dtype=np.float64)
+    return np.asarray(-squares / 2, np.float32)
+
+
+def _assign_all(
+    vectors: Float32[np.ndarray, "n dim"],
+    rotation: Float32[np.ndarray, "dim dim"],
+    centroids: kmeans.Centroids,
+    metric: str,
+    advance: Advance,
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Each row's cell and second cell, judged on the prefix that the centroids have."""
+    values = centroids.values()
+    to_prefix = np.ascontiguousarray(rotation[:, : values.shape[1]])
+    own, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
+    for part in _parts(len(vectors)):
+        prefix = coded_rows(vectors[part], metric) @ to_prefix
+        own[part], spill[part] = kmeans.assign_twice(prefix, values)
+        advance(part.stop - part.start)
+    return own, spill
+
+
+def _residuals(
+    block: Float32[np.ndarray, "n dim"],
+    layout: _Layout,
+    owners: Int64[np.ndarray, " n"],
+    metric: str,
+) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, " n"]]:
+    """Rotated rows less their centroids, and the lengths of the rows."""
+    coded = coded_rows(block, metric)
+    return _less_centroids(coded, layout.rotation, layout.centroids, owners), row_norms(coded)
+
+
+def _less_centroids(
+    rows: Float32[np.ndarray, "n dim"],
+    rotation: Float32[np.ndarray, "dim dim"],
+    centroids: kmeans.Centroids,
+    owners: Int64[np.ndarray, " n"],
+) -> Float32[np.ndarray, "n dim"]:
+    """Centroids are zero beyond their width."""
+    rotated = np.asarray(rows @ rotation)
+    values = centroids.values()
+    rotated[:, : values.shape[1]] -= values[owners]
+    return rotated
+
+
+def _fit_codec(
+    vectors: Float32[np.ndarray, "n dim"],
+    rotation: Float32[np.ndarray, "dim dim"],
+    centroids: kmeans.Centroids,
+    owners: Int64[np.ndarray, " n"],
+    energy: Float64[np.ndarray, " dim"],
+    options: BuildOptions,
+    rng: "np.random.Generator",
+) -> Codec:
+    chosen = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
+    rows = coded_rows(np.asarray(vectors[chosen]), options.metric)
+    residuals = _less_centroids(rows, rotation, centroids, owners[chosen])
+    return Codec.fit(residuals, energy, options.bits)
+
+
+def _sample_rows(n: int, size: int, rng: "np.random.Generator") -> Int64[np.ndarray, " m"]:
+    return np.sort(rng.choice(n, min(n, size), replace=False))
+
+
+def _prefixes(
+    vectors: Float32[np.ndarray, "n dim"],
+    chosen: Int64[np.ndarray, " m"],
+    to_prefix: Float32[np.ndarray, "dim dims"],
+    metric: str,
+) -> Float32[np.ndarray, "m dims"]:
+    """Some rows, rotated, on the prefix that cells are made on; few of them whole at a time."""
+    prefixes = np.empty((len(chosen), to_prefix.shape[1]), np.float32)
+    for part in _parts(len(chosen), _CODED_ROWS):
+        prefixes[part] = coded_rows(vectors[chosen[part]], metric) @ to_prefix
+    return prefixes
+
+
+def _parts(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
+    return (slice(first, min(first + rows, n)) for first in range(0, n, rows))

@@ -1,0 +1,1 @@
+"""Plans of an index: the default rule, and the tuned plans that are stored with it."""

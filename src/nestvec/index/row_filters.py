@@ -1,0 +1,153 @@
+"""What a filter leaves of a snapshot: rows of which it is not true are as if they were not live.
+
+Neither the rows of a segment nor what is stored with them ever change: a mask, once made, holds in
+every later generation. The latest filters' are kept, so that only a new filter costs a pass over
+the catalog, about a microsecond a row (docs/explanation/decisions/0014).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from nestvec.errors import StorageError
+from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.storage import catalog
+from nestvec.shapes import Float32, Int64, UInt8
+
+_MOST_KEPT = 8
+"""Filters whose masks are kept in memory: a byte per row each."""
+
+_Segment = tuple[str, int]
+"""Lineage and number: what is in it never changes."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Allowed:
+    """What a filter leaves of one segment. No part is held: its files may have to go."""
+
+    mask: UInt8[np.ndarray, " n"]
+    """1 for each row of which the filter is true, live or not."""
+    deleted: bytes | None
+    """`Entry.deleted`, as it was when `live` and `count` were made."""
+    live: UInt8[np.ndarray, " n"] | None
+    count: int
+    priors: Float32[np.ndarray, " lanes"] | None
+    """Of the cells, so that none is probed in vain; None where all stay as they are."""
+
+    @classmethod
+    def of(cls, part: Part, mask: UInt8[np.ndarray, " n"]) -> "_Allowed":
+        live = mask if part.live is None else mask & part.live
+        count = int(np.count_nonzero(live))
+        if count == len(live):
+            return cls(mask, part.entry.deleted, None, count, None)
+        priors = None if part.coded is None else part.coded.priors_for(live)
+        return cls(mask, part.entry.deleted, live, count, priors)
+
+    def within(self, part: Part) -> Part:
+        coded = part.coded
+        if coded is not None and self.priors is not None:
+            coded = coded.with_priors(self.priors)
+        return Part(part.entry, part.rows, coded, self.live, self.count)
+
+
+class Filters:
+    """Applies filters, and keeps the masks of those that were asked for last."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[_Segment, _Allowed]] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, snapshot: Snapshot, where: str) -> Snapshot:
+        """The snapshot with only those rows live that are and of which `where` is true.
+
+        `FilterError` when it cannot be understood; `StorageError` when the catalog has forgotten
+        rows of this generation.
+        """
+        parts = {(snapshot.contents.lineage, part.entry.segment): part for part in snapshot.parts}
+        with self._lock:
+            known = self._kept.get(where)
+        if known is None or not parts.keys() <= known.keys():
+            known = _find(snapshot, parts, where, known or {})
+        allowed = {
+            key: known[key]
+            if known[key].deleted == part.entry.deleted
+            else _Allowed.of(part, known[key].mask)
+            for key, part in parts.items()
+        }
+        self._keep(where, allowed)
+        return replace(
+            snapshot, parts=tuple(allowed[key].within(part) for key, part in parts.items())
+        )
+
+    def _keep(self, where: str, allowed: dict[_Segment, _Allowed]) -> None:
+        """As the last of the filters that were asked for."""
+        with self._lock:
+            self._kept.pop(where, None)
+            self._kept[where] = allowed
+            while len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+
+def _find(
+    snapshot: Snapshot,
+    parts: Mapping[_Segment, Part],
+    where: str,
+    known: Mapping[_Segment, _Allowed],
+) -> dict[_Segment, _Allowed]:
+    """What is known, and what the catalog says of the other parts."""
+    # Late: those who filter nothing import nestvec a tenth faster.
+    from nestvec.filters.ast import to_sql
+    from nestvec.filters.parser import parse_where
+
+    sql = to_sql(parse_where(where))
+    new = {key: part for key, part in parts.items() if key not in known}
+    masks = _masks(snapshot, list(new.values()), sql.text, sql.parameters)
+    found = zip(new.items(), masks, strict=True)
+    return {**known, **{key: _Allowed.of(part, mask) for (key, part), mask in found}}
+
+
+def _masks(
+    snapshot: Snapshot, parts: list[Part], condition: str, parameters: tuple[object, ...]
+) -> list[UInt8[np.ndarray, " n"]]:
+    if not parts:
+        return []
+    folder = snapshot.folder
+    with catalog.reading(folder) as db:
+        now = catalog.read_contents(db, folder)
+        if now.lineage != snapshot.contents.lineage:
+            raise StorageError(f"{folder} was replaced by another index; open it again")
+        if now.generation != snapshot.generation:
+            _check_known(db, snapshot, parts)
+        return [_mask(part, _rows(db, part, condition, parameters)) for part in parts]
+
+
+def _mask(part: Part, found: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, " n"]:
+    # A segment need not hold all rows between its first and last: some may have been deleted.
+    return np.isin(part.rows.numbers, found, assume_unique=True).astype(np.uint8)
+
+
+def _check_known(db: sqlite3.Connection, snapshot: Snapshot, parts: list[Part]) -> None:
+    for part in parts:
+        numbers = part.rows.numbers
+        live = numbers if part.live is None else numbers[part.live == 1]
+        if not np.isin(live, _rows(db, part), assume_unique=True).all():
+            raise StorageError(
+                f"rows of {snapshot.folder} were deleted and compacted since this generation; "
+                "use refresh() and search again"
+            )
+
+
+def _rows(
+    db: sqlite3.Connection, part: Part, condition: str = "1", parameters: tuple[object, ...] = ()
+) -> Int64[np.ndarray, " m"]:
+    """Numbers of rows between the part's first and last of which the condition is true, rising."""
+    if not len(part.rows):
+        return np.empty(0, np.int64)
+    first, last = part.rows.numbers[[0, -1]].tolist()
+    query = f"SELECT row FROM rows WHERE row BETWEEN ? AND ? AND {condition}"
+    found = db.execute(query, (first, last, *parameters))
+    return np.fromiter(chain.from_iterable(found), np.int64)

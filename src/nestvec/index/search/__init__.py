@@ -1,0 +1,1 @@
+"""Search the segments of a snapshot and merge their hits."""

@@ -1,0 +1,196 @@
+"""Running a plan on one segment, its queries shared out over threads."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from nestvec.errors import DamagedIndexError, InputError
+from nestvec.index.storage.coded_segment import Segment
+from nestvec.kernels import load, load_exact
+from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP, part_bounds
+from nestvec.plan import Plan
+from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
+
+METRICS = {"ip": IP, "cosine": COSINE, "euclidean": EUCLIDEAN}
+_ALL = np.empty(0, np.uint8)
+"""What kernels take for a mask that allows all rows."""
+
+
+class Answers(NamedTuple):
+    """What one segment answers: its own row numbers, best first."""
+
+    rows: Int64[np.ndarray, "q k"]
+    scores: Float64[np.ndarray, "q k"]
+    counts: Int64[np.ndarray, "q counts"]
+    """[cells probed, rows per stage…, rows scored in full] of each query."""
+
+    @classmethod
+    def blank(cls, queries: int, k: int, counts: int) -> "Answers":
+        """To be filled in by a kernel."""
+        return cls(
+            np.empty((queries, k), np.int64),
+            np.empty((queries, k), np.float64),
+            np.zeros((queries, counts), np.int64),
+        )
+
+    def fill(self, k: int) -> bool:
+        """Whether every query has `k` answers: the last would be missing first."""
+        # As a list: NumPy takes five times as long over the few numbers of a small batch.
+        return self.rows.shape[1] == k and -1 not in self.rows[:, -1].tolist()
+
+
+def run_plan(
+    segment: Segment,
+    queries: Float32[np.ndarray, "q dim"],
+    k: int,
+    plan: Plan,
+    threads: int | None = None,
+    allowed: UInt8[np.ndarray, " n"] | None = None,
+    metric: str = "ip",
+) -> Answers:
+    """The `k` best rows of the segment for each query, as `plan` finds them.
+
+    Only rows that are `allowed` (1, by row; None: all) are found; places that stay empty hold row
+    −1 and score −inf. `threads` (None: all cores) share out the queries; the answer does not depend
+    on them.
+    """
+    answers = Answers.blank(len(queries), k, len(plan.stages) + 2)
+    kernel, kind, mask = load().search_batch, METRICS[metric], _ALL if allowed is None else allowed
+    funnel, probe, full = segment.derived.route(plan)
+
+    def run(queries: np.ndarray, *found: np.ndarray) -> None:
+        kernel(queries, segment.cells, funnel, segment.vectors, mask, kind, probe, full, k, *found)
+
+    try:
+        share_out(run, (queries, *answers), threads)
+    except IndexError as e:
+        raise _damaged(segment, e) from None
+    return answers
+
+
+def run_until_full(
+    segment: Segment,
+    queries: Float32[np.ndarray, "q dim"],
+    k: int,
+    plan: Plan,
+    threads: int | None,
+    allowed: UInt8[np.ndarray, " n"],
+    metric: str,
+) -> Answers:
+    """As `run_plan`, with twice the cells, and again, for each query that finds fewer than `k`.
+
+    At least `k` rows must be allowed. A kernel probes until cells hold `k` rows, allowed or not;
+    only its answer tells how many of them were allowed. `counts` are of all that was read.
+    """
+    answers = run_plan(segment, queries, k, plan, threads, allowed, metric)
+    if plan.probe is None or answers.fill(k):
+        return answers
+    probed, probe = answers.counts[:, 0].copy(), plan.probe
+    while probe < segment.held_cells:  # all allowed rows lie in those
+        probe *= 2
+        short = np.flatnonzero((answers.rows[:, -1] < 0) & (probed < probe))
+        if not len(short):
+            continue
+        wider = replace(plan, probe=probe)
+        more = run_plan(segment, queries[short], k, wider, threads, allowed, metric)
+        answers.rows[short], answers.scores[short] = more.rows, more.scores
+        answers.counts[short] += more.counts
+        probed[short] = more.counts[:, 0]
+    return answers
+
+
+def run_bounds(
+    segment: Segment,
+    queries: Float32[np.ndarray, "q dim"],
+    k: int,
+    floors: Float64[np.ndarray, " q"],
+    threads: int | None = None,
+    allowed: UInt8[np.ndarray, " n"] | None = None,
+    metric: str = "ip",
+    patience: int | None = None,
+) -> tuple[Answers, Bool[np.ndarray, " q"]]:
+    """The best `k` of all (allowed) rows that reach the query's floor: proven, by bounds.
+
+    That is `kernels.reference.exact_one`, but for rows below the floor. `counts` are [all cells,
+    rows bounded by their heads, rows bounded by all words, rows scored in full]. With `patience`, a
+    query is given up once more than so many rows score above its floor; which, comes second.
+    """
+    codec = segment.codec
+    answers = Answers.blank(len(queries), k, 4)
+    parts, mask = part_bounds(codec.dim), _ALL if allowed is None else allowed
+    kernel, kind, limit = (
+        load_exact().exact_batch,
+        METRICS[metric],
+        k if patience is None else patience,
+    )
+
+    def run(queries: np.ndarray, floors: np.ndarray, *found: np.ndarray) -> None:
+        kernel(
+            queries, segment.cells, codec.whole_funnel, segment.vectors, parts, segment.longest,
+            segment.derived.defect, mask, kind, k, floors, limit, *found,
+        )  # fmt: skip
+
+    try:
+        share_out(run, (queries, floors, *answers), threads)
+    except IndexError as e:
+        raise _damaged(segment, e) from None
+    cells = np.full(len(queries), len(segment.cells.counts))
+    counts = np.column_stack([cells, answers.counts[:, :3]])
+    return answers._replace(counts=counts), answers.counts[:, 3] > 0
+
+
+def run_scan(
+    vectors: Float32[np.ndarray, "n dim"],
+    candidates: Int64[np.ndarray, " m"],
+    queries: Float32[np.ndarray, "q dim"],
+    k: int,
+    threads: int | None = None,
+    metric: str = "ip",
+) -> Answers:
+    """The `k` best of the candidate rows, each scored in full; `counts` are how many there are."""
+    answers = Answers(
+        np.empty((len(queries), k), np.int64),
+        np.empty((len(queries), k), np.float64),
+        np.full((len(queries), 1), len(candidates)),
+    )
+    kernel, kind = load_exact().scan_batch, METRICS[metric]
+
+    def run(queries: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> None:
+        kernel(queries, vectors, candidates, kind, k, rows, scores)
+
+    share_out(run, (queries, answers.rows, answers.scores), threads)
+    return answers
+
+
+def _damaged(segment: Segment, error: IndexError) -> DamagedIndexError:
+    """Kernels follow a record only where it leads to something: else it is damaged."""
+    return DamagedIndexError(
+        f"{segment.path} is damaged ({error}); restore it, or make it again with compact()"
+    )
+
+
+def share_out(
+    run: Callable[..., None], arrays: tuple[np.ndarray, ...], threads: int | None
+) -> None:
+    """`run` on slices of the arrays, which have a row per query: one slice of each per thread."""
+    queries = len(arrays[0])
+    # One query, the commonest batch, is not worth counting the cores for.
+    workers = 1 if queries < 2 else min(threads or os.cpu_count() or 1, queries)
+    if workers == 1:
+        run(*arrays)
+        return
+    bounds = [queries * i // workers for i in range(workers + 1)]
+    slices = [[array[a:b] for a, b in pairwise(bounds)] for array in arrays]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(run, *slices))
+
+
+def check_threads(threads: int | None) -> None:
+    """`InputError` unless it is at least 1, or None for all cores."""
+    if threads is not None and threads < 1:
+        raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")

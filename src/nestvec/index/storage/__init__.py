@@ -1,0 +1,1 @@
+"""Storage of an index: catalog, manifest, segment files, ids and the writer lock."""

@@ -1,0 +1,392 @@
+"""The SQLite catalog of an index: what belongs to it, and what its rows mean to people.
+
+A change to an index is one transaction here; segment files are written before it and never after.
+What searches depend on carries one checksum, each row of texts its own: SQLite would not notice a
+flipped bit. The tables are described in docs/FORMAT.md; why they are as they are, in decision 10.
+"""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nestvec.documents import Document
+from nestvec.errors import DamagedIndexError, NestvecError, NewerFormatError, StorageError
+from nestvec.index.storage import format_1
+from nestvec.index.storage.manifest import (
+    SCHEMA,
+    WITH_ADAPTER,
+    Contents,
+    Entry,
+    File,
+    Id,
+    RowRecord,
+    file_of,
+    row_checksum,
+)
+
+NAME = "catalog.sqlite"
+_TIMEOUT_S = 60.0
+"""How long to wait for another process to finish a commit, which takes milliseconds."""
+_CACHE_KIB = 1 << 16
+_ROWS_PER_TRANSACTION = 10_000
+_TELLING_COLUMNS = {
+    "meta": {"key", "value"},
+    "segments": {"segment", "rows"},
+    "files": {"name", "segment", "size_bytes", "checksums"},
+    "rows": {"row", "id", "text", "metadata"},
+}
+"""Tables and columns that every format has."""
+_FAILURES = ("is full", "readonly", "unable to open", "locked", "I/O error", "busy")
+"""What SQLite says when the catalog is sound but cannot be read or written."""
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def read(folder: Path) -> Contents:
+    """The last commit of the index in `folder`; clear errors when it is none."""
+    if not (folder / NAME).is_file():
+        raise StorageError(
+            f"{folder} is not a nestvec index (it holds no {NAME}); "
+            "build one with Index.build or 'nestvec index'"
+        )
+    with reading(folder) as db:
+        return read_contents(db, folder)
+
+
+def recognize(folder: Path) -> dict[str, Any] | None:
+    """`meta` of a catalog of any format, without a check for damage; None for any other file.
+
+    Nothing is written: a file that is not ours may be what somebody works with.
+    """
+    path = folder / NAME
+    if not path.is_file() or not _has_header(path):
+        return None
+    try:
+        try:
+            return _known_meta(path, "ro")
+        except StorageError as e:
+            # A killed writer left its journal, which only a writer may undo: the tables that tell
+            # are under the pages that it was to change.
+            if isinstance(e, DamagedIndexError) or "readonly" not in str(e):
+                raise
+            return _known_meta(path, "ro&immutable=1")
+    except DamagedIndexError:
+        return None
+
+
+def _has_header(path: Path) -> bool:
+    """Whether it is an SQLite database with a rollback journal, as every catalog is.
+
+    SQLite makes files beside a database with another kind of journal, even to read it.
+    """
+    with path.open("rb") as file:
+        header = file.read(20)
+    return header.startswith(b"SQLite format 3\0") and header[18:] == b"\x01\x01"
+
+
+def _known_meta(path: Path, mode: str) -> dict[str, Any] | None:
+    with _nonsense(path), _connect(path, mode) as db:
+        for table, columns in _TELLING_COLUMNS.items():
+            found = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if not columns <= found:
+                return None
+        meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+        known = isinstance(meta.get("format"), int) and isinstance(meta.get("dim"), int)
+        return meta if known else None
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees one commit; what a killed writer left half done is undone first."""
+    path = folder / NAME
+    with _nonsense(path), _connect(path, "ro") as db:
+        try:
+            _begin(db)
+        except sqlite3.OperationalError as e:
+            if "readonly" not in str(e):  # the undoing is what a read-only connection may not do
+                raise
+            with _connect(path, "rw") as recovering:
+                recovering.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            _begin(db)
+        yield db
+        db.execute("ROLLBACK")
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Start to read: only a first look at the file settles which commit is seen."""
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+    db.execute("BEGIN")
+    db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def read_contents(db: sqlite3.Connection, folder: Path) -> Contents:
+    """The commit that `db` sees, its checksum checked."""
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    if (folder / NAME).stat().st_size % page_bytes:
+        raise ValueError("it is cut off within a page")
+    version = _format(db)
+    if version > WITH_ADAPTER:
+        raise NewerFormatError(
+            f"{folder} has format {version} and this nestvec reads up to {WITH_ADAPTER}; "
+            "upgrade nestvec"
+        )
+    if version == 1:
+        return format_1.read_contents(db)
+    meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
+    files: dict[int, list[File]] = {}
+    for segment, *file in db.execute(
+        "SELECT segment, name, size_bytes, checksums FROM files ORDER BY name"
+    ):
+        files.setdefault(segment, []).append(file_of(*file))
+    entries = tuple(
+        Entry(segment, layout, rows, deleted, tuple(files.pop(segment, ())))
+        for segment, layout, rows, deleted in db.execute("SELECT * FROM segments ORDER BY segment")
+    )
+    contents = Contents({k: v for k, v in meta.items() if k != "checksum"}, entries)
+    if files or meta["checksum"] != contents.checksum():
+        raise ValueError("it differs from its checksum")
+    return contents
+
+
+def _format(db: sqlite3.Connection) -> int:
+    found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    version = json.loads(found[0]) if found else None
+    if not isinstance(version, int) or version < 1:
+        raise ValueError("it says no format")
+    return version
+
+
+def documents(folder: Path, rows: Sequence[int], of: Contents) -> list[Document]:
+    """What is stored with the given rows of the generation `of`, in their order.
+
+    `StorageError` when they are gone since: the index was replaced, or they were deleted and the
+    index compacted.
+    """
+    with reading(folder) as db:
+        now = read_contents(db, folder)
+        if now.lineage != of.lineage:
+            raise StorageError(f"{folder} was replaced by another index; open it again")
+        if now.meta["format"] == 1:
+            return [format_1.document(db, row) for row in rows]
+        query = "SELECT row, id, text, metadata, checksum FROM rows WHERE row = ?"
+        found = [db.execute(query, (row,)).fetchone() for row in rows]
+    if None in found and now.generation != of.generation:
+        raise StorageError(
+            f"row {rows[found.index(None)]} of {folder} was deleted and compacted since this "
+            "generation; use refresh() and search again"
+        )
+    with _nonsense(folder / NAME):
+        return [_document(row, values) for row, values in zip(rows, found, strict=True)]
+
+
+def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | None) -> Document:
+    if values is None:
+        raise ValueError(f"it lacks row {row}")
+    stored, id_, text, metadata, checksum = values
+    if stored != row or checksum != row_checksum(row, id_, text, metadata):
+        raise ValueError(f"row {row} differs from its checksum")
+    return Document(id_, text, None if metadata is None else json.loads(metadata))
+
+
+def rows_of(folder: Path, ids: Iterable[Id], of: Contents) -> list[int | None] | None:
+    """The live row of each id, or None without one; None at all unless `of` is the last commit.
+
+    Only the last commit, and none of format 1, has a table of its ids.
+    """
+    with reading(folder) as db:
+        now = read_contents(db, folder)
+        moved = (now.lineage, now.generation) != (of.lineage, of.generation)
+        if moved or now.meta["format"] == 1:
+            return None
+        return _find(db, ids)
+
+
+def _find(db: sqlite3.Connection, ids: Iterable[Id]) -> list[int | None]:
+    query = "SELECT row FROM ids WHERE id = ?"
+    found = (db.execute(query, (id_,)).fetchone() for id_ in ids)
+    return [None if row is None else row[0] for row in found]
+
+
+def verify(folder: Path) -> None:
+    """`DamagedIndexError` unless every page and every row is as it was written."""
+    with reading(folder) as db:
+        (answer,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+        if answer != "ok":
+            raise ValueError(answer)
+        if read_contents(db, folder).meta["format"] == 1:
+            return
+        for values in db.execute("SELECT row, id, text, metadata, checksum FROM rows"):
+            _document(values[0], values)
+
+
+def live_rows(folder: Path, of: Contents) -> list[tuple[Id, int]] | None:
+    """All ids and their rows, by row; None unless `of` is the last commit, and of this format."""
+    with reading(folder) as db:
+        now = read_contents(db, folder)
+        if now != of or now.meta["format"] == 1:
+            return None
+        return db.execute("SELECT id, row FROM ids ORDER BY row").fetchall()
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def create(folder: Path) -> Iterator["Ledger"]:
+    """The catalog of a new index, to be filled and committed."""
+    with _connect(folder / NAME, "rwc") as db:
+        db.executescript(SCHEMA)
+        yield Ledger(db, folder)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator["Ledger"]:
+    """The catalog of an index, to be changed by the one who holds its lock."""
+    with _connect(folder / NAME, "rw") as db:
+        # A commit that has returned stays, whatever happens to the machine.
+        db.execute("PRAGMA synchronous = EXTRA")
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # Pages go to the file at the end of a transaction alone: readers are not kept waiting.
+        db.execute("PRAGMA cache_spill = OFF")
+        yield Ledger(db, folder)
+
+
+class Ledger:
+    """A catalog open for writing. Nothing that it does is seen by readers until `commit`."""
+
+    def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
+        self._db = db
+        self._folder = folder
+
+    def read(self) -> Contents:
+        """The last commit, brought to the current format if it has an older one."""
+        with _nonsense(self._folder / NAME), self._transaction():
+            if _format(self._db) == 1:
+                contents = format_1.upgrade(self._db)
+                self._put_contents(contents)
+            return read_contents(self._db, self._folder)
+
+    def sweep(self, next_row: int) -> None:
+        """Forget rows that a writer put here and did not live to commit."""
+        with self._transaction():
+            self._db.execute("DELETE FROM rows WHERE row >= ?", (next_row,))
+
+    def find(self, ids: Iterable[Id]) -> list[int | None]:
+        """The row of each id, or None for an id that no live row has."""
+        return _find(self._db, ids)
+
+    def records(self, rows: Iterable[int]) -> Iterator[RowRecord]:
+        """What is stored with some rows, checked."""
+        query = "SELECT row, id, text, metadata, checksum FROM rows WHERE row = ?"
+        for row in rows:
+            values = self._db.execute(query, (row,)).fetchone()
+            with _nonsense(self._folder / NAME):
+                _document(row, values)
+            yield values[:4]
+
+    def put(self, records: Iterable[RowRecord]) -> int:
+        """Store rows that no commit names yet, and give the checksum of all their checksums.
+
+        In many small transactions: one large one would hold up readers, and memory.
+        """
+        total, left = 0, iter(records)
+        while batch := [(*r, row_checksum(*r)) for r in islice(left, _ROWS_PER_TRANSACTION)]:
+            total = zlib.crc32(",".join(str(r[-1]) for r in batch).encode(), total)
+            with self._transaction():
+                self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", batch)
+        return total
+
+    def commit(
+        self, contents: Contents, gone: Iterable[Id] = (), come: Iterable[tuple[Id, int]] = ()
+    ) -> None:
+        """Make `contents` the last commit; `gone` ids are free, `come` ids name their rows."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM ids WHERE id = ?", ((id_,) for id_ in gone))
+            self._db.executemany("INSERT INTO ids VALUES (?, ?)", come)
+            self._put_contents(contents)
+
+    def _put_contents(self, contents: Contents) -> None:
+        for table in ("meta", "segments", "files"):
+            self._db.execute(f"DELETE FROM {table}")
+        meta = {**contents.meta, "checksum": contents.checksum()}
+        self._db.executemany(
+            "INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in meta.items()]
+        )
+        for e in contents.entries:
+            values = (e.segment, e.layout, e.rows, e.deleted)
+            self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", values)
+            self._db.executemany(
+                "INSERT INTO files VALUES (?, ?, ?, ?)",
+                [(f.name, e.segment, f.size_bytes, f.checksums) for f in e.files],
+            )
+
+    def forget_deleted(self) -> None:
+        """Drop what is stored with rows that are not live; give space back if that is much."""
+        with self._transaction():
+            self._db.execute("DELETE FROM rows WHERE row NOT IN (SELECT row FROM ids)")
+        pages, free = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count")
+        )
+        if 4 * free > pages:
+            self._db.execute("VACUUM")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connect(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    with (
+        _sqlite_errors(path),
+        closing(sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, isolation_level=None)) as db,
+    ):
+        yield db
+
+
+@contextmanager
+def _sqlite_errors(path: Path) -> Iterator[None]:
+    """Tell what SQLite cannot do from what it finds damaged."""
+    try:
+        yield
+    except sqlite3.Error as e:
+        if any(failure in str(e) for failure in _FAILURES):
+            raise StorageError(
+                f"{path} cannot be read or written ({e}); see to the disk and your rights to it, "
+                "nothing that was committed is lost"
+            ) from None
+        raise DamagedIndexError(_damaged(path, e)) from None
+
+
+@contextmanager
+def _nonsense(path: Path) -> Iterator[None]:
+    """Whatever fails while a catalog is understood is damage to it."""
+    try:
+        yield
+    except NestvecError:
+        raise
+    except (KeyError, ValueError, TypeError, OverflowError) as e:
+        raise DamagedIndexError(_damaged(path, e)) from None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path} cannot be used as a catalog ({error}); restore it or build the index again"

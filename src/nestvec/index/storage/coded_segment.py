@@ -1,0 +1,194 @@
+"""The coded cells of one immutable part of an index, memory-mapped beside its full vectors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nestvec.codes import Codec
+from nestvec.errors import DamagedIndexError
+from nestvec.index.storage.tensor_file import map_tensors
+from nestvec.kernels import load_exact
+from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, Funnel
+from nestvec.plan import Plan
+from nestvec.shapes import Float32, Int64, UInt8
+
+
+def codes_name(segment: int) -> str:
+    """The file of a segment's cells and codes."""
+    return f"{segment:06}.codes.safetensors"
+
+
+BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
+"""Arrays that nothing is found through but by kernels which check that it is there."""
+
+
+class Route(NamedTuple):
+    """A plan as kernels follow it through one segment, which may have less than it asks for."""
+
+    funnel: Funnel
+    probe: int
+    full: bool
+
+    @classmethod
+    def of(cls, codec: Codec, cells: int, rows: int, plan: Plan) -> "Route":
+        """More than all rows need no room."""
+        funnel = codec.funnel(plan)
+        probe = cells if plan.probe is None else min(plan.probe, cells)
+        return cls(funnel._replace(keeps=np.minimum(funnel.keeps, rows)), probe, plan.full)
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """What searches work out of a segment once, however its cells are ranked afterwards."""
+
+    codec: Codec
+    rotation: Float32[np.ndarray, "dim dim"]
+    cells: int
+    rows: int
+
+    @cached_property
+    def defect(self) -> float:
+        """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
+        return float(load_exact().defect(self.rotation))
+
+    @cached_property
+    def route(self) -> Callable[[Plan], Route]:
+        """The way that a plan takes through the segment; the latest are kept."""
+        # A method whose answers are cached would keep each segment, and so its files, alive.
+        return lru_cache(maxsize=64)(partial(Route.of, self.codec, self.cells, self.rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Rows' codes in cells, and their full vectors."""
+
+    path: Path
+    cells: Cells
+    codec: Codec
+    longest: float
+    """No coded row is longer."""
+    vectors: Float32[np.ndarray, "n dim"]
+    derived: Derived
+
+    @classmethod
+    def open(cls, path: Path, vectors: Float32[np.ndarray, "n dim"]) -> "Segment":
+        """Map the codes; all that places depend on is checked, so that no kernel can stray."""
+        arrays = map_tensors(path)
+        try:
+            segment = cls._from_arrays(path, arrays, vectors)
+            _check_structure(segment.cells, segment.codec, len(vectors))
+        except (KeyError, ValueError, IndexError) as e:
+            raise DamagedIndexError(
+                f"{path} is damaged ({e}); restore it or build the index again"
+            ) from None
+        return segment
+
+    @classmethod
+    def _from_arrays(
+        cls, path: Path, arrays: Mapping[str, np.ndarray], vectors: np.ndarray
+    ) -> "Segment":
+        codec = Codec(arrays["sigma"], arrays["words"], arrays["coefficients"])
+        records = arrays["records"]
+        width = len(codec.words) + RECORD_TAIL
+        _require(records.shape[1:] == (width,), "its records have another width")
+        # Beyond what is coded, or in centroids, a query need not be rotated.
+        width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
+        derived = {
+            "firsts": np.concatenate([[0], np.cumsum(arrays["counts"])]),
+            "spill_firsts": np.concatenate([[0], np.cumsum(arrays["spills"])]),
+            "sigma": codec.sigma[:width],
+            "record_floats": records.view(np.float32),
+            "record_ints": records.view(np.int32),
+        }
+        for array in derived.values():
+            array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
+        cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
+        once = Derived(codec, cells.rotation, len(cells.counts), len(vectors))
+        return cls(path, cells, codec, float(arrays["longest"][0]), vectors, once)
+
+    @property
+    def held_cells(self) -> int:
+        """How many cells may be probed: all but those that `priors_for` ranks last."""
+        return int(np.isfinite(self.cells.priors[: len(self.cells.counts)]).sum())
+
+    def priors_for(self, allowed: UInt8[np.ndarray, " n"]) -> Float32[np.ndarray, " lanes"]:
+        """`priors`, −∞ for cells in which no row is `allowed` (1, by row): they are ranked last."""
+        cells, count = self.cells, len(self.cells.counts)
+        # A damaged record may name any row; kernels find that out where they follow it.
+        by_home = allowed.take(cells.rows, mode="clip") == 1
+        own = np.repeat(np.arange(count), cells.counts)
+        others = np.repeat(np.arange(count), cells.spills)
+        held = np.zeros(len(cells.priors), bool)
+        held[own[by_home]] = True
+        held[others[by_home[cells.spill_homes]]] = True
+        priors = np.where(held, cells.priors, np.float32(-np.inf))
+        priors.flags.writeable = False
+        return priors
+
+    def with_priors(self, priors: Float32[np.ndarray, " lanes"]) -> "Segment":
+        """With cells ranked by other priors."""
+        return replace(self, cells=self.cells._replace(priors=priors))
+
+    @property
+    def hot_bytes(self) -> int:
+        """Bytes that searches read again and again: cells and codes."""
+        views = ("record_floats", "record_ints")
+        arrays = self.cells._asdict().items()
+        return sum(array.nbytes for name, array in arrays if name not in views)
+
+
+def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
+    count, slots, dim = len(cells.counts), len(cells.scale), codec.dim
+    _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
+    _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
+    blocks, fours = cells.centroids.shape[:2]
+    _require(blocks == -(-count // LANES) and 4 * fours < dim + 4, "its centroids do not fit")
+    shapes = {
+        "centroids": (blocks, fours, LANES, 4),
+        "steps": (LANES * blocks,),
+        "priors": (LANES * blocks,),
+        "spreads": (LANES * blocks,),
+        "starts": (count + 1,),
+        "rests": (count + 1,),
+        "spills": (count,),
+        "head": (slots // LANES, 8 * len(codec.head), LANES),
+        "scale": (slots,),
+        "bias": (slots if len(cells.bias) else 0,),
+        "head_errors": (int(cells.starts[-1]), PARTS, LANES),
+        "spill_homes": (int(cells.spills.sum()),),
+    }
+    for name, shape in shapes.items():
+        _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
+    own, rest = np.diff(cells.starts), np.diff(cells.rests)
+    _require(bool((own >= 0).all() and (rest >= 0).all()), "cell starts fall")
+    _require(cells.starts[0] == 0 and cells.starts[-1] == cells.rests[0], "cells lack blocks")
+    _require(LANES * cells.rests[-1] == slots, "cells lack blocks")
+    held = (np.minimum(cells.counts, cells.spills) >= 0) & (cells.counts <= LANES * own)
+    held &= cells.counts + cells.spills <= LANES * (own + rest)
+    _require(bool(held.all()), "a cell is overfull")
+    filled = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
+    _require(bool((filled == _rows_in_blocks(cells)).all()), "a scale is damaged")
+    _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
+    homes = cells.spill_homes
+    _require(len(homes) == 0 or 0 <= homes.min() <= homes.max() < rows, "a row has no home")
+
+
+def _rows_in_blocks(cells: Cells) -> Int64[np.ndarray, " blocks"]:
+    """How many of each block's slots are filled."""
+    held, own = cells.counts + cells.spills, LANES * np.diff(cells.starts)
+    parts = ((cells.starts, held), (cells.rests, held - own))
+    filled = []
+    for starts, rows in parts:
+        first = np.repeat(starts[:-1], np.diff(starts))
+        before = LANES * (np.arange(starts[0], starts[-1]) - first)
+        filled.append(np.clip(np.repeat(rows, np.diff(starts)) - before, 0, LANES))
+    return np.concatenate(filled)
+
+
+def _require(holds: bool | np.bool_, problem: str) -> None:
+    if not holds:
+        raise ValueError(problem)

@@ -1,0 +1,75 @@
+"""The files of an index as the catalog lists them: named, measured, checked, swept."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from nestvec.errors import DamagedIndexError, StorageError
+from nestvec.index.storage.coded_segment import BULK
+from nestvec.index.storage.manifest import File
+from nestvec.index.storage.tensor_file import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
+
+SEGMENT_FILE = re.compile(r"\d{6,}\.(vectors|codes)\.safetensors")
+"""Names that `vectors_name` and `codes_name` give."""
+
+
+def list_file(path: Path) -> File:
+    """The file as a catalog lists it; it is on disk for good when this returns."""
+    _sync(path)
+    return File(path.name, path.stat().st_size, checksums(path))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the folder's names are on disk."""
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_file(folder: Path, file: File, whole: bool) -> None:
+    """`DamagedIndexError` unless the file has its size and its checksums.
+
+    Unless it is the `whole` file that is to be checked, bulk is passed over: codes and vectors,
+    through which nothing else is found.
+    """
+    path = folder / file.name
+    try:
+        problem = _problem(path, file, whole)
+    except FileNotFoundError:
+        problem = "is missing, although the index lists it"
+    except OSError as e:
+        raise StorageError(f"{path} cannot be read ({e.strerror}); check its permissions") from None
+    if problem is not None:
+        raise DamagedIndexError(f"{path} {problem}; restore it or build the index again")
+
+
+def _problem(path: Path, file: File, whole: bool) -> str | None:
+    size = path.stat().st_size
+    if size != file.size_bytes:
+        return f"has {size} bytes instead of {file.size_bytes}"
+    every = range(-(-size // CHUNK_BYTES))
+    # The header, then (found through it) the arrays that the rest is found through, or everything.
+    chunk = damaged_chunk(path, file.checksums, every[:1])
+    if chunk is None:
+        chunk = damaged_chunk(path, file.checksums, every if whole else chunks_without(path, BULK))
+    if chunk is None:
+        return None
+    return f"differs from its checksum in MiB {chunk + 1} of {len(every)}"
+
+
+def sweep(folder: Path, listed: Iterable[str]) -> None:
+    """Remove segment files that the catalog does not list: of a killed writer, or merged away.
+
+    Those who have mapped one keep it until they let it go.
+    """
+    kept = set(listed)
+    for path in folder.iterdir():
+        if SEGMENT_FILE.fullmatch(path.name) and path.name not in kept:
+            path.unlink(missing_ok=True)

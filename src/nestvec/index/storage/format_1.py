@@ -1,0 +1,89 @@
+"""Indexes of format 1: one segment, nothing deleted, ids beside the codes.
+
+They are searched by their vectors alone, exactly and slowly; the first write brings the catalog to
+format 2, and `compact` codes the vectors anew. Nothing is lost on the way.
+"""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.documents import Document
+from nestvec.errors import DamagedIndexError
+from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.manifest import FORMAT, SCHEMA, Contents, Entry, file_of, row_checksum
+from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.tensor_file import map_tensors
+
+LAYOUT = "format-1"
+_ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted IS NULL"
+
+
+def read_contents(db: sqlite3.Connection) -> Contents:
+    """What the catalog says, as one of format 2 would say it."""
+    meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
+    ((rows,),) = db.execute("SELECT rows FROM segments").fetchall()
+    files = tuple(
+        file_of(*row)
+        for row in db.execute("SELECT name, size_bytes, checksums FROM files ORDER BY name")
+    )
+    if {file.name for file in files} != {codes_name(1), vectors_name(1)} or rows != meta["rows"]:
+        raise ValueError("it lists other files or rows than format 1 has")
+    said: dict[str, Any] = {
+        **{name: meta[name] for name in ("format", "generation", "dim", "metric", "rotation")},
+        **{name: meta[name] for name in ("bits", "seed", "model")},
+        "next_row": rows,
+        "next_segment": 2,
+        "lineage": f"{zlib.crc32(b''.join(file.checksums for file in files)):08x}",
+    }
+    return Contents(said, (Entry(1, LAYOUT, rows, None, files),))
+
+
+def open_rows(folder: Path) -> Rows:
+    """The rows of the one segment; its codes are left alone but for the ids among them."""
+    path = folder / codes_name(1)
+    vectors, arrays = map_tensors(folder / vectors_name(1)), map_tensors(path)
+    try:
+        ids = Ids.from_arrays(arrays)
+        if len(ids) != len(vectors["vectors"]):
+            raise ValueError("it holds another number of rows than the vectors file")
+        return Rows(np.arange(len(ids)), ids, vectors["vectors"])
+    except (KeyError, ValueError) as e:
+        raise DamagedIndexError(
+            f"{path} is damaged ({e}); restore it or build the index again"
+        ) from None
+
+
+def document(db: sqlite3.Connection, row: int) -> Document:
+    """What is stored with a row."""
+    found = db.execute(f"{_ROWS} AND row = ?", (row,)).fetchone()
+    if found is None:
+        raise ValueError(f"it lacks row {row}")
+    _, id_, text, metadata = found
+    return Document(id_, text, None if metadata is None else json.loads(metadata))
+
+
+def upgrade(db: sqlite3.Connection) -> Contents:
+    """Bring the tables to format 2, within the caller's transaction; its contents are returned."""
+    contents = read_contents(db)
+    db.execute("ALTER TABLE rows RENAME TO rows_1")
+    db.execute("DROP INDEX live_ids")
+    for table in ("meta", "segments", "files"):
+        db.execute(f"DROP TABLE {table}")
+    for statement in SCHEMA.split(";"):
+        db.execute(statement)
+    old = _ROWS.replace("FROM rows", "FROM rows_1")
+    db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", _checked(db.execute(old)))
+    db.execute("INSERT INTO ids SELECT id, row FROM rows")
+    db.execute("DROP TABLE rows_1")
+    return Contents({**contents.meta, "format": FORMAT}, contents.entries)
+
+
+def _checked(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    return ((*row, row_checksum(*row)) for row in rows)

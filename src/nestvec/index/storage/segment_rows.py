@@ -1,0 +1,124 @@
+"""The rows of a segment as they were given: row numbers, ids and vectors, in one file.
+
+Everything else that a segment has on disk is made of this, and can be made again.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.errors import DamagedIndexError
+from nestvec.index.storage.ids import Ids
+from nestvec.index.storage.tensor_file import Layout, TensorWriter, map_tensors
+from nestvec.shapes import Bool, Float, Float32, Int64
+from nestvec.transforms.base import Transform
+from nestvec.vectors import BLOCK_ROWS, check_finite, check_magnitude
+
+
+def vectors_name(segment: int) -> str:
+    """The file of a segment's rows."""
+    return f"{segment:06}.vectors.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows in order of their numbers, which say when each was added and are never given twice."""
+
+    numbers: Int64[np.ndarray, " n"]
+    ids: Ids
+    vectors: Float[np.ndarray, "n dim"]
+
+    @classmethod
+    def open(cls, path: Path) -> "Rows":
+        """Map the file."""
+        arrays = map_tensors(path)
+        try:
+            rows = cls(arrays["row_numbers"], Ids.from_arrays(arrays), arrays["vectors"])
+            if not len(rows.numbers) == len(rows.ids) == len(rows.vectors):
+                raise ValueError("it has other numbers of ids than of vectors")
+            if (np.diff(rows.numbers) <= 0).any():
+                raise ValueError("its row numbers do not rise")
+        except (KeyError, ValueError) as e:
+            raise DamagedIndexError(
+                f"{path} is damaged ({e}); restore it or build the index again"
+            ) from None
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the rows of a new segment come from: `kept` of some rows, or all of them.
+
+    With an `adapter` the vectors are what it makes of them, a block at a time.
+    """
+
+    rows: Rows
+    kept: Bool[np.ndarray, " n"] | None = None
+    adapter: Transform | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.kept is None else int(self.kept.sum())
+
+    def blocks(self) -> Iterator[Float[np.ndarray, "m dim"]]:
+        """The vectors, checked, some ten thousand at a time."""
+        vectors = self.rows.vectors
+        for first in range(0, len(vectors), BLOCK_ROWS):
+            part = slice(first, first + BLOCK_ROWS)
+            block = vectors[part] if self.kept is None else vectors[part][self.kept[part]]
+            check_finite(block, "vectors", first)
+            check_magnitude(block, "vectors", first)
+            yield block if self.adapter is None else self.adapter.transform(block)
+
+    @property
+    def dim(self) -> int:
+        """Width of the blocks."""
+        given = int(self.rows.vectors.shape[1])
+        return given if self.adapter is None else self.adapter.width
+
+    def numbers(self) -> Int64[np.ndarray, " m"]:
+        """The numbers of the rows that are kept."""
+        numbers = self.rows.numbers
+        return numbers if self.kept is None else numbers[self.kept]
+
+    def ids(self) -> Ids:
+        """The ids of the rows that are kept."""
+        return self.rows.ids if self.kept is None else self.rows.ids.keep(self.kept)
+
+
+@contextmanager
+def writing_rows(path: Path, sources: Sequence[Source]) -> Iterator[Float32[np.ndarray, "n dim"]]:
+    """Create the file of rows from `sources`; the vectors are left to be filled in."""
+    numbers = np.concatenate([source.numbers() for source in sources])
+    ids = Ids.join([source.ids() for source in sources])
+    dim = sources[0].dim
+    structure = {"row_numbers": numbers, **ids.arrays()}
+    layout: Layout = {
+        "vectors": (np.dtype(np.float32), (len(numbers), dim)),
+        # What follows is 8 bytes wide and is to be aligned.
+        "padding": (np.dtype(np.float32), (len(numbers) * dim % 2,)),
+        **{name: (array.dtype, array.shape) for name, array in structure.items()},
+    }
+    with TensorWriter(path, layout) as writer:
+        for name, array in structure.items():
+            writer.arrays[name][...] = array
+        writer.arrays["padding"][...] = 0
+        yield writer.arrays["vectors"]
+
+
+def copy_blocks(
+    sources: Sequence[Source], stored: Float32[np.ndarray, "n dim"]
+) -> Iterator[Float32[np.ndarray, "m dim"]]:
+    """Fill `stored` from the sources, block by block; each block is yielded when it is stored."""
+    first = 0
+    for source in sources:
+        for block in source.blocks():
+            target = stored[first : first + len(block)]
+            target[...] = block
+            yield target
+            first += len(block)

@@ -1,0 +1,1 @@
+"""Fitted, frozen maps of vectors: rotations, linear maps, prefixes, and chains of them."""
