@@ -3,10 +3,11 @@
 The residual of a row to the centroid of its cell is divided by its length and, per dimension, by
 the spread `sigma` that such residuals have; the result has unit variance and a bell shape, and goes
 through a uniform quantiser. Groups of 64 dimensions get bits by reverse water-filling (Cover &
-Thomas, §10.3.3): the next bit goes where it removes most of the squared error of an inner product with a
-query, judged by the energies of residuals and queries there. Front groups of a rotated embedding
-get 3 to 4 bits and back groups none. Bit p of all 64 codes of a group is one 64-bit *word*, highest
-bit first; the order in which water-filling gave the words out is their significance.
+Thomas, §10.3.3): the next bit goes where it removes most of the squared error of an inner product
+with a query, according to the energies of residuals and queries there. Front groups of a rotated
+embedding get 3 to 4 bits and back groups none. Bit p of all 64 codes of a group is one 64-bit
+*word*, highest bit first; the order in which water-filling gave the words out is their
+significance.
 
 A stage `dims × bits` reads the most significant `dims · bits / 64` words of its dimensions: `bits`
 is their average number of planes, and `dims · bits / 8` the bytes read per row. However many planes
@@ -237,7 +238,7 @@ class Codec:
     def _n_planes_read(self, words: Int64[np.ndarray, " read"]) -> Int64[np.ndarray, " read"]:
         """Count, for each word that a stage reads, the planes that it reads of the same group."""
         groups = self.words[words, 0]
-        return np.bincount(groups, minlength=len(self.bits))[groups]
+        return np.asarray(np.bincount(groups, minlength=len(self.bits))[groups])
 
     @cached_property
     def full_funnel(self) -> Funnel:

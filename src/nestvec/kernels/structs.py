@@ -13,8 +13,11 @@ from numba.extending import overload
 from nestvec.kernels.jit import kernel
 
 
+_NAMED_TUPLE: Any = types.BaseNamedTuple  # type: ignore[attr-defined]  # numba ships no types
+
+
 @structref.register
-class Struct(types.StructRef):  # type: ignore[misc]  # numba ships no types
+class Struct(types.StructRef):  # type: ignore[misc, name-defined]  # numba ships no types
     """The numba type of a structure; its fields are those of the named tuple."""
 
 
@@ -32,7 +35,7 @@ def as_struct(record: Any) -> Any:
 
 @overload(as_struct)
 def _as_struct(record):
-    if not isinstance(record, types.BaseNamedTuple):
+    if not isinstance(record, _NAMED_TUPLE):
         return lambda record: record
     fields = [(name, _struct_type(kind)) for name, kind in zip(record.fields, record, strict=True)]
     names: dict[str, Any] = {
@@ -47,7 +50,7 @@ def _as_struct(record):
 
 def _struct_type(kind):
     """The type of the structure that is made of a named tuple of this type."""
-    if not isinstance(kind, types.BaseNamedTuple):
+    if not isinstance(kind, _NAMED_TUPLE):
         return kind
     fields = zip(kind.fields, kind, strict=True)
     return Struct([(name, _struct_type(inner)) for name, inner in fields])

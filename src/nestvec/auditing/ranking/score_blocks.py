@@ -6,7 +6,7 @@ import numpy as np
 
 from nestvec.auditing.types import Encoded
 from nestvec.index.run import share_out
-from nestvec.kernels import load_scores
+from nestvec.kernels import load_scoring
 from nestvec.shapes import Float32, Int64
 
 _SCORES = 2**24
@@ -39,7 +39,7 @@ def best_of(scores: Scores, k: int) -> tuple[Int64[np.ndarray, "q k"], Float32[n
     """The `k` best documents of each query and their scores; equal scores go to the smaller row."""
     rows = np.empty((len(scores), k), np.int64)
     best = np.empty((len(scores), k), np.float32)
-    share_out(load_scores().best_scores, (scores, rows, best), None)
+    share_out(load_scoring().best_scores, (scores, rows, best), None)
     return rows, best
 
 
@@ -50,7 +50,7 @@ def count_reaching(
     counts = np.empty(len(rows), np.int64)
 
     def run(*of_rows: np.ndarray) -> None:
-        load_scores().count_reaching(scores, *of_rows)
+        load_scoring().count_reaching(scores, *of_rows)
 
     share_out(run, (rows, bars, counts), None)
     return counts

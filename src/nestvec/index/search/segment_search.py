@@ -12,7 +12,8 @@ import numpy as np
 from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index.storage.coded_segment import Segment
 from nestvec.kernels import load, load_exact
-from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP, part_bounds
+from nestvec.kernels.backend import SearchOptions, TopK
+from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
 
@@ -60,11 +61,11 @@ def run_plan(
     on them.
     """
     answers = Answers.blank(len(queries), k, len(plan.stages) + 2)
-    kernel, kind, mask = load().search_batch, METRICS[metric], _ALL if allowed is None else allowed
-    funnel, probe, full = segment.derived.route(plan)
+    kernel, packed = load().search_batch, segment.derived.segment_plan(plan)
+    options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
 
-    def run(queries: np.ndarray, *found: np.ndarray) -> None:
-        kernel(queries, segment.cells, funnel, segment.vectors, mask, kind, probe, full, k, *found)
+    def run(queries: np.ndarray, *out: np.ndarray) -> None:
+        kernel(queries, segment.packed, packed, options, TopK(*out))
 
     try:
         share_out(run, (queries, *answers), threads)
@@ -120,20 +121,13 @@ def run_bounds(
     rows bounded by their heads, rows bounded by all words, rows scored in full]. With `patience`, a
     query is given up once more than so many rows score above its floor; which, comes second.
     """
-    codec = segment.codec
     answers = Answers.blank(len(queries), k, 4)
-    parts, mask = part_bounds(codec.dim), _ALL if allowed is None else allowed
-    kernel, kind, limit = (
-        load_exact().exact_batch,
-        METRICS[metric],
-        k if patience is None else patience,
-    )
+    kernel, bounds = load_exact().exact_batch, segment.derived.bounds
+    options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
+    limit = k if patience is None else patience
 
-    def run(queries: np.ndarray, floors: np.ndarray, *found: np.ndarray) -> None:
-        kernel(
-            queries, segment.cells, codec.whole_funnel, segment.vectors, parts, segment.longest,
-            segment.derived.defect, mask, kind, k, floors, limit, *found,
-        )  # fmt: skip
+    def run(queries: np.ndarray, floors: np.ndarray, *out: np.ndarray) -> None:
+        kernel(queries, floors, segment.packed, bounds, options, limit, TopK(*out))
 
     try:
         share_out(run, (queries, floors, *answers), threads)
@@ -153,17 +147,13 @@ def run_scan(
     metric: str = "ip",
 ) -> Answers:
     """The `k` best of the candidate rows, each scored in full; `counts` are how many there are."""
-    answers = Answers(
-        np.empty((len(queries), k), np.int64),
-        np.empty((len(queries), k), np.float64),
-        np.full((len(queries), 1), len(candidates)),
-    )
+    answers = Answers.blank(len(queries), k, 1)
     kernel, kind = load_exact().scan_batch, METRICS[metric]
 
-    def run(queries: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> None:
-        kernel(queries, vectors, candidates, kind, k, rows, scores)
+    def run(queries: np.ndarray, *out: np.ndarray) -> None:
+        kernel(queries, vectors, candidates, kind, k, TopK(*out))
 
-    share_out(run, (queries, answers.rows, answers.scores), threads)
+    share_out(run, (queries, *answers), threads)
     return answers
 
 
