@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import InputError, PlanError
 from nestvec.hits import Hits
 from nestvec.index.document_lookup import get_documents, has_id
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.query_transform import adapt_queries
-from nestvec.index.search.searcher import Question, search_certified, search_exactly, search_parts
+from nestvec.index.search.searcher import (
+    SearchRequest,
+    search_exact,
+    search_segments,
+    search_with_certificates,
+)
 from nestvec.index.search.segment_search import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.storage.ids import Ids
-from nestvec.index.storage.manifest import Id
 from nestvec.index.storage.row_records import as_json, check_ids, check_length, row_records
 from nestvec.index.storage.segment_rows import Rows, Source
 from nestvec.plan import Plan
@@ -279,10 +283,14 @@ class Index:
         check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
-        question = Question(array, int(k), chosen, threads, snapshot.metric)
+        request = SearchRequest(array, int(k), chosen, threads, snapshot.metric)
         if exact:
-            return search_exactly(snapshot, question)
-        return search_certified(snapshot, question) if certify else search_parts(snapshot, question)
+            return search_exact(snapshot, request)
+        return (
+            search_with_certificates(snapshot, request)
+            if certify
+            else search_segments(snapshot, request)
+        )
 
     # --- changing --------------------------------------------------------------------------------
 

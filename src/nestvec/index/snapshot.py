@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index.plans.default_plan import default_plan
 from nestvec.index.plans.stored_plans import StoredPlan, tuned_plans
@@ -18,7 +18,7 @@ from nestvec.index.query_transform import get_adapter
 from nestvec.index.storage import catalog, format_1
 from nestvec.index.storage.coded_segment import Segment, codes_name
 from nestvec.index.storage.files import check_file
-from nestvec.index.storage.manifest import Contents, Entry, Id
+from nestvec.index.storage.manifest import Contents, Entry
 from nestvec.index.storage.segment_rows import Rows, vectors_name
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64, UInt8

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.documents import Id
 from nestvec.errors import IdsError, NestvecError, StorageError
 from nestvec.index.build.segment_builder import BuildOptions, write_segment
 from nestvec.index.plans.stored_plans import with_tuned_plan
@@ -24,7 +25,7 @@ from nestvec.index.storage.catalog import Ledger
 from nestvec.index.storage.coded_segment import codes_name
 from nestvec.index.storage.files import list_file, sweep, sync_folder
 from nestvec.index.storage.ids import Ids
-from nestvec.index.storage.manifest import Contents, Entry, Id, RowRecord
+from nestvec.index.storage.manifest import Contents, Entry, RowRecord
 from nestvec.index.storage.row_records import id_kind, row_records
 from nestvec.index.storage.segment_rows import Rows, Source, copy_blocks, vectors_name, writing_rows
 from nestvec.index.storage.writer_lock import writer_lock

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import DamagedIndexError, NestvecError, NewerFormatError, StorageError
 from nestvec.index.storage import format_1
 from nestvec.index.storage.manifest import (
@@ -23,7 +23,6 @@ from nestvec.index.storage.manifest import (
     Contents,
     Entry,
     File,
-    Id,
     RowRecord,
     file_of,
     row_checksum,
