@@ -18,7 +18,7 @@ CONTROLS = ("random", "pca")
 
 
 @dataclass(frozen=True, slots=True)
-class SizeScores:
+class PrefixScores:
     """One size: nDCG@k of its prefix and of the controls, and each as a share of full width."""
 
     dims: int
@@ -28,7 +28,7 @@ class SizeScores:
     """NaN where full width finds nothing."""
 
 
-def evaluate_sizes(
+def evaluate_prefixes(
     queries: ArrayLike,
     documents: ArrayLike,
     qrels: Qrels,
@@ -38,7 +38,7 @@ def evaluate_sizes(
     document_ids: Sequence[Id] | None = None,
     k: int = 10,
     seed: int = 0,
-) -> list[SizeScores]:
+) -> list[PrefixScores]:
     """nDCG@`k` by cosine at each size, of vectors that were made once [q, dim] and [n, dim].
 
     A nested model is worth training where its prefixes beat, on the same vectors, random
@@ -64,7 +64,7 @@ def evaluate_sizes(
     scores = []
     for size in sizes:
         per_query = {name: ndcg(pair, size) for name, pair in forms.items()}
-        scores.append(SizeScores(
+        scores.append(PrefixScores(
             size,
             {name: bootstrap_mean(values, rng) for name, values in per_query.items()},
             {name: _share(values, full, rng) for name, values in per_query.items()},

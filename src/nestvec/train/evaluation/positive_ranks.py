@@ -8,7 +8,7 @@ from nestvec.vectors import truncate
 _BLOCK = 1024
 
 
-def own_ranks(
+def positive_ranks(
     queries: Float[np.ndarray, "q dim"],
     documents: Float[np.ndarray, "n dim"],
     own: Int64[np.ndarray, " q"],
@@ -27,7 +27,7 @@ def own_ranks(
     return ranks
 
 
-def asymmetric(
+def rank_at_dims(
     queries: Float[np.ndarray, "q dim"],
     documents: Float[np.ndarray, "n dim"],
     query_dims: int,
