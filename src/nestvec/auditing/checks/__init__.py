@@ -18,5 +18,5 @@ _CHECKS: tuple[type[Check], ...] = (
 
 def applicable_checks(baseline: Baseline) -> tuple[Check, ...]:
     """Prepare the checks that the inputs of an audit have data for."""
-    checks = (check.of(baseline) for check in _CHECKS)
+    checks = (check.prepare(baseline) for check in _CHECKS)
     return tuple(check for check in checks if check is not None)

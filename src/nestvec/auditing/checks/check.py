@@ -19,7 +19,7 @@ class Check(Protocol):
     figure of a report depends on it: it never changes, even where the class has a new name."""
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "Check | None":
+    def prepare(cls, baseline: Baseline) -> "Check | None":
         """Prepare the check; None where the inputs have no data for it."""
         ...
 

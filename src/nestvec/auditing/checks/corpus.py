@@ -26,20 +26,20 @@ from nestvec.shapes import Bool, Float32, Float64
 
 @dataclass(frozen=True)
 class GrowthCheck:
-    """Recall of the judged documents among fewer and more distractors."""
+    """Recall of the relevant documents among fewer and more distractors."""
 
     seed_key: ClassVar[str] = "growth"
     baseline: Baseline
     full_width_distractors: Distractors
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "GrowthCheck | None":
+    def prepare(cls, baseline: Baseline) -> "GrowthCheck | None":
         """Prepare the check where there are relevance judgments and enough distractors."""
         distractors = baseline.distractors
         return None if distractors is None else cls(baseline, distractors)
 
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
-        """Measure recall@10, or with a rerank, how many judged documents reach the shortlist.
+        """Measure recall@10, or with a rerank, how many relevant documents reach the shortlist.
 
         The full vectors order the shortlist. So among m documents, the recall of both stages
         together is at most the smaller of the two recalls, and at least their sum − 1.
@@ -59,14 +59,14 @@ class PoisoningCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "PoisoningCheck | None":
+    def prepare(cls, baseline: Baseline) -> "PoisoningCheck | None":
         """Prepare the check where an attacker has enough queries to learn from."""
         return cls(baseline) if len(baseline.inputs.full.queries) >= 2 * PLANTED else None
 
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
         """Measure the share of held-out queries that a planted document reaches.
 
-        Nothing for vectors made elsewhere: planted documents must be encoded as they were.
+        Nothing for vectors compressed elsewhere: planted documents must be encoded as they were.
         """
         if variant.encoder is None:
             return

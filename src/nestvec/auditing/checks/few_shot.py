@@ -22,7 +22,7 @@ class FewShotCheck:
     labels: Int64[np.ndarray, " n"]
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "FewShotCheck | None":
+    def prepare(cls, baseline: Baseline) -> "FewShotCheck | None":
         """Prepare the check where the documents have labels."""
         labels = baseline.inputs.stress.labels
         return None if labels is None else cls(baseline, labels)

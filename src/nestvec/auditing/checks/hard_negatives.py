@@ -1,4 +1,4 @@
-"""Checks of hard negatives: supplied, mined, or made by editing the positives."""
+"""Checks of hard negatives: supplied, mined, or edited positives."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class HardNegativeCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "HardNegativeCheck | None":
+    def prepare(cls, baseline: Baseline) -> "HardNegativeCheck | None":
         """Prepare the check where hard negatives were supplied or can be mined."""
         return None if baseline.inputs.hard_negative_source is None else cls(baseline)
 
@@ -47,13 +47,13 @@ class HardNegativeCheck:
 
 @dataclass(frozen=True)
 class CounterfactualCheck:
-    """Hard negatives that are positives with one detail made wrong, by construction."""
+    """Hard negatives that are positives with one wrong detail, by construction."""
 
     seed_key: ClassVar[str] = "edited documents"
     counterfactuals: Counterfactuals
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "CounterfactualCheck | None":
+    def prepare(cls, baseline: Baseline) -> "CounterfactualCheck | None":
         """Prepare the check where texts could be edited and encoded."""
         counterfactuals = baseline.inputs.stress.counterfactuals
         return None if counterfactuals is None else cls(counterfactuals)
@@ -61,7 +61,7 @@ class CounterfactualCheck:
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
         """Measure edited documents as hard negatives: all kinds together, and each kind.
 
-        Nothing for vectors made elsewhere: edited documents must be encoded as they were.
+        Nothing for vectors compressed elsewhere: edited documents must be encoded as they were.
         """
         if variant.encoder is None:
             return

@@ -22,14 +22,14 @@ class FidelityCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "FidelityCheck":
+    def prepare(cls, baseline: Baseline) -> "FidelityCheck":
         """Prepare the check, which applies to all inputs."""
         return cls(baseline)
 
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
         """Measure agreement, resolution and geometry; of unit vectors, the local dimension too.
 
-        The local dimension comes from the variant's own distances, before any rerank.
+        The local dimension comes from the variant's distances, before any rerank.
         """
         inputs, first_pass = self.baseline.inputs, variant.first_pass
         n_documents = len(inputs.full.documents)
@@ -48,7 +48,7 @@ class RelevanceCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "RelevanceCheck | None":
+    def prepare(cls, baseline: Baseline) -> "RelevanceCheck | None":
         """Prepare the check where there are relevance judgments."""
         return None if baseline.relevance is None else cls(baseline)
 

@@ -41,7 +41,7 @@ class SliceCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "SliceCheck | None":
+    def prepare(cls, baseline: Baseline) -> "SliceCheck | None":
         """Prepare the check where there are enough queries to divide."""
         return cls(baseline) if len(baseline.evaluated_queries) >= _MIN_QUERIES else None
 
@@ -69,7 +69,7 @@ class PerturbationCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "PerturbationCheck":
+    def prepare(cls, baseline: Baseline) -> "PerturbationCheck":
         """Prepare the check, which applies to all inputs."""
         return cls(baseline)
 
@@ -77,7 +77,7 @@ class PerturbationCheck:
         """Measure nDCG@10 of perturbed queries, compared with the same queries unperturbed.
 
         Without relevance judgments it is the overlap with the baseline's hits of the unperturbed
-        query. Nothing for vectors made elsewhere: perturbed queries must be encoded as they were.
+        query. Nothing for vectors compressed elsewhere: perturbed queries must be encoded alike.
         """
         if variant.encoder is None:
             return
@@ -128,14 +128,14 @@ class OutOfDistributionCheck:
     baseline: Baseline
 
     @classmethod
-    def of(cls, baseline: Baseline) -> "OutOfDistributionCheck | None":
+    def prepare(cls, baseline: Baseline) -> "OutOfDistributionCheck | None":
         """Prepare the check where such queries were supplied."""
         return cls(baseline) if baseline.inputs.stress.out_of_distribution_queries else None
 
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
         """Compare the overlap@10 with the baseline with that of the audited queries.
 
-        Nothing for vectors made elsewhere: these queries must be encoded as the others were.
+        Nothing for vectors compressed elsewhere: these queries must be encoded as the others were.
         """
         if variant.encoder is None:
             return

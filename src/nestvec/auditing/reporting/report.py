@@ -1,4 +1,4 @@
-"""Audit report: one JSON value, with the tables, files and comparisons made of it.
+"""Audit report: one JSON value, with its tables, files and comparisons.
 
 Its fields: `schema`, `nestvec` (its version), `created_at` (UTC, or null), `command`, `seed`,
 `inputs` (sizes and SHA-256), `thresholds`, `preflight`, `full` (metrics of the full vectors),
@@ -138,10 +138,11 @@ class AuditReport:
         warn_renamed("AuditReport.failed", "AuditReport.failed_variants")
         return self.failed_variants
 
-    def signed(self, command: str, made: datetime) -> "AuditReport":
+    @renamed_arguments({"made": "created_at"})
+    def signed(self, command: str, created_at: datetime) -> "AuditReport":
         """Do as `with_provenance`, under its deprecated name."""
         warn_renamed("AuditReport.signed", "AuditReport.with_provenance")
-        return self.with_provenance(command, made)
+        return self.with_provenance(command, created_at)
 
 
 __getattr__ = renamed_attributes(__name__, {"Report": ("AuditReport", AuditReport)})

@@ -4,7 +4,7 @@ Schema 2 names things as the glossary does. It holds the same numbers as schema 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 SCHEMA = "nestvec.audit/2"
@@ -43,7 +43,7 @@ def upgrade(report: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a report of schema 1 to schema 2; numbers and the order of keys stay as they are."""
     names = {variant["name"]: _variant_name(variant) for variant in report["variants"]}
     upgraded = _rename("report", report) | {"schema": SCHEMA}
-    converters = {
+    converters: dict[str, Callable[[Any], Any]] = {
         "inputs": _upgrade_inputs,
         "thresholds": lambda thresholds: _rename("thresholds", thresholds),
         "preflight": _upgrade_checks,
@@ -68,7 +68,7 @@ def _rename(part: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _upgrade_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     upgraded = _rename("inputs", inputs)
-    source = upgraded.get("hard_negative_source")
+    source: Any = upgraded.get("hard_negative_source")
     return upgraded | {"hard_negative_source": _HARD_NEGATIVE_SOURCES.get(source, source)}
 
 

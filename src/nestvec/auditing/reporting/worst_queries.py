@@ -1,7 +1,7 @@
 """Worst queries of a variant: those that lose most, with both rankings and texts."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from nestvec.auditing.evaluated import EvaluatedVariant
 from nestvec.auditing.task import AuditInputs
 from nestvec.auditing.types import K
 from nestvec.shapes import Float64, Int64
-
-if TYPE_CHECKING:
-    from nestvec.auditing.evaluation import VariantResult
 
 MAX_QUERIES = 20
 """A variant's report lists up to so many queries: enough to read, and a report stays small."""
@@ -57,8 +54,8 @@ def worst_queries(baseline: Baseline, variant: EvaluatedVariant) -> list[dict[st
     return entries
 
 
-def quoted_texts(inputs: AuditInputs, results: Sequence["VariantResult"]) -> dict[str, str]:
-    """Quote, by id, the documents that the worst queries of all variants name first.
+def quoted_texts(inputs: AuditInputs, queries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Quote, by id, the documents that worst queries name first.
 
     These are three of each ranking, and the most relevant one. Empty where texts are unknown.
     """
@@ -67,8 +64,7 @@ def quoted_texts(inputs: AuditInputs, results: Sequence["VariantResult"]) -> dic
         return {}
     ids = {
         id_
-        for result in results
-        for query in result.worst_queries
+        for query in queries
         for id_ in (
             *query["baseline_top"][:_QUOTED_HITS],
             *query["variant_top"][:_QUOTED_HITS],

@@ -53,13 +53,13 @@ def kinds_section(rows: Sequence[VariantRow], example: VariantRow | None) -> Sec
 
 def growth_section(rows: Sequence[VariantRow], example: VariantRow | None) -> Section | None:
     """Draw recall in smaller corpora, which is counted, and in larger ones, extrapolated."""
-    measured = [row for row in rows if "corpus_growth" in row.details]
+    growth_rows = [row for row in rows if "corpus_growth" in row.details]
     points = [
         ChartPoint(
             point["distractors"], row.name, row.name,
             read_estimate(point["recall"]), extrapolated=point["basis"] == "modelled",
         )
-        for row in _few_rows(measured, example)
+        for row in _few_rows(growth_rows, example)
         for point in row.details["corpus_growth"]["curve"]
     ]  # fmt: skip
     if not points:
@@ -174,10 +174,10 @@ def _points_by_group(
     rows: Sequence[VariantRow], example: VariantRow | None, pattern: str
 ) -> list[ChartPoint]:
     """Make a point of each metric whose name fits; its position is the group of the pattern."""
-    measured = [row for row in rows if any(re.fullmatch(pattern, name) for name in row.metrics)]
+    fitting_rows = [row for row in rows if any(re.fullmatch(pattern, name) for name in row.metrics)]
     return [
         ChartPoint(match[1], row.name, row.name, estimate)
-        for row in _few_rows(measured, example)
+        for row in _few_rows(fitting_rows, example)
         for name, estimate in row.metrics.items()
         if (match := re.fullmatch(pattern, name))
     ]

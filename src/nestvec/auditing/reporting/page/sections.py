@@ -165,8 +165,8 @@ def _dims_chart(metric: Metric, rows: Sequence[VariantRow], limit: float | None)
 def _other_metrics_section(rows: Sequence[VariantRow]) -> Section | None:
     """Tabulate the metrics that no other section shows, so that the page has every number."""
     shown_elsewhere = {metric.name for group in GROUPS for metric in group.metrics} | _SLICE_METRICS
-    measured = dict.fromkeys(name for row in rows for name in row.metrics)
-    names = [name for name in measured if name.partition(":")[0] not in shown_elsewhere]
+    all_names = dict.fromkeys(name for row in rows for name in row.metrics)
+    names = [name for name in all_names if name.partition(":")[0] not in shown_elsewhere]
     if not names:
         return None
     return Section(

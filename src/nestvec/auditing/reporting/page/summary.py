@@ -103,10 +103,9 @@ def _unmeasured(rows: Sequence[VariantRow], safe: VariantRow) -> list[str]:
 
 
 def _headline_numbers(report: Mapping[str, Any], row: VariantRow) -> list[HeadlineNumber]:
-    measured = [metric for metric in HEADLINES if metric.name in row.metrics]
     # Where queries come in groups, some metrics count the groups.
     units = "queries or groups of queries" if report["inputs"].get("groups") else "queries"
-    metrics = measured[:_MAX_NUMBERS]
+    metrics = [metric for metric in HEADLINES if metric.name in row.metrics][:_MAX_NUMBERS]
     return [_headline_number(metric, row.metrics[metric.name], units) for metric in metrics]
 
 

@@ -45,8 +45,8 @@ def smallest_safe_variant(
     report: Mapping[str, Any], rows: Sequence[VariantRow]
 ) -> VariantRow | None:
     """Return the variant of the fewest bytes that passed; None unless it saves bytes."""
-    passed = (row for row in without_controls(rows) if row.verdict == PASS)
-    return next((row for row in passed if row.size_bytes < full_size_bytes(report)), None)
+    safe_rows = (row for row in without_controls(rows) if row.verdict == PASS)
+    return next((row for row in safe_rows if row.size_bytes < full_size_bytes(report)), None)
 
 
 def example_variant(report: Mapping[str, Any], rows: Sequence[VariantRow]) -> VariantRow | None:
