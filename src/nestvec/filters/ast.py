@@ -2,7 +2,7 @@
 
 A condition is true or false of every row, never unknown: a field that a row lacks is null, `!=` is
 exactly what `=` is not, and values of different kinds are never equal and have no order. `matches`
-defines it; `to_sql` is tested equal to it. docs/filters.md tells it to users.
+defines it; `to_sql` is tested equal to it. docs/reference/filters.md tells it to users.
 """
 
 import json

@@ -29,7 +29,7 @@ from nestvec.index.search.segment_search import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.storage.ids import Ids
 from nestvec.index.storage.row_records import as_json, check_ids, check_length, row_records
-from nestvec.index.storage.segment_rows import Rows, Source
+from nestvec.index.storage.segment_rows import SegmentRows, RowSource
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
@@ -106,8 +106,8 @@ class Index:
         made_by = json.loads(as_json(model, "model")) if model else None
         options = _check_options(rotation, bits, seed, metric)
         target = check_target(Path(path), overwrite)
-        rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
-        source = Source(rows, adapter=adapter)
+        rows = SegmentRows(np.arange(len(array)), Ids.of(checked_ids), array)
+        source = RowSource(rows, adapter=adapter)
         meta = {
             "dim": source.dim, "metric": metric, "rotation": rotation,
             "bits": options.bits, "seed": options.seed, "model": made_by,
@@ -262,8 +262,9 @@ class Index:
         the plan's answer stays, and `hits.certified` says of each query whether it is proven to be
         the exact one.
 
-        With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
-        is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
+        With `where`, a filter such as "year >= 2015" (docs/reference/filters.md), only among rows
+        of which it is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1
+        or None.
 
         Queries go through the index's adapter, unless `adapted_by` is its fingerprint: `adapt`.
 

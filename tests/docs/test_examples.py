@@ -6,7 +6,7 @@ import pytest
 
 from nestvec.auditing.reporting.report import AuditReport
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "reference" / "examples"
 
 
