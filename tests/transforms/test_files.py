@@ -1,4 +1,4 @@
-"""Files of adapters and cascades: what was saved is what is read, or an error names the damage."""
+"""Files of transforms and cascades: read as they were saved, or refused with the damage named."""
 
 import json
 from dataclasses import asdict
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from nestvec import Cascade
-from nestvec.adapt import Adapter
+from nestvec.adapt import Transform
 from nestvec.classify.files import CASCADE
 from nestvec.errors import DataError
-from nestvec.transforms.files import ADAPTER, read_file, write_file
+from nestvec.transforms.files import TRANSFORM, read_file, write_file
 
 OLD = Path(__file__).parents[1] / "golden" / "files_without_checksum"
-ADAPTERS = ["rotation", "linear", "prefix", "adaptor", "chain"]
+TRANSFORMS = ["rotation", "linear", "prefix", "adaptor", "chain"]
 CASCADES = ["cascade", "cascade_plain"]
 ROWS = np.array(
     [[0, -2, 1, -1], [2, -1, -2, 0], [-2, 1, -2, 2], [-1, 2, 0, -2], [1, -1, 1, 0], [2, 0, -2, 1],
@@ -24,10 +24,10 @@ ROWS = np.array(
 
 
 def load(path, name):
-    return Cascade.load(path) if name in CASCADES else Adapter.load(path)
+    return Cascade.load(path) if name in CASCADES else Transform.load(path)
 
 
-@pytest.fixture(params=ADAPTERS + CASCADES)
+@pytest.fixture(params=TRANSFORMS + CASCADES)
 def saved(request, tmp_path):
     """A name, and a new file of what the golden file of that name holds."""
     path = tmp_path / "saved.safetensors"
@@ -35,14 +35,14 @@ def saved(request, tmp_path):
     return request.param, path
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
-def test_an_adapter_without_a_checksum_opens_as_before(name):
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_without_a_checksum_opens_as_before(name):
     expected = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))[name]
-    adapter = Adapter.load(OLD / f"{name}.safetensors")
-    assert adapter.fingerprint == expected["fingerprint"]
-    assert json.loads(json.dumps(adapter.notes())) == expected["notes"]
-    assert adapter.transform(ROWS) == pytest.approx(np.array(expected["documents"]))
-    assert adapter.transform_queries(ROWS) == pytest.approx(np.array(expected["queries"]))
+    transform = Transform.load(OLD / f"{name}.safetensors")
+    assert transform.fingerprint == expected["fingerprint"]
+    assert json.loads(json.dumps(transform.notes())) == expected["notes"]
+    assert transform.transform(ROWS) == pytest.approx(np.array(expected["documents"]))
+    assert transform.transform_queries(ROWS) == pytest.approx(np.array(expected["queries"]))
 
 
 @pytest.mark.parametrize("name", CASCADES)
@@ -118,7 +118,7 @@ def test_any_header_is_read_as_it_was_written(tmp_path, value):
     assert json.dumps(read, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
-@pytest.mark.parametrize("kind", [ADAPTER, CASCADE], ids=["adapter", "cascade"])
+@pytest.mark.parametrize("kind", [TRANSFORM, CASCADE], ids=["transform", "cascade"])
 @pytest.mark.parametrize(("version", "message"), [(0, "header cannot be read"), (2, "upgrade")])
 def test_a_format_that_never_was_and_a_newer_one_are_refused(tmp_path, kind, version, message):
     path = tmp_path / "a.safetensors"

