@@ -18,7 +18,7 @@ from nestvec.errors import InputError, PlanError
 from nestvec.hits import Hits
 from nestvec.index.document_lookup import get_documents, has_id
 from nestvec.index.plans.stored_plans import StoredPlan
-from nestvec.index.query_transform import adapt_queries
+from nestvec.index.query_transform import transform_queries
 from nestvec.index.search.searcher import (
     SearchRequest,
     search_exact,
@@ -29,7 +29,7 @@ from nestvec.index.search.segment_search import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.storage.ids import Ids
 from nestvec.index.storage.row_records import as_json, check_ids, check_length, row_records
-from nestvec.index.storage.segment_rows import SegmentRows, RowSource
+from nestvec.index.storage.segment_rows import RowSource, SegmentRows
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
@@ -58,9 +58,9 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
-        from nestvec.index.row_filters import Filters
+        from nestvec.index.row_filters import FilterCache
 
-        self._filters = Filters()
+        self._filters = FilterCache()
 
     @classmethod
     def build(  # noqa: PLR0913  one call says all about an index
@@ -172,7 +172,7 @@ class Index:
         another one, or of another width than the model's, are refused.
         """
         snapshot = self._snapshot
-        return adapt_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
+        return transform_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
 
     @property
     def metric(self) -> str:
@@ -274,7 +274,7 @@ class Index:
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
         snapshot = self._snapshot
-        array = adapt_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
+        array = transform_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
         _check_k(k, snapshot.count)
         chosen = snapshot.chosen_plan(plan, int(k), where is None and not exact)
         if (exact or certify) and not chosen.full:
@@ -379,9 +379,9 @@ class Index:
 
     @contextmanager
     def _writing(self, purpose: str, progress: Progress) -> Iterator["Writer"]:
-        from nestvec.index.writer import writing
+        from nestvec.index.writer import open_writer
 
-        with writing(self._snapshot, purpose, progress) as writer:
+        with open_writer(self._snapshot, purpose, progress) as writer:
             yield writer
         self.refresh()
 

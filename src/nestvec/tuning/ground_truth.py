@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nestvec.errors import InputError
 from nestvec.index import Index
-from nestvec.index.search.segment_search import run_scan
+from nestvec.index.search.segment_search import scan_rows
 from nestvec.metrics import Id, Qrels, ndcg_at_k
 from nestvec.plan import Plan
 from nestvec.progress import Progress
@@ -125,7 +125,7 @@ class GroundTruth:
         rows = [*self.top_k[query, -1:].tolist(), *missed.tolist(), *others.tolist()]
         vectors, places = self.index.snapshot.vectors_of(rows), np.arange(len(rows))
         vector = self.queries[query : query + 1]
-        scored = run_scan(vectors, places, vector, len(rows), 1, self.index.metric)
+        scored = scan_rows(vectors, places, vector, len(rows), 1, self.index.metric)
         scores = np.empty(len(rows))
         scores[scored.rows[0]] = scored.scores[0]
         tie = scores[1:] == scores[0]

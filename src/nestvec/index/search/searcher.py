@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.hits import Hits, SearchStats, StageStats
-from nestvec.index.search.filtered_plan import few, widened
+from nestvec.index.search.filtered_plan import plan_for_filter, scan_is_cheaper
 from nestvec.index.search.segment_search import (
-    Answers,
-    run_bounds,
-    run_plan,
-    run_scan,
-    run_until_full,
+    SegmentHits,
+    scan_rows,
+    search_by_bounds,
+    search_plan,
+    search_until_full,
 )
-from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.kernels.layout import PARTS
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64
@@ -77,37 +77,37 @@ def search_with_certificates(snapshot: Snapshot, request: SearchRequest) -> Hits
     )
 
 
-def _search_segment(part: Part, request: SearchRequest) -> Answers:
+def _search_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
     k, plan = min(request.k, part.count), request.plan
     queries, threads, metric = request.queries, request.threads, request.metric
     if part.coded is None:
         return _scan_segment(part, request)
     if part.live is None:
-        return run_plan(part.coded, queries, k, plan, threads, None, metric)
+        return search_plan(part.coded, queries, k, plan, threads, None, metric)
     held, cells = part.coded.held_cells, len(part.coded.cells.counts)
-    wider = widened(plan, part.count, len(part.rows), held, cells)
+    wider = plan_for_filter(plan, part.count, len(part.rows), held, cells)
     if wider is None:
         return _scan_segment(part, request)
-    return run_until_full(part.coded, queries, k, wider, threads, part.live, metric)
+    return search_until_full(part.coded, queries, k, wider, threads, part.live, metric)
 
 
-def _scan_segment(part: Part, request: SearchRequest) -> Answers:
+def _scan_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
     """Score all live rows of a segment in full, whatever the plan."""
     live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live.view(bool))
     k, vectors = min(request.k, part.count), part.rows.vectors
-    return run_scan(vectors, live, request.queries, k, request.threads, request.metric)
+    return scan_rows(vectors, live, request.queries, k, request.threads, request.metric)
 
 
 def _prove_segment(
-    part: Part,
+    part: LiveSegment,
     request: SearchRequest,
     floors: Float64[np.ndarray, " q"],
     max_above_floor: int | None,
-) -> tuple[Answers, Bool[np.ndarray, " q"]]:
-    if part.coded is None or few(part.count, len(part.rows)):
+) -> tuple[SegmentHits, Bool[np.ndarray, " q"]]:
+    if part.coded is None or scan_is_cheaper(part.count, len(part.rows)):
         return _scan_segment(part, request), np.zeros(len(floors), bool)
     k = min(request.k, part.count)
-    return run_bounds(
+    return search_by_bounds(
         part.coded, request.queries, k, floors, request.threads, part.live, request.metric,
         max_above_floor,
     )  # fmt: skip
@@ -125,7 +125,9 @@ class _MergedHits(NamedTuple):
     ids: np.ndarray
 
     @classmethod
-    def merge(cls, parts: Sequence[Part], answers: Sequence[Answers], k: int) -> "_MergedHits":
+    def merge(
+        cls, parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], k: int
+    ) -> "_MergedHits":
         if len(answers) == 1 and answers[0].fill(k):
             rows, held = answers[0].rows, parts[0].rows
             return cls(held.numbers[rows], answers[0].scores, held.ids[rows])
@@ -164,13 +166,13 @@ def _padded(array: np.ndarray, k: int, value: int | float | None) -> np.ndarray:
     return wide
 
 
-def _numbers(part: Part, rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q k"]:
+def _numbers(part: LiveSegment, rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q k"]:
     """Turn rows of a segment into row numbers of the index; −1, for no row, stays."""
     return np.where(rows < 0, -1, part.rows.numbers[rows])
 
 
 def _ids(
-    parts: Sequence[Part], answers: Sequence[Answers], best: Int64[np.ndarray, "q k"]
+    parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], best: Int64[np.ndarray, "q k"]
 ) -> np.ndarray:
     """Look up the ids of the merged hits alone."""
     found = np.empty(best.shape, parts[0].rows.ids.dtype)
@@ -184,7 +186,7 @@ def _ids(
     return found
 
 
-def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> SearchStats:
+def _stats(parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], plan: Plan) -> SearchStats:
     queries, cells, probe_bytes, full = len(answers[0].rows), 0, 0, 0
     rows = np.zeros(len(plan.stages), np.int64)
     size_bytes = np.zeros(len(plan.stages), np.int64)
@@ -207,7 +209,9 @@ def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> Sea
     return SearchStats(queries, cells, probe_bytes, tuple(stages))
 
 
-def _exact_stats(parts: Sequence[Part], answers: Sequence[Answers]) -> tuple[StageStats, ...]:
+def _exact_stats(
+    parts: Sequence[LiveSegment], answers: Sequence[SegmentHits]
+) -> tuple[StageStats, ...]:
     """Sum up what the proof read; rows of segments without codes are counted by the plan."""
     totals, head, words = np.zeros(4, np.int64), 0, 0
     for part, answer in zip(parts, answers, strict=True):
@@ -227,5 +231,5 @@ def _exact_stats(parts: Sequence[Part], answers: Sequence[Answers]) -> tuple[Sta
     )
 
 
-def _full_bytes(parts: Sequence[Part], rows: int) -> int:
+def _full_bytes(parts: Sequence[LiveSegment], rows: int) -> int:
     return rows * 4 * int(parts[0].rows.vectors.shape[1])

@@ -26,7 +26,7 @@ BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
 """Arrays that nothing is found through but by kernels which check that it is there."""
 
 
-class Route(NamedTuple):
+class SegmentPlan(NamedTuple):
     """A plan as kernels follow it through one segment, which may have less than it asks for."""
 
     funnel: Funnel
@@ -34,7 +34,7 @@ class Route(NamedTuple):
     full: bool
 
     @classmethod
-    def of(cls, codec: Codec, cells: int, rows: int, plan: Plan) -> "Route":
+    def of(cls, codec: Codec, cells: int, rows: int, plan: Plan) -> "SegmentPlan":
         """More than all rows need no room."""
         funnel = codec.funnel(plan)
         probe = cells if plan.probe is None else min(plan.probe, cells)
@@ -42,7 +42,7 @@ class Route(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Derived:
+class SearchState:
     """What searches work out of a segment once, however its cells are ranked afterwards."""
 
     codec: Codec
@@ -56,10 +56,10 @@ class Derived:
         return float(load_exact().defect(self.rotation))
 
     @cached_property
-    def route(self) -> Callable[[Plan], Route]:
+    def route(self) -> Callable[[Plan], SegmentPlan]:
         """The way that a plan takes through the segment; the latest are kept."""
         # A method whose answers are cached would keep each segment, and so its files, alive.
-        return lru_cache(maxsize=64)(partial(Route.of, self.codec, self.cells, self.rows))
+        return lru_cache(maxsize=64)(partial(SegmentPlan.of, self.codec, self.cells, self.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Segment:
     longest: float
     """No coded row is longer."""
     vectors: Float32[np.ndarray, "n dim"]
-    derived: Derived
+    derived: SearchState
 
     @classmethod
     def open(cls, path: Path, vectors: Float32[np.ndarray, "n dim"]) -> "Segment":
@@ -107,7 +107,7 @@ class Segment:
         for array in derived.values():
             array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
         cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
-        once = Derived(codec, cells.rotation, len(cells.counts), len(vectors))
+        once = SearchState(codec, cells.rotation, len(cells.counts), len(vectors))
         return cls(path, cells, codec, float(arrays["longest"][0]), vectors, once)
 
     @property
