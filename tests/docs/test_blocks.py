@@ -1,4 +1,4 @@
-"""Pages of the documentation cannot rot: each block of code and each command is run, or says why not."""
+"""The documentation cannot rot: each block of code and each command is run, or says why not."""
 
 from pathlib import Path
 
@@ -7,7 +7,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
-SKIPPED: dict[str, int] = {}
+SKIPPED = {
+    "docs/how-to/adapting.md": 3,
+    "docs/how-to/audit.md": 1,
+    "docs/how-to/classify.md": 1,
+    "docs/how-to/losses.md": 1,
+    "docs/how-to/training.md": 2,
+}
 """Blocks that are not run, by page; each says why there. Keep it short."""
 
 
