@@ -244,7 +244,9 @@ def test_a_report_is_compared_with_one_of_schema_1(audited_again):
         "8 dims, 4 bits, pca, documents only",
         "4 dims, 1 bit, reranked 12",
     ]
-    assert [change["changed_metrics"] for change in changes] == [{}] * 4
+    # Metrics without an interval differ in the digits that the golden file has not.
+    for values in (values for change in changes for values in change["changed_metrics"].values()):
+        assert values["new"] == pytest.approx(values["old"], rel=1e-4, abs=1e-5)
 
 
 # --- old names -----------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ _RENAMED: Mapping[str, Mapping[str, str]] = {
     "knee": {"said": "message"},
     "variant": {"rescore": "rerank", "bytes": "size_bytes", "measure": "metric"},
     "details": {"edited_documents": "counterfactual_documents"},
-    "growth": {"certified_to": "shown_to"},
+    "corpus_growth": {"certified_to": "shown_to"},
+    "resolution": {"kept": "in_order"},
     "worst_query": {
         "before": "baseline_score",
         "after": "variant_score",
@@ -95,13 +96,19 @@ def _upgrade_variant(variant: Mapping[str, Any], names: Mapping[str, str]) -> di
         _EDITED.sub(":counterfactual", name): metric for name, metric in variant["metrics"].items()
     }
     upgraded["details"] = {
-        key: _rename("growth", details) if key.endswith("corpus_growth") else details
+        key: _upgrade_details(key, details)
         for key, details in _rename("details", variant["details"]).items()
     }
     upgraded["preflight"] = _upgrade_checks(variant.get("preflight", []))
     if "equal_bytes" in variant:
         upgraded["equal_bytes"] = [names.get(name, name) for name in variant["equal_bytes"]]
     return upgraded
+
+
+def _upgrade_details(key: str, details: Any) -> Any:
+    if key == "resolution":
+        return [_rename("resolution", bin_) for bin_ in details]
+    return _rename("corpus_growth", details) if key.endswith("corpus_growth") else details
 
 
 def _upgrade_reason(reason: str, names: Mapping[str, str]) -> str:
