@@ -1,10 +1,10 @@
-"""Adapters on judged collections, on queries that none of them saw.
+"""Transforms on judged collections, on queries that none of them was fitted to.
 
     python -m benchmarks.adapt [--set NAME ...] [--seed N ...] [--without METHOD ...]
 
-For each collection, seed, method and size: nDCG@10, overlap@10 with the full-width ranking, what
+For each collection, seed, method and dims: nDCG@10, overlap@10 with the full-width ranking, what
 that gains over PCA query by query, and with what share of PCA's distance to full width that is
-closed; the same with documents of 1 bit per dimension, the best 50 rescored in full precision.
+closed; the same with documents of 1 bit per dimension, the best 50 reranked in full precision.
 Writes `results/adapt.json` after each fit, so that a run that is stopped loses nothing: what is
 there already is not made again. `judged.py` says how queries are split.
 """
@@ -21,46 +21,53 @@ import numpy as np
 
 from benchmarks.judged import NAMES, Collection, load
 from benchmarks.search.run import machine
-from nestvec.adapt import Adapter, Linear, MatryoshkaAdaptor, Rotation
+from nestvec.adapt import Linear, MatryoshkaAdaptor, Rotation, Transform
 from nestvec.adapt.compare import baselines, compare
-from nestvec.adapt.config import Recipe
-from nestvec.adapt.evaluation import HeldOut, nearest, quality
-from nestvec.adapt.training_data import Material
+from nestvec.adapt.config import AdaptorConfig
+from nestvec.adapt.evaluation import HeldOutQueries, exact_top_k, ranking_quality
+from nestvec.adapt.training_data import TrainingData
 from nestvec.vectors import normalize
 
 RESULT = Path(__file__).parent / "results" / "adapt.json"
 SIZES = (32, 64, 128)
-RESCORED = 50
-Fit = Callable[[Collection, int], Adapter]
+RERANK_DEPTH = 50
+Fit = Callable[[Collection, int], Transform]
 
 
-FREE = Recipe(
-    start="neighbours", teacher="start", orthogonal=False, temperature=0.03, learning_rate=5e-3
+FREE = AdaptorConfig(
+    initialization="neighbour_whitening",
+    teacher="initialization",
+    orthogonal=False,
+    temperature=0.03,
+    learning_rate=5e-3,
 )
 
 
-def _free(of: Collection, seed: int) -> Adapter:
-    return MatryoshkaAdaptor.fit(of.documents, SIZES, recipe=FREE, seed=seed, force=True)
+def _free(of: Collection, seed: int) -> Transform:
+    return MatryoshkaAdaptor.fit(of.documents, SIZES, config=FREE, seed=seed, force=True)
 
 
-def _supervised(of: Collection, seed: int) -> Adapter:
+def _supervised(of: Collection, seed: int) -> Transform:
     return MatryoshkaAdaptor.fit(
         of.documents, SIZES, of.train_pairs, queries=of.train, seed=seed, force=True
     )
 
 
-def _papers(of: Collection, seed: int, pairs: bool) -> Adapter:
-    given = {"pairs": of.train_pairs, "queries": of.train} if pairs else {}
-    recipe = Recipe.paper(of.documents.shape[1])
-    return MatryoshkaAdaptor.fit(of.documents, SIZES, recipe=recipe, seed=seed, force=True, **given)
+def _papers(of: Collection, seed: int, pairs: bool) -> Transform:
+    options = {"pairs": of.train_pairs, "queries": of.train} if pairs else {}
+    config = AdaptorConfig.paper(of.documents.shape[1])
+    return MatryoshkaAdaptor.fit(
+        of.documents, SIZES, config=config, seed=seed, force=True, **options
+    )
 
 
+# The names are keys of `results/adapt.json`, from before the glossary.
 METHODS: dict[str, Fit] = {
     "prefix": lambda of, seed: baselines(of.documents, seed)["prefix"],
-    "random": lambda of, seed: baselines(of.documents, seed)["random"],
+    "random": lambda of, seed: baselines(of.documents, seed)["random rotation"],
     "pca": lambda of, seed: Rotation.fit(of.documents),
-    "centred pca": lambda of, seed: Linear.fit_centred(of.documents),
-    "neighbours": lambda of, seed: Linear.fit_neighbours(of.documents, seed=seed),
+    "centred pca": lambda of, seed: Linear.fit_centered_pca(of.documents),
+    "neighbours": lambda of, seed: Linear.fit_neighbour_whitening(of.documents, seed=seed),
     "rotation": lambda of, seed: Rotation.learn(of.documents, SIZES, seed=seed),
     "adaptor": lambda of, seed: MatryoshkaAdaptor.fit(of.documents, SIZES, seed=seed),
     "adaptor, free": _free,
@@ -69,7 +76,7 @@ METHODS: dict[str, Fit] = {
     "paper, pairs": lambda of, seed: _papers(of, seed, pairs=True),
 }
 LEARN_FROM_PAIRS = ("adaptor, pairs", "paper, pairs")
-_FEWEST_QUERIES = 34
+_MIN_QUERIES = 34
 
 
 def main() -> None:
@@ -80,68 +87,73 @@ def main() -> None:
     parser.add_argument("--without", nargs="+", choices=METHODS, default=())
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    told = json.loads(options.out.read_text()) if options.out.exists() else {"runs": []}
-    told |= {"machine": machine(()), "sizes": SIZES, "rescored": RESCORED}
-    done = {(run["set"], run["seed"], run["method"]) for run in told["runs"]}
+    results = json.loads(options.out.read_text()) if options.out.exists() else {"runs": []}
+    results |= {"machine": machine(()), "sizes": SIZES, "rescored": RERANK_DEPTH}
+    finished = {(run["set"], run["seed"], run["method"]) for run in results["runs"]}
     for name in options.set:
         collection = load(name)
         for seed in options.seed:
             for method in [m for m in options.method if m not in options.without]:
-                few = len(collection.train) < _FEWEST_QUERIES
-                if (name, seed, method) in done or (few and method in LEARN_FROM_PAIRS):
+                has_few = len(collection.train) < _MIN_QUERIES
+                if (name, seed, method) in finished or (has_few and method in LEARN_FROM_PAIRS):
                     continue
-                told["runs"].append(one_run(collection, seed, method))
-                options.out.write_text(json.dumps(told, indent=1) + "\n")
+                results["runs"].append(measure(collection, seed, method))
+                options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def one_run(of: Collection, seed: int, method: str) -> dict[str, Any]:
-    """Fit, and measure on the test queries, beside PCA."""
-    begun = time.process_time()
-    adapter = METHODS[method](of, seed)
-    seconds = time.process_time() - begun
-    material = Material.read(of.documents, of.test_pairs, of.test)
-    pca = Rotation.fit(of.documents)
-    done = compare({"pca": pca, method: adapter}, material, SIZES, seed)
-    cells = {cell.dims: cell for cell in done.cells if cell.method == method}
-    base = {cell.dims: cell.metrics["ndcg@10"].value for cell in done.cells if cell.method == "pca"}
-    full = base[max(base)]
-    found = {
-        str(size): {
+def measure(of: Collection, seed: int, method: str) -> dict[str, Any]:
+    """Fit a method, and score it on the test queries, beside PCA."""
+    start_s = time.process_time()
+    transform = METHODS[method](of, seed)
+    duration_s = time.process_time() - start_s
+    data = TrainingData.read(of.documents, of.test_pairs, of.test)
+    comparison = compare({"pca": Rotation.fit(of.documents), method: transform}, data, SIZES, seed)
+    cells = {cell.dims: cell for cell in comparison.cells if cell.method == method}
+    pca = {
+        cell.dims: cell.metrics["ndcg@10"].value
+        for cell in comparison.cells
+        if cell.method == "pca"
+    }
+    full = pca[max(pca)]
+    scores = {
+        str(dims): {
             "ndcg@10": cell.metrics["ndcg@10"], "overlap@10": cell.metrics["overlap@10"],
-            "gain": cell.gains["ndcg@10"], "closed": _closed(cell, base[size], full),
-            **({} if size > SIZES[-1] else {"at 1 bit": _one_bit(adapter, material, size)}),
+            "gain": cell.gains["ndcg@10"], "closed": _share_closed(cell, pca[dims], full),
+            **({} if dims > SIZES[-1] else {"at 1 bit": _one_bit(transform, data, dims)}),
         }
-        for size, cell in sorted(cells.items())
+        for dims, cell in sorted(cells.items())
     }  # fmt: skip
-    report = getattr(adapter, "report", None)
+    report = getattr(transform, "report", None)
     run = {
         "set": of.name, "seed": seed, "method": method, "strict": of.strict,
-        "documents": len(of.documents), "test_queries": len(material.queries),
-        "train_queries": len(of.train), "seconds": round(seconds, 2),
+        "documents": len(of.documents), "test_queries": len(data.queries),
+        "train_queries": len(of.train), "seconds": round(duration_s, 2),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "lossless": adapter.lossless, "said": report and report.said, "sizes": found,
+        "lossless": transform.preserves_inner_products, "said": report and report.summary,
+        "sizes": scores,
     }  # fmt: skip
-    line = {size: f"{one['ndcg@10'].value:.4f}" for size, one in found.items()}
-    print(of.name, seed, method, line, f"{seconds:.0f} s", flush=True)
+    line = {dims: f"{score['ndcg@10'].value:.4f}" for dims, score in scores.items()}
+    print(of.name, seed, method, line, f"{duration_s:.0f} s", flush=True)
     return run
 
 
-def _closed(cell: Any, base: float, full: float) -> float | None:
-    """Of the distance that PCA leaves to full width; None where it leaves none."""
-    return None if full <= base else (cell.metrics["ndcg@10"].value - base) / (full - base)
+def _share_closed(cell: Any, pca: float, full: float) -> float | None:
+    """Share of PCA's distance to full width that is closed; None where there is no distance."""
+    return None if full <= pca else (cell.metrics["ndcg@10"].value - pca) / (full - pca)
 
 
-def _one_bit(adapter: Adapter, material: Material, size: int) -> dict[str, float]:
-    """nDCG@10 of sign codes whose best are rescored, and what share of the floats' that is."""
-    exam = HeldOut.of(material)
-    queries = normalize(adapter.transform_queries(material.queries, size))
-    documents = normalize(adapter.transform(material.documents, size))
+def _one_bit(transform: Transform, data: TrainingData, dims: int) -> dict[str, float]:
+    """Score sign codes whose best are reranked: nDCG@10, and its share of the floats'."""
+    held_out = HeldOutQueries.of(data)
+    queries = normalize(transform.transform_queries(data.queries, dims))
+    documents = normalize(transform.transform(data.documents, dims))
     signs = np.where(documents >= 0, np.float32(1), np.float32(-1))
-    rows = nearest(queries, signs, material.own, RESCORED)
+    rows = exact_top_k(queries, signs, data.self_match, RERANK_DEPTH)
     scores = np.einsum("qd,qkd->qk", queries, documents[rows])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-    coded = quality(np.take_along_axis(rows, order, axis=1), exam.truth).mean()
-    return {"ndcg@10": float(coded), "kept": float(coded / exam.grade(queries, documents).mean())}
+    reranked = np.take_along_axis(rows, order, axis=1)
+    ndcg = ranking_quality(reranked, held_out.targets).mean()
+    return {"ndcg@10": float(ndcg), "kept": float(ndcg / held_out.score(queries, documents).mean())}
 
 
 if __name__ == "__main__":

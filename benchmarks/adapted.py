@@ -25,7 +25,7 @@ NAMES = ("scifact", "cranfield")
 _DIMS = "--dims 32 --dims 64 --dims 128"
 COMMANDS = (
     f"adapt fit corpus.npy train.npy --qrels train.tsv {_DIMS} -o adaptor.safetensors",
-    f"adapt compare corpus.npy test.npy --qrels test.tsv {_DIMS} --adapter adaptor.safetensors "
+    f"adapt compare corpus.npy test.npy --qrels test.tsv {_DIMS} --transform adaptor.safetensors "
     "-o comparison",
     "index corpus.npy -o adapted.nv --adapter adaptor.safetensors",
     "search adapted.nv --vectors one.npy -k 3 --stats",
@@ -38,8 +38,8 @@ def main() -> None:
     for name in NAMES:
         with tempfile.TemporaryDirectory() as folder:
             write(load(name), Path(folder))
-            told = [run(command, Path(folder)) for command in COMMANDS]
-            (SHOWN / f"{name}.txt").write_text("\n".join(told))
+            outputs = [run(command, Path(folder)) for command in COMMANDS]
+            (SHOWN / f"{name}.txt").write_text("\n".join(outputs))
             for kind in ("json", "png"):
                 shutil.copy(
                     Path(folder) / f"comparison/comparison.{kind}", SHOWN / f"{name}.{kind}"
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def write(of: Collection, folder: Path) -> None:
-    """Vectors and judgements as files; rows are known by their numbers."""
+    """Write vectors and judgments to files; ids are row numbers."""
     vectors = {"corpus": of.documents, "train": of.train, "test": of.test, "one": of.test[:1]}
     for name, rows in vectors.items():
         np.save(folder / f"{name}.npy", rows)
@@ -58,12 +58,12 @@ def write(of: Collection, folder: Path) -> None:
 
 
 def run(command: str, folder: Path) -> str:
-    """The command as typed, and what it printed."""
-    typed: Sequence[str] = (sys.executable, "-m", "nestvec.cli", *shlex.split(command))
-    done = subprocess.run(typed, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"nestvec {command}\n{done.stdout}{done.stderr}")
-    return f"$ nestvec {command}\n{done.stdout}"
+    """Run a command, and give it as typed with its output."""
+    arguments: Sequence[str] = (sys.executable, "-m", "nestvec.cli", *shlex.split(command))
+    finished = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        sys.exit(f"nestvec {command}\n{finished.stdout}{finished.stderr}")
+    return f"$ nestvec {command}\n{finished.stdout}"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""An audit at its stated size: seconds, memory, and where both go, with and without judgements.
+"""Time and memory of an audit at its documented size, with and without relevance judgments.
 
     python -m benchmarks.audit [--rows 100000] [--dim 1024] [--queries 2000]
 
-Eight sizes at four precisions, of synthetic unit vectors (a thousand clusters, a power-law
-spectrum); each query lies near one document, which answers it. Each audit runs in a process of its
-own. Memory is the peak resident set, the vectors themselves included. Stages are the shares of the
-time in which functions of nestvec run, looked at a hundred times a second: in the thread that ranks
-and in the one that measures, so that they may add up to two.
+It audits eight sizes at four precisions of synthetic unit vectors (a thousand clusters, a power-law
+spectrum). Each query lies near one document, its only relevant one. Each audit runs in its own
+process. Memory is the peak resident set, with the vectors. Stages are the shares of the time that
+functions of nestvec take, sampled a hundred times a second in the thread that ranks and in the one
+that measures, so they may add up to two.
 
 Writes `results/audit.json`.
 """
@@ -34,8 +34,8 @@ SHARES = (1, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0625, 0.03125)
 BITS = (32, 8, 4, 1)
 SEED = 0
 CLUSTERS = 1000
-LOOKS_PER_S = 100
-SHOWN = 12
+SAMPLES_PER_S = 100
+MAX_STAGES = 12
 
 
 def main() -> None:
@@ -54,10 +54,10 @@ def main() -> None:
     about |= {"dims": sizes(options.dim), "bits": BITS}
     with tempfile.TemporaryDirectory() as folder:
         write_vectors(Path(folder), options.rows, options.dim, options.queries)
-        found = {name: in_a_process(folder, name) for name in ("judged", "unjudged")}
-    for name, one in found.items():
-        print(name, one["wall_s"], "s,", one["peak_mb"], "MB")
-    RESULT.write_text(json.dumps(about | {"audits": found}, indent=1) + "\n")
+        audits = {name: audit_in_process(folder, name) for name in ("judged", "unjudged")}
+    for name, result in audits.items():
+        print(name, result["wall_s"], "s,", result["peak_mb"], "MB")
+    RESULT.write_text(json.dumps(about | {"audits": audits}, indent=1) + "\n")
 
 
 def sizes(dim: int) -> list[int]:
@@ -70,25 +70,25 @@ def write_vectors(folder: Path, rows: int, dim: int, queries: int) -> None:
     centres = rng.standard_normal((CLUSTERS, dim), np.float32)
     documents = centres[rng.integers(CLUSTERS, size=rows)]
     documents += 0.8 * rng.standard_normal((rows, dim), np.float32)
-    documents = unit(documents * spread)
+    documents = normalize_rows(documents * spread)
     answers = rng.choice(rows, queries, replace=False)
-    noise = unit(rng.standard_normal((queries, dim), np.float32) * spread)
+    noise = normalize_rows(rng.standard_normal((queries, dim), np.float32) * spread)
     np.save(folder / "documents.npy", documents)
-    np.save(folder / "queries.npy", unit(documents[answers] + 0.9 * noise))
+    np.save(folder / "queries.npy", normalize_rows(documents[answers] + 0.9 * noise))
     np.save(folder / "answers.npy", answers)
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def normalize_rows(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def in_a_process(folder: str, judged: str) -> dict[str, object]:
+def audit_in_process(folder: str, judged: str) -> dict[str, object]:
     command = [sys.executable, "-m", "benchmarks.audit", "--run", folder, judged]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def measure(folder: Path, judged: bool) -> dict[str, object]:
-    """One audit, kernels cached; importing what it takes is counted."""
+    """Measure one audit with cached kernels; the time of its imports counts."""
     from nestvec.kernels import load_scoring
 
     load_scoring()
@@ -98,10 +98,10 @@ def measure(folder: Path, judged: bool) -> dict[str, object]:
     qrels = {query: {int(answer): 1} for query, answer in enumerate(answers)} if judged else None
     variants = [{"dims": d, "bits": b} for b in BITS for d in sizes(documents.shape[1])]
     start, cpu = time.perf_counter(), time.process_time()
-    with looking() as stages, tempfile.TemporaryDirectory() as kept:
+    with sampled_stages() as stages, tempfile.TemporaryDirectory() as checkpoint:
         from nestvec.auditing import audit
 
-        audit(documents, queries, qrels, variants=variants, seed=SEED, resume=kept)
+        audit(documents, queries, qrels, variants=variants, seed=SEED, resume=checkpoint)
     return {
         "wall_s": round(time.perf_counter() - start, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
@@ -111,30 +111,37 @@ def measure(folder: Path, judged: bool) -> dict[str, object]:
 
 
 @contextmanager
-def looking() -> Iterator[dict[str, float]]:
-    """Filled at the end: the share of the time in each of the functions that take most."""
+def sampled_stages() -> Iterator[dict[str, float]]:
+    """Sample the running functions; at the end, fill in the shares of those that take most."""
     stages: dict[str, float] = {}
-    seen: Counter[str] = Counter()
-    done, looks = threading.Event(), 0
+    counts: Counter[str] = Counter()
+    finished, n_samples = threading.Event(), 0
 
     def watch() -> None:
-        nonlocal looks
-        while not done.wait(1 / LOOKS_PER_S):
-            seen.update(stage for frame in sys._current_frames().values() if (stage := of(frame)))
-            looks += 1
+        nonlocal n_samples
+        while not finished.wait(1 / SAMPLES_PER_S):
+            counts.update(
+                stage
+                for frame in sys._current_frames().values()
+                if (stage := innermost_function(frame))
+            )
+            n_samples += 1
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         yield stages
     finally:
-        done.set()
+        finished.set()
         watcher.join()
-    stages |= {stage: round(count / max(1, looks), 3) for stage, count in seen.most_common(SHOWN)}
+    stages |= {
+        stage: round(count / max(1, n_samples), 3)
+        for stage, count in counts.most_common(MAX_STAGES)
+    }
 
 
-def of(frame: FrameType | None) -> str | None:
-    """The innermost function of nestvec that a thread is in; None where there is none."""
+def innermost_function(frame: FrameType | None) -> str | None:
+    """Name the innermost function of nestvec that a thread is in; None outside nestvec."""
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name.startswith("nestvec."):

@@ -30,7 +30,7 @@ from nestvec.encode import open_encoder
 from nestvec.statistics import bootstrap_mean
 from nestvec.train import ClipConfig, Loop, train_clip
 from nestvec.train.data.pairs import Pairs
-from nestvec.train.evaluation.ranks import asymmetric, own_ranks
+from nestvec.train.evaluation.positive_ranks import positive_ranks, truncate_sides
 from nestvec.train.models.bert import Bert
 
 HERE = Path(__file__).parent
@@ -111,7 +111,7 @@ def rows_by(left: str, right: str, test: Pairs) -> Rows:
 def hits_of(rows: Rows) -> np.ndarray:
     """Whether each caption finds its own first [left sizes, right sizes, queries]."""
     dims, own = CONFIG.dims, np.arange(len(rows[0]))
-    found = [own_ranks(*asymmetric(*rows, a, b), own) == 0 for a, b in product(dims, dims)]
+    found = [positive_ranks(*truncate_sides(*rows, a, b), own) == 0 for a, b in product(dims, dims)]
     return np.array(found).reshape(len(dims), len(dims), -1)
 
 

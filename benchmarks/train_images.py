@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 import nestvec as nv
 from benchmarks.search.run import machine
-from nestvec.adapt.evaluation import nearest
+from nestvec.adapt.evaluation import exact_top_k
 from nestvec.classify import Cascade
 from nestvec.classify.linear import Linear, prefix, softmax_regression
 from nestvec.classify.report import report
@@ -175,7 +175,7 @@ def neighbours(
     """By the nearest image's class, at each size."""
     nobody = np.full(len(asked), -1)
     found = {
-        dim: nearest(prefix(asked, dim, True), prefix(rows, dim, True), nobody, 1)[:, 0]
+        dim: exact_top_k(prefix(asked, dim, True), prefix(rows, dim, True), nobody, 1)[:, 0]
         for dim in dims
     }
     return {str(dim): accuracy(known[row], labels) for dim, row in found.items()}

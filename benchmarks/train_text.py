@@ -26,7 +26,7 @@ from nestvec.data import read_retrieval_set, read_texts
 from nestvec.encode import open_encoder
 from nestvec.train import Loop, TextConfig, train_text
 from nestvec.train.data.pairs import Pairs
-from nestvec.train.evaluation.sizes import evaluate_sizes
+from nestvec.train.evaluation.prefixes import evaluate_prefixes
 from nestvec.train.models.towers import Pretrained
 from nestvec.train.recipes.contrastive import Mining
 
@@ -116,7 +116,7 @@ def measure(
     encoder._model.max_seq_length = tokens  # as all forms were tuned
     rows = [encoder.encode([t[i] for i in names]) for t, names in ((asked, queries), (texts, ids))]
     qrels = {q: test.qrels[q] for q in queries}
-    scores = evaluate_sizes(
+    scores = evaluate_prefixes(
         *rows, qrels, DIMS, query_ids=queries, document_ids=np.array(ids, dtype=object)
     )
     return [

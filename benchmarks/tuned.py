@@ -22,7 +22,7 @@ from benchmarks.search.catalog import embedded
 from benchmarks.search.texts import Texts
 from nestvec.demo import corpus
 from nestvec.progress import bar
-from nestvec.tuning.tuned import Tuned
+from nestvec.tuning.tuned import TunedPlan
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "tuned.json"
@@ -46,7 +46,7 @@ def titles(data: Path, folder: Path) -> Iterator[dict[str, object]]:
     """Promises about exact search's answers."""
     made = embedded("arxiv-titles", texts.arxiv_titles, data)
     index = nv.Index.build(made.vectors, folder / "titles.nv", progress=bar)
-    for loss in ("recall", "all", "containment"):
+    for loss in ("recall", "perfect_recall", "shortlist_recall"):
         yield from tuned(index, made.queries, "arXiv titles", loss)
 
 
@@ -70,8 +70,8 @@ def tuned(
     """What is found for each target, and what the default plan reads."""
     rule = index.search(queries, K).stats.size_bytes / len(queries)
     for target in TARGETS:
-        promise = {loss: target, "confidence": CONFIDENCE, "k": K}
-        found = nv.tune(index, queries, **promise, **(judged or {}), progress=bar)
+        guarantee = {loss: target, "confidence": CONFIDENCE, "k": K}
+        found = nv.tune(index, queries, **guarantee, **(judged or {}), progress=bar)
         print(found)
         yield {
             "data": data, "rows_searched": len(index), "dim": index.dim, "rule_bytes": rule,
@@ -79,9 +79,9 @@ def tuned(
         }  # fmt: skip
 
 
-def cost(found: Tuned) -> float | None:
+def cost(found: TunedPlan) -> float | None:
     """Bytes that the certified plan reads for a query."""
-    read = {trial.plan: trial.bytes_per_query for trial in found.trials}
+    read = {trial.plan: trial.bytes_per_query for trial in found.plan_tests}
     return None if found.plan is None else read[found.plan]
 
 

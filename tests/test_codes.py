@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nestvec import codes
 from nestvec.codes import MAX_BITS, REMAINING_VARIANCE, Codec, row_norms, word_order
-from nestvec.index.build.kmeans import Filling
+from nestvec.index.build.kmeans import CellAssignment
 from nestvec.kernels import layout, reference
 from nestvec.kernels.backend import SearchOptions, SegmentArrays, SegmentPlan
 from nestvec.kernels.layout import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL, ROW, SCALE
@@ -240,8 +240,8 @@ def one_cell(codec, residuals):
     """Put all rows into one cell about zero."""
     n, coded = len(residuals), encoded(codec, residuals)
     zeros, blank = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
-    filling = Filling.of(zeros, zeros - 1, 1, LANES)
-    slots = LANES * int(filling.rests[-1])
+    assignment = CellAssignment.of(zeros, zeros - 1, 1, LANES)
+    slots = LANES * int(assignment.rests[-1])
     records = np.zeros((n, len(codec.words) + RECORD_TAIL), np.uint64)
     records[:, :-RECORD_TAIL] = coded.words
     records.view(np.float32)[:, SCALE] = coded.scale
@@ -255,17 +255,17 @@ def one_cell(codec, residuals):
         steps=blank,
         priors=blank,
         spreads=blank,
-        starts=filling.starts,
-        overflow_starts=filling.rests,
-        counts=filling.counts,
-        spill_counts=filling.spills,
+        starts=assignment.starts,
+        overflow_starts=assignment.rests,
+        counts=assignment.counts,
+        spill_counts=assignment.spills,
         row_offsets=np.array([0, n]),
         spill_row_offsets=np.zeros(2, np.int64),
         spill_record_ids=np.empty(0, np.int32),
         scale=np.append(coded.scale, np.full(slots - n, np.nan, np.float32)),
         bias=np.empty(0, np.float32),
         head=np.ascontiguousarray(head.reshape(-1, LANES, head.shape[1]).transpose(0, 2, 1)),
-        head_errors=np.zeros((int(filling.starts[-1]), PARTS, LANES), np.uint16),
+        head_errors=np.zeros((int(assignment.starts[-1]), PARTS, LANES), np.uint16),
         records=records,
         record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),

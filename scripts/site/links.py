@@ -34,11 +34,21 @@ class _Page(HTMLParser):
     anchors: set[str] = field(default_factory=lambda: {"", "top"})
     links: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
+    in_style: bool = False
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
 
+    def handle_data(self, data: str) -> None:
+        if self.in_style:
+            self.loads += _STYLE_LOAD.findall(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "style":
+            self.in_style = False
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.in_style = tag == "style"
         values = {name: value for name, value in attrs if value is not None}
         self.anchors |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:

@@ -5,6 +5,7 @@ the site shows what every cell printed, drew or returned, and offers the noteboo
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from jinja2 import DictLoader
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
-SECONDS_PER_CELL = 120
-_QUIET = ["--log-level=ERROR"]
-"""A kernel warns that it listens without encryption: on this machine alone, and with a key."""
+DATA = "data"
+SECONDS_PER_CELL = 300
+_KERNEL = [
+    "--log-level=ERROR",  # it warns that it listens without encryption: only here, and with a key
+    "--InlineBackend.figure_formats=svg",
+]
 _PAGE = """\
 {%- extends "markdown/index.md.j2" -%}
 {%- block input %}
@@ -25,12 +29,12 @@ _PAGE = """\
 ```
 {% endblock input -%}
 {%- block stream %}
-~~~~ { .text .output }
+~~~~ { .text .output .no-copy }
 {{ output.text | strip_ansi | trim }}
 ~~~~
 {% endblock stream -%}
 {%- block data_text %}
-~~~~ { .text .output }
+~~~~ { .text .output .no-copy }
 {{ output.data["text/plain"] | trim }}
 ~~~~
 {% endblock data_text -%}
@@ -46,18 +50,21 @@ _PAGE = """\
 
 
 def execute(page: Path) -> nbformat.NotebookNode:
-    """The notebook of a tutorial with its outputs, run in a new process and an empty folder.
+    """The notebook of a tutorial with its outputs, run in a new process and a folder of its own.
 
+    The folder holds a copy of `data/`, the files that stand beside the tutorials.
     An error of a cell is raised as `nbclient.exceptions.CellExecutionError`.
     """
     notebook = jupytext.read(page, fmt="md")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     with tempfile.TemporaryDirectory() as folder:
+        if (page.parent / DATA).is_dir():
+            shutil.copytree(page.parent / DATA, Path(folder, DATA))
         client = NotebookClient(
             notebook,
             timeout=SECONDS_PER_CELL,
             kernel_name="python3",
-            extra_arguments=_QUIET,
+            extra_arguments=_KERNEL,
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=os.environ | {"MATPLOTLIBRC": str(Path(__file__).parent)})

@@ -1,4 +1,4 @@
-"""Fitting an adaptor: what it starts from, what it learns, and when it is left out."""
+"""Fitting an adaptor: its initialization, its training, and the guard against bad adaptors."""
 
 from dataclasses import replace
 
@@ -9,28 +9,26 @@ from hypothesis import strategies as st
 
 from nestvec import MatryoshkaAdaptor, Rotation, truncate
 from nestvec.adapt import Linear
-from nestvec.adapt.config import Recipe
-from nestvec.adapt.evaluation import HeldOut, nearest
+from nestvec.adapt.config import AdaptorConfig
+from nestvec.adapt.evaluation import HeldOutQueries, exact_top_k
 from nestvec.adapt.fitting import split_queries
-from nestvec.adapt.full_width_completion import completed
+from nestvec.adapt.full_width_completion import complete_full_width
 from nestvec.adapt.initialization import (
-    neighbour_whitening,
-    settled,
-    starting_point,
-    stretched,
-    teachers,
+    initial_map,
+    resolve_teacher,
+    stretched_pca,
+    teacher_maps,
 )
-from nestvec.adapt.matryoshka_adaptor import Map
-from nestvec.adapt.training_data import Judged, Material
-from nestvec.errors import DataError, DimsError, IdsError, InputError, VectorsError
-from nestvec.progress import silent
-from nestvec.transforms.base import check_sizes
+from nestvec.adapt.training_data import Judgments, TrainingData, check_dims_list
+from nestvec.adapt.whitening import neighbour_whitening
+from nestvec.errors import CheckpointError, DimsError, IdsError, InputError, VectorsError
+from nestvec.transforms.residual import Map, ResidualTransform
 
 from .conftest import DIM
 
 pytest.importorskip("torch")
-QUICK = replace(Recipe.keeping(), steps=60, batch=64, learning_rate=1e-2)
-LABELLED = Recipe(steps=60, learning_rate=1e-2)
+QUICK = replace(AdaptorConfig.unsupervised(), steps=60, batch_size=64, learning_rate=1e-2)
+LABELLED = AdaptorConfig(steps=60, learning_rate=1e-2)
 EPS = 2.0**-24
 
 
@@ -58,54 +56,58 @@ def qrels_of(intents):
     return {int(i): {int(j): 1 for j in rows[intents == intents[i]] if j != i} for i in rows}
 
 
-# --- starts ---------------------------------------------------------------------------------------
+# --- initialization and teachers ------------------------------------------------------------------
 
 
-FREE = Recipe(start="neighbours", teacher="start", orthogonal=False)
+FREE = AdaptorConfig(
+    initialization="neighbour_whitening", teacher="initialization", orthogonal=False
+)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe.keeping(), FREE, replace(FREE, hidden=5)])
-def test_before_the_first_step_it_is_its_starting_point(recipe, vectors):
-    from nestvec.adapt.training.loop import Task, train
+@pytest.mark.parametrize(
+    "config", [AdaptorConfig(), AdaptorConfig.unsupervised(), FREE, replace(FREE, hidden=5)]
+)
+def test_before_the_first_step_the_adaptor_is_its_initialization(config, vectors):
+    from nestvec.adapt.training.task import AdaptorTask, train_adaptor
 
-    material = Material.read(vectors)
-    start = starting_point(material, recipe, 0)
-    task = Task(material, start, teachers(material, recipe, 0), (4, 8), recipe, 0, until=0)
-    untouched = train(task, None, None, lambda step, value: None, silent).adaptor
-    expected = Linear(start, np.zeros(DIM, np.float32)).transform(material.documents)
+    data = TrainingData.read(vectors)
+    start, teachers = initial_map(data, config, 0), teacher_maps(data, config, 0)
+    task = AdaptorTask(data, start, teachers, (4, 8), config, 0)
+    untouched = train_adaptor(task, last_step=0).transform
+    expected = Linear(start, np.zeros(DIM, np.float32)).transform(data.documents)
     assert np.allclose(
         untouched.transform(vectors), expected / np.linalg.norm(expected, axis=1, keepdims=True),
         atol=1e-5,
     )  # fmt: skip
 
 
-def test_the_papers_adaptor_starts_at_the_identity(vectors):
-    start = starting_point(Material.read(vectors), Recipe.paper(DIM), 0)
+def test_the_papers_adaptor_begins_at_the_identity(vectors):
+    start = initial_map(TrainingData.read(vectors), AdaptorConfig.paper(DIM), 0)
     assert (start == np.eye(DIM)).all()
 
 
-def test_neighbour_whitening_puts_what_tells_neighbours_apart_first(rng):
+def test_neighbour_whitening_puts_directions_that_differ_beyond_neighbours_first(rng):
     rows = pairs_of_intents(rng, 900, 24)[0]
-    first = Linear.fit_neighbours(rows).matrix[:, 0]
+    first = Linear.fit_neighbour_whitening(rows).matrix[:, 0]
     assert np.square(first[-6:]).sum() > np.square(Rotation.fit(rows).matrix[-6:, 0]).sum()
 
 
-def test_teachers_are_the_vectors_their_neighbour_whitening_or_where_it_starts(rng):
+def test_teachers_are_the_vectors_their_neighbour_whitening_or_the_initialization(rng):
     rows, intents = pairs_of_intents(rng, 200, 24)
-    for material in (Material.read(rows), Material.read(rows, qrels_of(intents))):
-        whitening = neighbour_whitening(material, Recipe(), 0)
-        own, other = teachers(material, Recipe(teacher="both"), 0)
+    for data in (TrainingData.read(rows), TrainingData.read(rows, qrels_of(intents))):
+        whitening = neighbour_whitening(data, AdaptorConfig(), 0)
+        own, other = teacher_maps(data, AdaptorConfig(teacher="average"), 0)
         assert (own == np.eye(24)).all()
         assert (other == whitening).all()
-        assert (teachers(material, FREE, 0)[0] == whitening).all()
-        assert len(teachers(material, Recipe.keeping(), 0)) == 1
-        (stretch,) = teachers(material, Recipe(teacher="stretched"), 0)
-        assert (stretch == stretched(material.documents)).all()
+        assert (teacher_maps(data, FREE, 0)[0] == whitening).all()
+        assert len(teacher_maps(data, AdaptorConfig.unsupervised(), 0)) == 1
+        (stretch,) = teacher_maps(data, AdaptorConfig(teacher="stretched_pca"), 0)
+        assert (stretch == stretched_pca(data.documents)).all()
 
 
 def test_stretching_lengthens_strong_directions_and_keeps_the_length_of_rows(vectors):
-    rows = Material.read(vectors).documents.astype(float)
-    longer, directions = stretched(rows.astype(np.float32)), Rotation.fit(vectors).matrix
+    rows = TrainingData.read(vectors).documents.astype(float)
+    longer, directions = stretched_pca(rows.astype(np.float32)), Rotation.fit(vectors).matrix
     lengths = np.linalg.norm(longer, axis=0)
     assert np.allclose(np.abs(np.sum(longer * directions, axis=0)), lengths, rtol=1e-4)
     strengths = np.square(rows @ directions).mean(axis=0)
@@ -122,35 +124,38 @@ def loud_intents(rng, n, dim):
 
 
 @pytest.mark.parametrize(
-    ("made", "teacher"), [(pairs_of_intents, "both"), (loud_intents, "stretched")]
+    ("make_rows", "teacher"), [(pairs_of_intents, "average"), (loud_intents, "stretched_pca")]
 )
-def test_pairs_choose_the_teacher_that_ranks_them_better(rng, made, teacher):
-    rows, intents = made(rng, 400, 24)
-    material = Material.read(rows, qrels_of(intents))
-    assert settled(Recipe(), material, (2, 4), 0) == Recipe(teacher=teacher)
-    assert settled(Recipe.keeping(), material, (2, 4), 0) == Recipe.keeping()
-    assert settled(Recipe(), Material.read(rows), (2, 4), 0).teacher == "both"
+def test_pairs_choose_the_teacher_that_ranks_them_better(rng, make_rows, teacher):
+    rows, intents = make_rows(rng, 400, 24)
+    data = TrainingData.read(rows, qrels_of(intents))
+    assert resolve_teacher(AdaptorConfig(), data, (2, 4), 0) == AdaptorConfig(teacher=teacher)
+    assert (
+        resolve_teacher(AdaptorConfig.unsupervised(), data, (2, 4), 0)
+        == AdaptorConfig.unsupervised()
+    )
+    assert resolve_teacher(AdaptorConfig(), TrainingData.read(rows), (2, 4), 0).teacher == "average"
 
 
-def test_what_is_to_be_kept_is_the_mean_of_the_teachers_cosines(vectors, rng):
+def test_the_ranking_to_keep_is_by_the_mean_of_the_teachers_cosines(vectors, rng):
     from nestvec.adapt.training.batches import Batches
 
     maps = [rng.standard_normal((DIM, DIM)).astype(np.float32) for _ in range(2)]
-    material = Material.read(vectors)
-    alone, both = ([Batches(material, part, Recipe(), 0, "cpu").draw(3).full for part in parts]
+    data = TrainingData.read(vectors)
+    alone, both = ([Batches(data, part, AdaptorConfig(), 0, "cpu").draw(3).full for part in parts]
                    for parts in ([maps[:1], maps[1:]], [maps]))  # fmt: skip
     assert np.allclose(both[0], (alone[0] + alone[1]) / 2, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [3, 7, DIM])
-def test_an_orthogonal_map_is_the_q_of_what_is_trained(width, rng):
+def test_an_orthogonal_map_is_the_q_factor_of_the_trained_matrix(width, rng):
     import torch
 
     from nestvec.adapt.training.network import Network
 
     start = rng.standard_normal((DIM, DIM)).astype(np.float32)
-    network = Network(start, (width,), Recipe(), 0)
-    whole = network.numbers()["matrix"]
+    network = Network(start, (width,), AdaptorConfig(), 0)
+    whole = network.arrays()["matrix"]
     assert np.abs(whole.T.astype(float) @ whole - np.eye(DIM)).max() < 4 * DIM * EPS
     trained = network(torch.eye(DIM)).detach().numpy()
     assert np.allclose(trained, whole[:, :width], atol=1e-3)
@@ -169,8 +174,8 @@ def test_a_learned_rotation_keeps_inner_products_and_more_neighbours(skewed):
     lengths = np.linalg.norm(rows, axis=1)
     bound = 8 * 18 * 4 * EPS * np.outer(lengths, lengths)
     assert (np.abs(turned @ turned.T - rows @ rows.T) <= bound).all()
-    exam = HeldOut.of(Material.read(skewed))
-    found = [exam.over_sizes(adapter, [3, 6]).mean() for adapter in (learned, pca)]
+    exam = HeldOutQueries.of(TrainingData.read(skewed))
+    found = [exam.mean_over_dims(adapter, [3, 6]).mean() for adapter in (learned, pca)]
     assert found[0] > found[1] + 0.02
 
 
@@ -178,35 +183,37 @@ def test_a_learned_rotation_keeps_inner_products_and_more_neighbours(skewed):
 
 
 def test_equal_input_and_seed_give_an_equal_adaptor(skewed):
-    one, two = (MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=QUICK, seed=3) for _ in range(2))
-    other = MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=QUICK, seed=4, force=True)
+    one, two = (MatryoshkaAdaptor.fit(skewed, [3, 6], config=QUICK, seed=3) for _ in range(2))
+    other = MatryoshkaAdaptor.fit(skewed, [3, 6], config=QUICK, seed=4, force=True)
     assert one.fingerprint == two.fingerprint != other.fingerprint
 
 
-def test_an_adaptor_that_keeps_more_neighbours_is_returned_with_what_shows_it(skewed, tmp_path):
-    adaptor = MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=QUICK)
+def test_an_adaptor_that_preserves_more_neighbours_is_returned_with_its_report(skewed, tmp_path):
+    adaptor = MatryoshkaAdaptor.fit(skewed, [3, 6], config=QUICK)
     report = adaptor.report
     assert report.verdict == "ADAPTED"
     assert report.metric == "overlap@10"
-    assert report.bound > 0
+    assert report.gain_lower_bound > 0
     assert report.gain.n == 120
-    assert [one.dims for one in report.sizes] == [3, 6]
-    assert adaptor.lossless
-    assert report.full.gain.value == pytest.approx(0, abs=0.002)  # ties may fall either way
+    assert [one.dims for one in report.at_dims] == [3, 6]
+    assert adaptor.preserves_inner_products
+    assert report.at_full_width.gain.value == pytest.approx(
+        0, abs=0.002
+    )  # ties may fall either way
     adaptor.save(tmp_path / "a.safetensors")
     assert MatryoshkaAdaptor.load(tmp_path / "a.safetensors").report == report
 
 
-def test_pairs_teach_what_people_find_relevant(rng):
+def test_pairs_teach_relevance(rng):
     rows, intents = pairs_of_intents(rng, 700, 24)
-    adaptor = MatryoshkaAdaptor.fit(rows, [2, 4], qrels_of(intents), recipe=LABELLED)
+    adaptor = MatryoshkaAdaptor.fit(rows, [2, 4], qrels_of(intents), config=LABELLED)
     assert adaptor.report.metric == "ndcg@10"
     assert adaptor.report.verdict == "ADAPTED"
     assert adaptor.report.gain.value > 0.1
-    assert adaptor.report.pairs > 0
+    assert adaptor.report.n_pairs > 0
 
 
-def test_queries_apart_from_documents_are_learned_from_too(rng):
+def test_separate_queries_are_learned_from_too(rng):
     rows, intents = pairs_of_intents(rng, 700, 24)
     names = [f"d{row}" for row in range(500)]
     pairs = [
@@ -215,52 +222,54 @@ def test_queries_apart_from_documents_are_learned_from_too(rng):
     ]  # fmt: skip
     adaptor = MatryoshkaAdaptor.fit(
         rows[:500], [4], pairs, queries=rows[500:], ids=names,
-        query_ids=[f"q{q}" for q in range(500, 700)], recipe=LABELLED,
+        query_ids=[f"q{q}" for q in range(500, 700)], config=LABELLED,
     )  # fmt: skip
     assert adaptor.report.verdict == "ADAPTED"
     assert adaptor.report.gain.n == 40
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_an_adaptor_that_is_not_better_is_left_out_unless_asked_for(vectors, force):
-    ruinous = Recipe(start="identity", teacher="vectors", orthogonal=False, hidden=8, steps=20,
-                     learning_rate=0.5, patience=99)  # fmt: skip
-    adaptor = MatryoshkaAdaptor.fit(vectors, [3, 6], recipe=ruinous, force=force)
+def test_an_adaptor_that_is_not_better_is_replaced_by_pca_unless_forced(vectors, force):
+    ruinous = AdaptorConfig(
+        initialization="identity", teacher="vectors", orthogonal=False, hidden=8, steps=20,
+        learning_rate=0.5, patience=99,
+    )  # fmt: skip
+    adaptor = MatryoshkaAdaptor.fit(vectors, [3, 6], config=ruinous, force=force)
     assert adaptor.report.verdict == ("FORCED" if force else "ROTATION")
-    assert adaptor.report.bound <= 0
-    assert adaptor.lossless is not force
-    pca = Rotation.fit(Material.read(vectors).documents)
+    assert adaptor.report.gain_lower_bound <= 0
+    assert adaptor.preserves_inner_products is not force
+    pca = Rotation.fit(TrainingData.read(vectors).documents)
     if not force:
         assert (adaptor.documents.matrix == pca.matrix).all()
-        assert "this is PCA" in adaptor.report.said
+        assert "this is PCA" in adaptor.report.summary
 
 
 def test_a_planted_bad_adaptor_does_not_get_past_the_guard(vectors, monkeypatch):
-    from nestvec.adapt.training import loop
+    from nestvec.adapt import fitting
 
-    def broken(task, *rest):
-        rng = np.random.default_rng(0)
-        numbers = {"matrix": rng.standard_normal((DIM, DIM)).astype(np.float32)}
-        return loop.Trained(loop.as_adaptor(numbers, task.sizes), 5, ((5, 0.9),))
+    def train_at_random(task, *arguments, **options):
+        matrix = np.random.default_rng(0).standard_normal((DIM, DIM)).astype(np.float32)
+        transform = ResidualTransform(Map(matrix), Map(matrix), task.nesting_dims)
+        return fitting.FittedAdaptor(transform, 5, ((5, 0.9),))
 
-    monkeypatch.setattr(loop, "train", broken)
+    monkeypatch.setattr(fitting, "train_adaptor", train_at_random)
     assert MatryoshkaAdaptor.fit(vectors, [3, 6]).report.verdict == "ROTATION"
 
 
 def test_the_papers_losses_can_be_trained(rng):
     rows, intents = pairs_of_intents(rng, 200, DIM)
-    recipe = replace(Recipe.paper(DIM), steps=30)
-    adaptor = MatryoshkaAdaptor.fit(rows, [3, 6], qrels_of(intents), recipe=recipe, force=True)
+    config = replace(AdaptorConfig.paper(DIM), steps=30)
+    adaptor = MatryoshkaAdaptor.fit(rows, [3, 6], qrels_of(intents), config=config, force=True)
     assert adaptor.documents.residual is not None
-    assert adaptor.report.recipe["ranking"] == 1
+    assert adaptor.report.config["ranking_weight"] == 1
 
 
 @pytest.mark.parametrize("width", [2, 6, 11])
 def test_completing_an_adaptor_changes_no_prefix_and_mends_full_width(vectors, rng, width):
-    start = starting_point(Material.read(vectors), FREE, 0)
+    start = initial_map(TrainingData.read(vectors), FREE, 0)
     bent = start + 0.3 * rng.standard_normal(start.shape).astype(np.float32)
     broken = MatryoshkaAdaptor(Map(bent), Map(bent), (width,))
-    whole = completed(broken, vectors, width)
+    whole = complete_full_width(broken, vectors, width)
     for rows in (vectors[:50], -vectors[7:9]):
         before, after = (truncate(one.transform(rows), width) for one in (broken, whole))
         assert np.allclose(before, after, atol=1e-5)
@@ -276,39 +285,39 @@ def test_completing_an_adaptor_changes_no_prefix_and_mends_full_width(vectors, r
 # --- held-out queries -----------------------------------------------------------------------------
 
 
-def test_held_out_rows_are_neither_asked_nor_found_in_training(vectors):
-    material = Material.read(vectors)
-    split = split_queries(material, 0)
+def test_held_out_rows_are_neither_queries_nor_documents_of_the_training(vectors):
+    data = TrainingData.read(vectors)
+    split = split_queries(data, 0)
     rows = {part: {row.tobytes() for row in getattr(split, part).queries} for part in split._fields}
-    assert not rows["train"] & rows["watch"] | rows["train"] & rows["judge"]
-    assert not rows["watch"] & rows["judge"]
+    assert not rows["train"] & rows["validation"] | rows["train"] & rows["test"]
+    assert not rows["validation"] & rows["test"]
     for part in split:
         found = {row.tobytes() for row in part.documents}
-        assert not found & (rows["watch"] | rows["judge"])
+        assert not found & (rows["validation"] | rows["test"])
 
 
 def test_judgements_follow_their_rows_through_the_split(rng):
     rows, intents = pairs_of_intents(rng, 200, DIM)
-    material = Material.read(rows, qrels_of(intents))
-    intent = {row.tobytes(): i for row, i in zip(material.documents, intents, strict=True)}
-    for part in split_queries(material, 0):
-        for query, document in zip(part.judged.queries, part.judged.documents, strict=True):
+    data = TrainingData.read(rows, qrels_of(intents))
+    intent = {row.tobytes(): i for row, i in zip(data.documents, intents, strict=True)}
+    for part in split_queries(data, 0):
+        for query, document in zip(part.judgments.queries, part.judgments.documents, strict=True):
             of = (part.queries[query], part.documents[document])
             assert intent[of[0].tobytes()] == intent[of[1].tobytes()]
 
 
-def test_the_nearest_leave_out_the_query_itself_and_ties_go_to_the_smaller_row():
+def test_top_k_excludes_the_self_match_and_ties_go_to_the_smaller_row():
     documents = np.array([[1, 0], [0, 1], [1, 0], [0.5, 0.5]], np.float32)
-    found = nearest(documents[[0, 1]], documents, np.array([0, -1]), 3)
+    found = exact_top_k(documents[[0, 1]], documents, np.array([0, -1]), 3)
     assert found.tolist() == [[2, 3, 1], [1, 3, 0]]
-    assert nearest(documents[:1], documents, np.array([0]), 5).tolist() == [[2, 3, 1, -1, -1]]
+    assert exact_top_k(documents[:1], documents, np.array([0]), 5).tolist() == [[2, 3, 1, -1, -1]]
     alike = np.ones((500, 2), np.float32)
-    assert nearest(alike[:1], alike, np.array([2]), 4).tolist() == [[0, 1, 3, 4]]
+    assert exact_top_k(alike[:1], alike, np.array([2]), 4).tolist() == [[0, 1, 3, 4]]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12))
-def test_however_many_tie_the_nearest_are_those_of_a_stable_sort(seed, n, k):
+def test_top_k_is_that_of_a_stable_sort_however_many_tie(seed, n, k):
     rng = np.random.default_rng(seed)
     documents, queries = (rng.integers(-1, 2, (rows, 2)).astype(np.float32) for rows in (n, 5))
     own = rng.integers(-1, n, 5)
@@ -318,27 +327,27 @@ def test_however_many_tie_the_nearest_are_those_of_a_stable_sort(seed, n, k):
     expected = np.full((5, k), -1)
     expected[:, : order.shape[1]] = order
     expected[:, : order.shape[1]][np.isinf(np.take_along_axis(scores, order, axis=1))] = -1
-    assert nearest(queries, documents, own, k).tolist() == expected.tolist()
+    assert exact_top_k(queries, documents, own, k).tolist() == expected.tolist()
 
 
 def test_seeds_below_0_are_named(rng):
     rows = rng.standard_normal((40, 4)).astype(np.float32)
     with pytest.raises(InputError, match="seed=-1"):
-        Material.read(rows, seed=-1)
+        TrainingData.read(rows, seed=-1)
 
 
-def test_a_bad_row_is_named_by_its_place_among_all(rng, monkeypatch):
-    monkeypatch.setattr("nestvec.adapt.training_data.MOST_ROWS", 50)
+def test_a_bad_row_is_named_by_its_number_among_all(rng, monkeypatch):
+    monkeypatch.setattr("nestvec.adapt.training_data.MAX_ROWS", 50)
     rows = rng.standard_normal((80, 4)).astype(np.float32)
     rows[77, 2], rows[75, 1] = np.nan, 1e20
     with pytest.raises(VectorsError, match=r"vectors\[(77|75)\]"):
-        Material.read(rows, [(75, 77)])
+        TrainingData.read(rows, [(75, 77)])
     with pytest.raises(VectorsError, match=r"vectors\[75\] has an entry"):
-        Material.read(np.delete(rows, 77, axis=0), [(75, 1)])
+        TrainingData.read(np.delete(rows, 77, axis=0), [(75, 1)])
 
 
 def test_pairs_are_renumbered_with_their_queries():
-    judged = Judged(np.array([0, 1, 1, 3]), np.array([5, 6, 7, 8]), np.ones(4, np.float32))
+    judged = Judgments(np.array([0, 1, 1, 3]), np.array([5, 6, 7, 8]), np.ones(4, np.float32))
     some = judged.of(np.array([3, 1]))
     assert some.queries.tolist() == [0, 1, 1]
     assert some.documents.tolist() == [8, 6, 7]
@@ -347,78 +356,68 @@ def test_pairs_are_renumbered_with_their_queries():
 # --- resuming -------------------------------------------------------------------------------------
 
 
-def test_early_stopping_goes_back_from_what_is_surely_worse_alone(rng):
-    from nestvec.adapt.training.checkpoint import State
+def best_step(vectors, *evaluations):
+    """Train with these validation scores, and tell the step that the best parameters are of."""
+    from nestvec.adapt.training.task import AdaptorTask, train_adaptor
 
-    first = rng.random(50)
-
-    def after(*looks):
-        state = State()
-        for look in looks:
-            state = state.after_step().after_look({}, look)
-        return state.best_step
-
-    assert after(first, first + 0.1) == 2
-    assert after(first, first - 0.1) == 1
-    noise = rng.standard_normal(50)
-    assert after(first, first + 0.2 * (noise - noise.mean()) - 0.01) == 2
-    # Small steps down are held against the peak, not against each other.
-    assert after(first, *(first + 0.2 * (noise - noise.mean()) - 0.02 * n for n in range(1, 9))) < 6
-    assert after(first, first - 0.1, first) == 3
+    scores = iter(evaluations)
+    data, config = TrainingData.read(vectors), replace(QUICK, steps=len(evaluations) - 1)
+    eye = np.eye(DIM, dtype=np.float32)
+    task = AdaptorTask(data, eye, (eye,), (3,), config, 0, lambda adaptor: next(scores))
+    fitted = train_adaptor(task)
+    assert [mean for _, mean in fitted.history] == [scores.mean() for scores in evaluations]
+    return fitted.step
 
 
-def test_patience_counts_looks_that_saw_nothing_higher():
-    from nestvec.adapt.training.checkpoint import State
+def test_early_stopping_goes_back_only_from_significantly_lower_scores(vectors, rng):
+    first, noise = rng.random(50), rng.standard_normal(50)
+    noise -= noise.mean()
+    assert best_step(vectors, first, first + 0.1) == 1
+    assert best_step(vectors, first, first - 0.1) == 0
+    assert best_step(vectors, first, first + 0.2 * noise - 0.01) == 1
+    # Small steps down are compared with the peak, not with each other.
+    slope = (first + 0.2 * noise - 0.02 * n for n in range(1, 9))
+    assert best_step(vectors, first, *slope) < 5
+    assert best_step(vectors, first, first - 0.1, first) == 2
 
-    state = State()
-    for mean, since in ((0.5, 0), (0.6, 0), (0.6, 1), (0.55, 2), (0.7, 0)):
-        state = state.after_step().after_look({}, np.array([mean, mean]))
-        assert state.looks_since_peak == since
 
+def test_patience_counts_evaluations_without_a_higher_mean(skewed):
+    config = replace(QUICK, steps=100, patience=2)
+    scores = iter(np.full(20, score) for score in (0.5, 0.6, 0.6, 0.55, 0.7))
+    eye = np.eye(16, dtype=np.float32)
+    from nestvec.adapt.training.task import AdaptorTask, train_adaptor
 
-def test_a_checkpoint_that_lacks_a_part_is_said_to_be_damaged(skewed, tmp_path):
-    from nestvec.transforms.files import read_file, write_file
-
-    path = tmp_path / "run"
-
-    def stop(step, value):
-        raise KeyboardInterrupt
-
-    def fit(told):
-        return MatryoshkaAdaptor.fit(skewed, [3, 6], recipe=QUICK, checkpoint=path, told=told)
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(stop)
-    left = next(tmp_path.iterdir())
-    arrays, header = read_file(left)
-    write_file(left, {n: a for n, a in arrays.items() if not n.startswith("now.")}, header)
-    with pytest.raises(DataError, match="is damaged: it lacks"):
-        fit(lambda step, value: None)
+    task = AdaptorTask(
+        TrainingData.read(skewed), eye, (eye,), (3,), config, 0, lambda adaptor: next(scores)
+    )
+    assert [step for step, _ in train_adaptor(task).history] == [0, 10, 20, 30]
 
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_fit_that_was_stopped_goes_on_to_the_very_same_end(skewed, rng, tmp_path, labelled):
     rows, intents = pairs_of_intents(rng, 300, 16) if labelled else (skewed, None)
     pairs = qrels_of(intents) if labelled else None
-    recipe = replace(Recipe(), steps=60, patience=99) if labelled else QUICK
-    whole = MatryoshkaAdaptor.fit(rows, [3, 6], pairs, recipe=recipe, force=True)
+    config = replace(AdaptorConfig(), steps=60, patience=99) if labelled else QUICK
+    whole = MatryoshkaAdaptor.fit(rows, [3, 6], pairs, config=config, force=True)
 
     def stop(step, value):
         if step == 18:
             raise KeyboardInterrupt
 
-    kept = tmp_path / "c"
+    checkpoint = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
-        MatryoshkaAdaptor.fit(rows, [3, 6], pairs, recipe=recipe, checkpoint=kept, told=stop)
+        MatryoshkaAdaptor.fit(
+            rows, [3, 6], pairs, config=config, checkpoint=checkpoint, on_evaluation=stop
+        )
     assert list(tmp_path.iterdir())
     seen = []
     resumed = MatryoshkaAdaptor.fit(
-        rows, [3, 6], pairs, recipe=recipe, checkpoint=kept, force=True,
-        told=lambda step, value: seen.append(step),
+        rows, [3, 6], pairs, config=config, checkpoint=checkpoint, force=True,
+        on_evaluation=lambda step, value: seen.append(step),
     )  # fmt: skip
     assert min(seen) > 18
     assert resumed.fingerprint == whole.fingerprint
-    assert replace(resumed.report, seconds=0.0) == replace(whole.report, seconds=0.0)
+    assert replace(resumed.report, duration_s=0.0) == replace(whole.report, duration_s=0.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -427,9 +426,11 @@ def test_a_checkpoint_of_other_work_is_refused(skewed, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        MatryoshkaAdaptor.fit(skewed, [3], recipe=QUICK, checkpoint=tmp_path / "c", told=stop)
-    with pytest.raises(DataError, match="begun with other vectors"):
-        MatryoshkaAdaptor.fit(skewed, [4], recipe=QUICK, checkpoint=tmp_path / "c")
+        MatryoshkaAdaptor.fit(
+            skewed, [3], config=QUICK, checkpoint=tmp_path / "c", on_evaluation=stop
+        )
+    with pytest.raises(CheckpointError, match="dims"):
+        MatryoshkaAdaptor.fit(skewed, [4], config=QUICK, checkpoint=tmp_path / "c")
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -441,7 +442,7 @@ def refused(error, match, *arguments, **options):
 
 
 def test_vectors_that_nothing_can_be_learned_from_are_refused(vectors):
-    refused(VectorsError, "4 vectors are given for prefixes of 6", vectors[:4], [6])
+    refused(VectorsError, "there are 4 vectors for prefixes of 6", vectors[:4], [6])
     refused(VectorsError, "span only 1 of", np.ones((50, DIM), np.float32), [6])
     flat = vectors.copy()
     flat[:, 4:] = 0
@@ -451,26 +452,26 @@ def test_vectors_that_nothing_can_be_learned_from_are_refused(vectors):
 
 
 @pytest.mark.parametrize(
-    ("dims", "said"),
-    [([6, 3], "do not rise"), ([3, 3], "do not rise"), ([], "do not rise"), ([13], "wider"),
+    ("dims", "message"),
+    [([6, 3], "do not ascend"), ([3, 3], "do not ascend"), ([], "do not ascend"), ([13], "wider"),
      ([0], "below 1")],
 )  # fmt: skip
-def test_dims_that_are_no_rising_sizes_are_refused(vectors, dims, said):
-    refused(DimsError, said, vectors, dims)
+def test_dims_that_do_not_ascend_are_refused(vectors, dims, message):
+    refused(DimsError, message, vectors, dims)
 
 
-def test_one_size_is_no_list_of_sizes():
-    with pytest.raises(DimsError, match="are not sizes"):
-        check_sizes(8, DIM)
+def test_a_single_number_is_no_list_of_dims():
+    with pytest.raises(DimsError, match="is no list"):
+        check_dims_list(8, DIM)
 
 
-def test_pairs_that_name_nobody_are_refused(vectors):
+def test_pairs_with_unknown_ids_are_refused(vectors):
     refused(IdsError, "the document 'x'", vectors, [3], [(0, "x")])
     refused(IdsError, "the query 900", vectors, [3], {900: {0: 1}})
     refused(InputError, "no relevant document", vectors, [3], [(0, 1, 0)])
     refused(InputError, "each is", vectors, [3], ["ab"])
     refused(IdsError, "3 ids", vectors, [3], [(0, 1)], ids=[1, 2, 3])
-    refused(InputError, "without queries", vectors, [3], query_ids=[1])
+    refused(InputError, "need queries", vectors, [3], query_ids=[1])
     refused(InputError, "too few to hold", vectors, [3], [(0, 1), (1, 2)])
 
 
@@ -480,24 +481,24 @@ def test_queries_of_another_width_are_refused(vectors):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"patience": 0}, {"noise": -1.0}, {"temperature": 0.0}, {"labels": 2.0},
-     {"distillation": 0.0}, {"hidden": 3}],
+    [{"steps": 0}, {"patience": 0}, {"query_noise": -1.0}, {"temperature": 0.0},
+     {"label_share": 2.0}, {"distillation_weight": 0.0}, {"hidden": 3}, {"teacher": "nobody"}],
 )  # fmt: skip
-def test_recipes_that_make_no_sense_are_refused(wrong):
+def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError):
-        Recipe(**wrong)
+        AdaptorConfig(**wrong)
 
 
-def test_dimensions_that_fall_together_are_named():
+def test_dependent_dimensions_are_a_named_error():
     import torch
 
     from nestvec.adapt.training.network import Network
 
-    network = Network(np.ones((DIM, DIM), np.float32), (3,), Recipe(), 0)
+    network = Network(np.ones((DIM, DIM), np.float32), (3,), AdaptorConfig(), 0)
     with pytest.raises(InputError, match="no longer independent"):
         network(torch.eye(DIM))
 
 
-def test_only_the_ranking_loss_asks_for_pairs(vectors):
-    recipe = Recipe(distillation=0.0, ranking=1.0)
-    refused(InputError, "asks for pairs", vectors, [3], recipe=recipe)
+def test_the_ranking_loss_alone_needs_pairs(vectors):
+    config = AdaptorConfig(distillation_weight=0.0, ranking_weight=1.0)
+    refused(InputError, "needs pairs", vectors, [3], config=config)

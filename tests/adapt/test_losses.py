@@ -1,4 +1,4 @@
-"""The losses of the loop, held against their definitions."""
+"""The losses of an adaptor, compared with their definitions."""
 
 import math
 
@@ -19,21 +19,21 @@ NONE = torch.zeros((5, 9), dtype=torch.bool)
 
 def test_nested_scores_are_the_cosines_of_prefixes():
     rows = torch.randn((6, 8), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    for size, found in zip((2, 8), losses.nested_scores(rows[:2], rows, (2, 8)), strict=True):
+    for dims, cosines in zip((2, 8), losses.nested_scores(rows[:2], rows, (2, 8)), strict=True):
         for i in range(2):
             for j in range(6):
-                one, other = rows[i, :size], rows[j, :size]
-                cosine = one @ other / (one.norm() * other.norm())
-                assert float(found[i, j]) == pytest.approx(float(cosine))
+                a, b = rows[i, :dims], rows[j, :dims]
+                cosine = a @ b / (a.norm() * b.norm())
+                assert float(cosines[i, j]) == pytest.approx(float(cosine))
 
 
-def test_distillation_is_least_where_the_ranking_is_kept(scores):
+def test_distillation_is_smallest_where_the_ranking_is_the_same(scores):
     target = losses.ranking_to_keep(scores, NONE, 1.0)
-    kept = losses.distillation(scores, target, NONE, torch.tensor(1.0))
+    same = losses.distillation(scores, target, NONE, torch.tensor(1.0))
     entropy = -(target * target.log()).sum(dim=1).mean()
-    assert float(kept) == pytest.approx(float(entropy), rel=1e-5)
-    other = losses.distillation(scores.flip(1), target, NONE, torch.tensor(1.0))
-    assert other > kept
+    assert float(same) == pytest.approx(float(entropy), rel=1e-5)
+    reversed_loss = losses.distillation(scores.flip(1), target, NONE, torch.tensor(1.0))
+    assert reversed_loss > same
 
 
 def test_a_masked_document_counts_for_nothing(scores):
@@ -51,7 +51,7 @@ def test_a_masked_document_counts_for_nothing(scores):
         assert float(loss(scores)) == pytest.approx(float(loss(changed)))
 
 
-def test_topk_looks_at_the_nearest_at_full_width_alone(scores):
+def test_topk_uses_only_the_nearest_at_full_width(scores):
     far = scores.clone()
     far[scores < scores.topk(3, dim=1).values[:, -1:]] += 9
     assert float(losses.topk(far, scores, NONE, 3)) == 0
@@ -70,6 +70,6 @@ def test_ranking_is_the_papers_formula(scores):
     assert float(losses.ranking(scores, torch.zeros_like(grades), NONE)) == 0
 
 
-def test_reconstruction_is_zero_where_nothing_moved(scores):
+def test_reconstruction_is_zero_without_any_change(scores):
     assert float(losses.reconstruction(scores, scores)) == 0
     assert float(losses.reconstruction(scores + 1, scores)) == pytest.approx(9)

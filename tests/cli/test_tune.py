@@ -19,7 +19,7 @@ def test_a_plan_is_found_kept_and_shown(run, built, queries_path):
     outcome = run("tune", built, queries_path, "--recall", "0.9", "-k", "5", "--json")
     assert outcome.code == 0
     told = outcome.json
-    assert (told["verdict"], told["kept"], told["k"]) == ("CERTIFIED", True, 5)
+    assert (told["verdict"], told["saved"], told["k"]) == ("CERTIFIED", True, 5)
     shown = run("info", built, "--json").json["tuned"]
     assert [(one["k"], one["plan"], one["current"]) for one in shown] == [(5, told["plan"], True)]
     assert "recall@5 >= 0.9 at 0.95 confidence" in run("info", built).out
@@ -36,7 +36,7 @@ def test_people_read_what_was_found_what_was_tested_and_what_voids_it(run, built
 
 
 def test_it_is_not_kept_when_told_not_to(run, built, queries_path):
-    outcome = run("tune", built, queries_path, "--recall", "0.9", "-k", "5", "--no-keep")
+    outcome = run("tune", built, queries_path, "--recall", "0.9", "-k", "5", "--no-save")
     assert outcome.code == 0
     assert run("info", built, "--json").json["tuned"] == []
 
@@ -63,7 +63,7 @@ def test_after_a_change_info_says_that_the_plan_is_stale(run, built, queries_pat
 
 
 def test_a_shortlist_is_kept_and_checked_under_its_length(run, built, queries_path):
-    promised = ("--containment", "0.9", "-k", "5", "--plan", "probe=all; 128x2:40")
+    promised = ("--shortlist-recall", "0.9", "-k", "5", "--plan", "probe=all; 128x2:40")
     outcome = run("tune", built, queries_path, *promised)
     assert "queries with all 5 in the shortlist >= 0.9" in outcome.out
     assert "for k=40 use it" in outcome.out
@@ -85,19 +85,19 @@ def test_ndcg_is_promised_by_judgements_from_a_file(run, refuse, built, queries_
 
 
 def test_texts_become_queries_by_the_model_of_the_index(run, answering, texts):
-    outcome = run("tune", answering, texts, "-k", "2", "--no-keep", "--json")
+    outcome = run("tune", answering, texts, "-k", "2", "--no-save", "--json")
     assert outcome.code == 1  # six texts, which are the rows themselves
     assert outcome.json["optimistic"] == 6
 
 
 def test_options_that_would_do_nothing_are_refused(refuse, built, queries_path):
     assert "--plan" in refuse("tune", built, queries_path, "--check", "--plan", "probe=1; full")
-    assert "--all" in refuse("tune", built, queries_path, "--check", "--all", "0.9")
+    assert "--perfect-recall" in refuse("tune", built, queries_path, "--check", "--all", "0.9")
     assert "--model" in refuse("tune", built, queries_path, "--model", "minilm")
 
 
 def test_two_promises_at_once_are_refused(refuse, built, queries_path):
-    said = refuse("tune", built, queries_path, "--recall", "0.9", "--all", "0.9")
+    said = refuse("tune", built, queries_path, "--recall", "0.9", "--perfect-recall", "0.9")
     assert "recall and all" in said
 
 
@@ -118,7 +118,7 @@ def test_no_queries_and_few_are_told_as_json_that_any_reader_takes(
     assert "Infinity" not in told.out
 
 
-@pytest.mark.parametrize("option", [("--confidence", 0.9), ("--recall", 0.9), ("--no-keep",)])
+@pytest.mark.parametrize("option", [("--confidence", 0.9), ("--recall", 0.9), ("--no-save",)])
 def test_what_a_check_does_not_ask_is_refused(refuse, built, queries_path, option):
     told = refuse("tune", built, queries_path, "--check", *option)
     assert f"{option[0]} given with --check" in told
@@ -133,3 +133,11 @@ def test_the_plan_that_is_told_is_the_one_that_was_used(run, built, queries_path
     asked = ("search", built, "--vectors", queries_path, "-k", "5", "--json")
     assert run(*asked).json["plan"] == tuned
     assert run(*asked, "--exact").json["plan"] != tuned
+
+
+def test_old_option_names_work_with_a_note():
+    from nestvec.cli.renamed import with_new_names
+
+    line = ["tune", "corpus.nv", "--all=0.9", "--no-keep", "--recall", "--all"]
+    assert with_new_names(line)[2:4] == ["--perfect-recall=0.9", "--no-save"]
+    assert with_new_names(["search", "corpus.nv", "--all"]) == ["search", "corpus.nv", "--all"]

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from nestvec.documents import Document
 from nestvec.errors import FilterError
-from nestvec.filters.ast import And, Contains, Field, Not, OneOf, Or, Order, matches, to_sql
+from nestvec.filters.ast import And, Contains, Field, Not, OneOf, Or, Order
+from nestvec.filters.evaluate import matches
 from nestvec.filters.parser import MOST_NESTED, MOST_TESTS, parse_where
+from nestvec.filters.sqlite import to_sql
 
 YEAR = Field("metadata", ("year",))
 

@@ -1,4 +1,4 @@
-"""Makes the golden files of adapters and cascades of this checkout: `make_files.py FOLDER`.
+"""Make the golden files of transforms and cascades of this checkout: `make_files.py FOLDER`.
 
     git worktree add OLD COMMIT && PYTHONPATH=OLD/src python tests/golden/make_files.py FOLDER
 
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from nestvec import Cascade
-from nestvec.adapt import Adapter, Chain, Linear, MatryoshkaAdaptor, Prefix, Rotation
-from nestvec.adapt.adaptor import Map, Residual
-from nestvec.adapt.report import AtSize, FitReport
+from nestvec.adapt import Chain, Linear, MatryoshkaAdaptor, Prefix, Rotation, Transform
+from nestvec.adapt.report import FitReport, ScoresAtDims
 from nestvec.classify.linear import Linear as Classifier
 from nestvec.classify.thresholds import Certificate
 from nestvec.statistics import Estimate
+from nestvec.transforms.residual import Map, Residual
 
 DIM = 4
 
@@ -39,7 +39,7 @@ def adaptor() -> MatryoshkaAdaptor:
     """An adaptor with a hidden layer for queries, and with a report."""
     hidden = Residual(numbers(DIM, 3), numbers(3), numbers(3, DIM))
     gain = Estimate(0.5, 0.25, 0.75, 9)
-    size = AtSize(2, gain, gain, gain)
+    size = ScoresAtDims(2, gain, gain, gain)
     report = FitReport(
         "ADAPTED", "overlap@10", gain, 0.25, 0.95, (size,), size, 7, 9, 3, 5, 0.5, 1,
         {"steps": 5}, ((1, 0.5),),
@@ -48,8 +48,8 @@ def adaptor() -> MatryoshkaAdaptor:
     return MatryoshkaAdaptor(*two_sided, (2, 3), 0.5, report)
 
 
-def adapters() -> dict[str, Adapter]:
-    """An adapter of every kind."""
+def transforms() -> dict[str, Transform]:
+    """A transform of every kind."""
     return {
         "rotation": reversal(),
         "linear": Linear(numbers(DIM, 3), numbers(3)),
@@ -92,14 +92,14 @@ def described(cascade: Cascade) -> dict[str, object]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     expected: dict[str, object] = {}
-    for name, adapter in adapters().items():
-        adapter.save(folder / f"{name}.safetensors")
+    for name, transform in transforms().items():
+        transform.save(folder / f"{name}.safetensors")
         rows = numbers(9, DIM)
         expected[name] = {
-            "fingerprint": adapter.fingerprint,
-            "notes": adapter.notes(),
-            "documents": adapter.transform(rows).tolist(),
-            "queries": adapter.transform_queries(rows).tolist(),
+            "fingerprint": transform.fingerprint,
+            "notes": transform.notes(),
+            "documents": transform.transform(rows).tolist(),
+            "queries": transform.transform_queries(rows).tolist(),
         }
     for name, cascade in cascades().items():
         cascade.save(folder / f"{name}.safetensors")

@@ -9,10 +9,10 @@ import pytest
 
 from nestvec import Index, NestvecError
 from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
-from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.index.storage.catalog import NAME
 from nestvec.index.storage.coded_segment import BULK, Segment, codes_name
-from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.index.storage.tensor_file import CHUNK_BYTES, map_tensors
 from nestvec.kernels.layout import CELL, ROW
 
@@ -130,10 +130,10 @@ def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, masked, index
     places = start_of(path, array) + rng.integers(0, array.nbytes, 100)
     for _ in flipped(path, rng, places):
         try:
-            rows = Rows.open(copy / VECTORS)
+            rows = SegmentRows.open(copy / VECTORS)
             segment = Segment.open(copy / CODES, rows.vectors)
             live = (np.arange(len(rows)) != 7).astype(np.uint8) if masked else None
-            part = Part.of(index.snapshot.parts[0].entry, rows, segment, live)
+            part = LiveSegment.of(index.snapshot.parts[0].entry, rows, segment, live)
             opened = Index(Snapshot(copy, index.snapshot.contents, (part,), None))
         except DamagedIndexError:
             assert name == "scale"
@@ -256,10 +256,10 @@ def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
     with (copy / CODES).open("r+b") as file:
         file.seek(start)
         file.write(records.tobytes())
-    rows = Rows.open(copy / VECTORS)
+    rows = SegmentRows.open(copy / VECTORS)
     segment = Segment.open(copy / CODES, rows.vectors)
     live = (np.arange(len(rows)) != 7).astype(np.uint8) if masked else None
-    part = Part.of(index.snapshot.parts[0].entry, rows, segment, live)
+    part = LiveSegment.of(index.snapshot.parts[0].entry, rows, segment, live)
     opened = Index(Snapshot(copy, index.snapshot.contents, (part,), None))
     for plan in (None, "probe=all; full", "probe=8; 100x8:30"):
         if where == CELL and plan is not None and "full" in plan:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nestvec import Index
 from nestvec.errors import PlanError
-from nestvec.index.search.segment_search import METRICS, run_bounds, run_plan
+from nestvec.index.search.segment_search import METRICS, search_by_bounds, search_plan
 from nestvec.kernels import layout, load_exact, reference
 from nestvec.plan import Plan
 
@@ -165,7 +165,7 @@ def test_bounds_find_every_allowed_row_that_reaches_the_floor(  # noqa: PLR0913
     k = int(rng.integers(1, min(n, 12) + 1))
     rows, scores = brute(queries, vectors, allowed, metric, k)
     floors = scores[:, -1].copy() if known == "yes" else np.full(len(queries), -np.inf)
-    answers, given_up = run_bounds(segment, queries, k, floors, None, allowed, metric)
+    answers, given_up = search_by_bounds(segment, queries, k, floors, None, allowed, metric)
     assert (answers.rows == rows).all()
     assert (answers.scores == scores).all()
     assert not given_up.any()
@@ -260,7 +260,7 @@ def test_right_and_wrong_answers_are_told_apart(index, corpus):
     _, scores = brute(queries, vectors, EVERY, "ip", k)
     next_best = brute(queries, vectors, EVERY, "ip", k + 1)[1][:, -1]
     for floors, wrong in ((scores[:, -1], False), (next_best, True)):
-        _, given_up = run_bounds(
+        _, given_up = search_by_bounds(
             segment, queries, k, np.ascontiguousarray(floors), None, None, "ip", k - 1
         )
         assert (given_up == wrong).all()
@@ -270,9 +270,9 @@ def test_patience_gives_up_and_no_patience_does_not(index, corpus):
     _, queries = corpus
     segment = index.snapshot.parts[0].coded
     floors = np.full(len(queries), -1e9)
-    _, given_up = run_bounds(segment, queries, 5, floors, None, None, "ip", 4)
+    _, given_up = search_by_bounds(segment, queries, 5, floors, None, None, "ip", 4)
     assert given_up.all()
-    _, given_up = run_bounds(segment, queries, 5, floors)
+    _, given_up = search_by_bounds(segment, queries, 5, floors)
     assert not given_up.any()
 
 
@@ -295,5 +295,5 @@ def test_searching_exactly_never_compiles_a_second_kernel(index, corpus):
     frozen.flags.writeable = False
     index.search(frozen, 5, exact=True, threads=2)
     index.search(frozen[:, ::-1], 5, certify=True, where=None)
-    run_plan(index.snapshot.parts[0].coded, queries, 3, Plan.parse("probe=1; full"))
+    search_plan(index.snapshot.parts[0].coded, queries, 3, Plan.parse("probe=1; full"))
     assert len(load_exact().exact_batch.signatures) == 1

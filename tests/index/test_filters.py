@@ -8,7 +8,7 @@ import pytest
 
 from nestvec import Index
 from nestvec.errors import DamagedIndexError, FilterError, InputError, StorageError
-from nestvec.filters.ast import matches
+from nestvec.filters.evaluate import matches
 from nestvec.filters.parser import parse_where
 from nestvec.kernels.layout import record_ids_of
 

@@ -68,13 +68,13 @@ def test_searches_see_whole_generations_while_another_process_writes(tmp_path, s
 
 def swap(index, ids, chosen, vectors):
     """Replace the ids at some places by the other of their pair, in one commit."""
-    from nestvec.index.writer import writing
+    from nestvec.index.writer import open_writer
     from nestvec.progress import silent
 
     old = [ids[place] for place in chosen]
     new = [id_ ^ 1 for id_ in old]
     texts = [f"text {id_}" for id_ in new]
-    with writing(index.snapshot, "swap", silent) as writer:
+    with open_writer(index.snapshot, "swap", silent) as writer:
         writer.replace(np.array(old), np.array(new), vectors(new), (texts, None))
     index.refresh()
     for place, id_ in zip(chosen, new, strict=True):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.codes import Codec
-from nestvec.index.build.kmeans import Centroids, Filling
+from nestvec.index.build.kmeans import CellAssignment, Centroids
 from nestvec.kernels import layout, load, load_exact, load_scoring, reference, searching
 from nestvec.kernels.backend import (
     SearchOptions,
@@ -174,15 +174,15 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
     spill_cells = np.full(n, -1)
     if n_cells > 1:
         spill_cells = (cell_ids + rng.integers(1, n_cells, n)) % n_cells
-    filling = Filling.of(cell_ids, spill_cells, n_cells, LANES)
-    n_slots = LANES * int(filling.rests[-1])
+    assignment = CellAssignment.of(cell_ids, spill_cells, n_cells, LANES)
+    n_slots = LANES * int(assignment.rests[-1])
     records = rng.integers(0, 2**64, (n, len(codec.words) + RECORD_TAIL), dtype=np.uint64)
     head = rng.integers(0, 256, (n_slots // LANES, 8 * len(codec.head), LANES), dtype=np.uint8)
     scale, slot_bias = np.full(n_slots, np.nan, np.float32), rng.standard_normal(n_slots)
     slot_bias = slot_bias.astype(np.float32)
-    head_errors = np.zeros((int(filling.starts[-1]), PARTS, LANES), np.uint16)
+    head_errors = np.zeros((int(assignment.starts[-1]), PARTS, LANES), np.uint16)
     norms = np.linalg.norm(rotated.astype(np.float64), axis=1).astype(np.float32)
-    places = [(cell_ids, filling.slots), (spill_cells, filling.second_slots)]
+    places = [(cell_ids, assignment.slots), (spill_cells, assignment.second_slots)]
     for i, (cells_of_rows, slots) in enumerate(places[: 1 + (n_cells > 1)]):
         residuals = rotated.copy()
         residuals[:, : centroids.whole.shape[1]] -= centroids.values()[cells_of_rows]
@@ -191,7 +191,7 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
         scale[slots], slot_bias[slots] = coded.scale, bias
         if i == 0:
             head_errors[slots // LANES, :, slots % LANES] = reference.bfloat16_up(coded.head_errors)
-            ids, floats, ints = filling.homes, records.view(np.float32), records.view(np.int32)
+            ids, floats, ints = assignment.homes, records.view(np.float32), records.view(np.int32)
             records[ids, :-RECORD_TAIL] = coded.words
             floats[ids, SCALE], floats[ids, BIAS] = coded.scale, bias
             ints[ids, CELL], ints[ids, ROW] = cell_ids, np.arange(n)
@@ -205,11 +205,11 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
     width = max(codec.width, min(dim, 4 * quads))
     cells = Cells(
         rotation=rotation, sigma=codec.sigma[:width], centroids=centroid_bytes(centroids.whole),
-        steps=steps, priors=priors, spreads=spreads, starts=filling.starts,
-        overflow_starts=filling.rests, counts=filling.counts, spill_counts=filling.spills,
-        row_offsets=np.concatenate([[0], np.cumsum(filling.counts)]),
-        spill_row_offsets=np.concatenate([[0], np.cumsum(filling.spills)]),
-        spill_record_ids=filling.spill_homes().astype(np.int32), scale=scale,
+        steps=steps, priors=priors, spreads=spreads, starts=assignment.starts,
+        overflow_starts=assignment.rests, counts=assignment.counts, spill_counts=assignment.spills,
+        row_offsets=np.concatenate([[0], np.cumsum(assignment.counts)]),
+        spill_row_offsets=np.concatenate([[0], np.cumsum(assignment.spills)]),
+        spill_record_ids=assignment.spill_homes().astype(np.int32), scale=scale,
         bias=slot_bias if bias.any() else np.empty(0, np.float32), head=head,
         head_errors=head_errors, records=records, record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),

@@ -1,4 +1,4 @@
-"""Batches for losses."""
+"""Random batches for losses."""
 
 import pytest
 

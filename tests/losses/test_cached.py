@@ -1,4 +1,4 @@
-"""Encoding piece by piece: the same loss and gradients, one piece's activations at a time."""
+"""Encoding in mini-batches: the same loss and gradients, activations of one at a time."""
 
 import weakref
 
@@ -27,7 +27,7 @@ def step(model, encode, temperature):
     return loss.detach(), gradients
 
 
-def test_value_and_gradients_are_those_of_encoding_at_once(model):
+def test_value_and_gradients_equal_those_of_encoding_the_whole_batch(model):
     temperature = torch.tensor(0.1, requires_grad=True)
     model.eval()
     torch.testing.assert_close(
@@ -44,19 +44,27 @@ def test_dropout_is_the_same_both_times(model):
     )
 
 
-def test_the_activations_of_one_piece_are_held_at_a_time(model):
-    alive, most = weakref.WeakSet(), []
+def test_the_activations_of_one_mini_batch_are_in_memory_at_a_time(model):
+    alive, counts = weakref.WeakSet(), []
 
     def encode(rows):
         hidden = model[:3](rows)
         alive.add(hidden)
-        most.append(len(alive))
+        counts.append(len(alive))
         return model[3](hidden)
 
     cached_encode(encode, torch.randn(20, 6).split(4)).square().sum().backward()
-    assert (len(most), max(most)) == (10, 1)
+    assert (len(counts), max(counts)) == (10, 1)
 
 
 def test_nothing_to_encode_is_refused(model):
-    with pytest.raises(InputError, match="no pieces"):
+    with pytest.raises(InputError, match="no mini-batches"):
         cached_encode(model, [])
+
+
+def test_the_old_name_of_mini_batches_works(model):
+    rows = torch.randn(4, 6)
+    model.eval()
+    with pytest.warns(DeprecationWarning, match="pieces= is now called mini_batches="):
+        encoded = cached_encode(model, pieces=rows.split(2))
+    torch.testing.assert_close(encoded, model(rows))

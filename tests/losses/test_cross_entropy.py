@@ -1,4 +1,4 @@
-"""Nested classification: MRL is a sum over heads; MRL-E says the same without making logits."""
+"""Nested classification: MRL is a sum over heads; MRL-E equals it without making logits."""
 
 import pytest
 import torch
@@ -20,21 +20,22 @@ def gradients(loss, *leaves):
     return [loss.detach(), *torch.autograd.grad(loss, leaves)]
 
 
-def test_one_size_is_the_plain_cross_entropy():
+def test_one_prefix_is_the_plain_cross_entropy():
     logits = torch.randn(8, 5)
     for smoothing in (0.0, 0.1):
         nested = nested_cross_entropy([logits], LABELS, label_smoothing=smoothing)
         torch.testing.assert_close(nested, cross_entropy(logits, LABELS, label_smoothing=smoothing))
 
 
-def test_sizes_add_up_by_their_weights():
+def test_prefixes_add_up_by_their_weights():
     logits = list(torch.randn(3, 8, 5))
-    each = [cross_entropy(of_size, LABELS) for of_size in logits]
+    plain = [cross_entropy(tensor, LABELS) for tensor in logits]
     torch.testing.assert_close(
-        nested_cross_entropy(logits, LABELS, [0.5, 1.0, 3.0]), 0.5 * each[0] + each[1] + 3 * each[2]
+        nested_cross_entropy(logits, LABELS, [0.5, 1.0, 3.0]),
+        0.5 * plain[0] + plain[1] + 3 * plain[2],
     )
     torch.testing.assert_close(
-        nested_cross_entropy(logits, LABELS, "front"), 2 * each[0] + each[1] + each[2]
+        nested_cross_entropy(logits, LABELS, "front"), 2 * plain[0] + plain[1] + plain[2]
     )
 
 
@@ -62,7 +63,7 @@ def test_the_tied_loss_is_that_of_tied_logits(batch, smoothing, biased):
     torch.testing.assert_close(gradients(in_blocks, *leaves), gradients(by_logits, *leaves))
 
 
-def test_its_gradient_is_that_of_finite_differences(batch):
+def test_the_gradient_equals_finite_differences(batch):
     embeddings, classifier = batch(5, 4, dim=6)
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 3, -100, 1, 2])
@@ -77,8 +78,8 @@ def test_every_block_of_columns_is_trained(batch):
     embeddings, classifier = batch(8, 5)
     loss = nested_tied_cross_entropy(embeddings, classifier, LABELS, DIMS)
     for gradient in torch.autograd.grad(loss, (embeddings, classifier)):
-        kept = gradient if len(gradient) == 5 else gradient[LABELS >= 0]
-        assert (kept.abs() > 0).all()
+        counted = gradient if len(gradient) == 5 else gradient[LABELS >= 0]
+        assert (counted.abs() > 0).all()
 
 
 def test_rows_that_do_not_count_get_no_gradient(batch):
@@ -88,22 +89,22 @@ def test_rows_that_do_not_count_get_no_gradient(batch):
     assert (gradient[LABELS == -100] == 0).all()
 
 
-def test_a_batch_in_which_nothing_is_asked_has_no_loss(batch):
+def test_a_batch_whose_rows_are_all_ignored_has_no_loss(batch):
     embeddings, classifier = leaves = batch(2, 5)
-    nothing = torch.full((2,), -100)
+    ignored = torch.full((2,), -100)
     for loss in (
-        nested_tied_cross_entropy(embeddings, classifier, nothing, DIMS),
-        nested_cross_entropy(tied_logits(embeddings, classifier, DIMS), nothing),
+        nested_tied_cross_entropy(embeddings, classifier, ignored, DIMS),
+        nested_cross_entropy(tied_logits(embeddings, classifier, DIMS), ignored),
     ):
         value, *slopes = gradients(loss, *leaves)
         assert value == 0
         assert not any(slope.any() for slope in slopes)
 
 
-def test_a_half_precision_batch_in_which_nothing_is_asked_does_not_overflow():
+def test_an_ignored_batch_in_half_precision_does_not_overflow():
     rows = torch.full((600, 24), 60_000.0, dtype=torch.float16)
-    nothing = torch.full((600,), -100)
-    assert nested_tied_cross_entropy(rows, rows[:5], nothing, DIMS) == 0
+    ignored = torch.full((600,), -100)
+    assert nested_tied_cross_entropy(rows, rows[:5], ignored, DIMS) == 0
 
 
 def test_under_autocast_rows_may_be_half_and_the_sums_are_not(batch):
@@ -114,7 +115,7 @@ def test_under_autocast_rows_may_be_half_and_the_sums_are_not(batch):
         cast = nested_tied_cross_entropy(rows, classifier, LABELS, DIMS, label_smoothing=0.1)
         logits = tied_logits(rows, classifier, DIMS)
     assert cast == plain
-    assert {of_size.dtype for of_size in logits} == {torch.float32}
+    assert {tensor.dtype for tensor in logits} == {torch.float32}
 
 
 def test_masked_language_modelling_is_the_tied_loss_of_all_tokens():
@@ -172,7 +173,7 @@ def test_labels_are_whole_numbers_where_the_rows_are(labels, wrong):
         (torch.randn(8, 5, device="meta"), "devices differ"),
     ],
 )
-def test_logits_of_all_sizes_are_of_the_same_rows_and_classes(second, wrong):
+def test_logits_of_all_prefixes_have_the_same_rows_and_classes(second, wrong):
     with pytest.raises(VectorsError, match=wrong):
         nested_cross_entropy([torch.randn(8, 5), second], LABELS)
 
@@ -186,10 +187,10 @@ def test_a_bias_is_one_number_per_class(bias):
         tied_logits(rows, classifier, DIMS, bias)
 
 
-def test_what_does_not_fit_is_refused():
+def test_inputs_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="one per row"):
         nested_cross_entropy([torch.randn(8, 5)], LABELS[:3])
-    with pytest.raises(InputError, match="one tensor per size"):
+    with pytest.raises(InputError, match="one tensor per prefix"):
         nested_cross_entropy([], LABELS)
-    with pytest.raises(InputError, match="1 cuts"):
+    with pytest.raises(InputError, match="1 prefixes"):
         nested_cross_entropy([torch.randn(8, 5)], LABELS, [1.0, 2.0])

@@ -1,4 +1,4 @@
-"""Distillation: nothing to learn from oneself, gradients at every cut, teachers left alone."""
+"""Distillation: zero against oneself, gradients at every prefix, none for the teacher."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ DIMS = [4, 16, 24]
 
 
 @torch.no_grad()
-def test_there_is_nothing_to_learn_from_oneself_at_any_cut(batch):
+def test_a_model_has_nothing_to_learn_from_itself_at_any_prefix(batch):
     (rows,) = batch(12)
     longer = 3 * rows
     assert nested_mse(rows, longer, DIMS) == pytest.approx(0, abs=1e-12)
@@ -21,17 +21,17 @@ def test_there_is_nothing_to_learn_from_oneself_at_any_cut(batch):
     assert nested_neighbours(rows, [24], 5) == pytest.approx(0, abs=1e-9)
 
 
-def test_one_cut_is_the_plain_loss_on_renormalised_prefixes(batch):
+def test_one_prefix_is_the_plain_loss_on_renormalised_prefixes(batch):
     student, teacher = batch(12, 12)
     expected = mse_loss(normalize(student[:, :16]), normalize(teacher[:, :16]))
     torch.testing.assert_close(nested_mse(student, teacher, [16]), expected)
 
 
 @torch.no_grad()
-def test_the_guardrail_lets_vectors_turn_and_not_move(batch):
+def test_the_guardrail_allows_rotations_and_penalises_other_changes(batch):
     rows, other = batch(12, 12)
-    turn, _ = torch.linalg.qr(torch.randn(24, 24, dtype=torch.float64))
-    assert guardrail(rows @ turn, rows) == pytest.approx(0, abs=1e-12)
+    rotation, _ = torch.linalg.qr(torch.randn(24, 24, dtype=torch.float64))
+    assert guardrail(rows @ rotation, rows) == pytest.approx(0, abs=1e-12)
     assert guardrail(other, rows) > 0.01
 
 
@@ -47,17 +47,17 @@ def test_teachers_may_be_wider(batch):
 
 
 @pytest.mark.parametrize("loss", [nested_mse, nested_similarity])
-def test_every_cut_is_trained_and_no_teacher_is(batch, loss):
+def test_every_prefix_is_trained_and_no_teacher_is(batch, loss):
     student, teacher = batch(12, 12)
     loss(student, teacher, DIMS).backward()
     assert teacher.grad is None
     for dim in DIMS:
-        (alone,) = torch.autograd.grad(loss(student, teacher, [dim]), student)
-        assert (alone[:, :dim].abs().amax(0) > 0).all()
-        assert not alone[:, dim:].any()
+        (gradient,) = torch.autograd.grad(loss(student, teacher, [dim]), student)
+        assert (gradient[:, :dim].abs().amax(0) > 0).all()
+        assert not gradient[:, dim:].any()
 
 
-def test_neighbours_train_prefixes_towards_the_full_width_that_stays(batch):
+def test_neighbours_train_prefixes_towards_a_full_width_that_gets_no_gradient(batch):
     (rows,) = batch(12)
     for dim in (4, 16):
         (gradient,) = torch.autograd.grad(nested_neighbours(rows, [dim], 5), rows)
@@ -70,18 +70,18 @@ def test_neighbours_are_compared_as_distributions(batch):
     unit, taught = normalize(rows[:, :4]), normalize(teacher)
     total = 0.0
     for i in range(6):
-        wanted = (taught @ taught[i]).detach().clone()
-        wanted[i] = -torch.inf
-        nearest = wanted.topk(3).indices
-        p = (wanted[nearest] / 0.1).softmax(0)
-        found = ((unit @ unit[i])[nearest] / 0.1).log_softmax(0)
-        total = total + (p * (p.log() - found)).sum() / 6
+        target = (taught @ taught[i]).detach().clone()
+        target[i] = -torch.inf
+        nearest = target.topk(3).indices
+        p = (target[nearest] / 0.1).softmax(0)
+        log_share = ((unit @ unit[i])[nearest] / 0.1).log_softmax(0)
+        total = total + (p * (p.log() - log_share)).sum() / 6
     torch.testing.assert_close(nested_neighbours(rows, [4], 3, 0.1, teacher=teacher), total)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32_and_autocast_does_not_touch_it(batch, dtype):
+def test_half_precision_is_computed_in_float32_and_autocast_changes_nothing(batch, dtype):
     student, teacher = (rows.detach().to(dtype) for rows in batch(12, 12))
     losses = {
         "mse": lambda s, t: nested_mse(s, t, DIMS),
@@ -96,7 +96,7 @@ def test_half_precision_is_computed_in_float32_and_autocast_does_not_touch_it(ba
             assert loss(student.float(), teacher.float()) == expected
 
 
-def test_what_does_not_fit_is_refused(batch):
+def test_inputs_that_do_not_fit_are_refused(batch):
     (rows,), (fewer,), (single,) = batch(12), batch(11), batch(12, dtype=torch.float32)
     with pytest.raises(VectorsError, match="same batch"):
         nested_mse(rows, fewer, DIMS)

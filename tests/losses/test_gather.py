@@ -1,4 +1,4 @@
-"""Two processes: each sees all documents, and gradients find their way home."""
+"""Two processes: each sees all documents, and gradients flow back to the process of a row."""
 
 import socket
 
@@ -24,27 +24,27 @@ def vectors():
 
 
 def work(rank, port, folder):
-    """What process `rank` of two does: its half of the batch."""
+    """Compute the losses of one half of the batch in process `rank` of two."""
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     half = slice(3 * rank, 3 * rank + 3)
-    told = {}
+    results = {}
     for name, options in OPTIONS.items():
         queries, documents, negatives = leaves = [v[half].requires_grad_() for v in vectors()]
-        own = {"labels": options["labels"][half]} if "labels" in options else options
-        loss = nested_info_nce(queries, documents, DIMS, negatives=negatives, gather=True, **own)
-        told[name] = [loss.detach(), *torch.autograd.grad(loss, leaves)]
+        local = {"labels": options["labels"][half]} if "labels" in options else options
+        loss = nested_info_nce(queries, documents, DIMS, negatives=negatives, gather=True, **local)
+        results[name] = [loss.detach(), *torch.autograd.grad(loss, leaves)]
     queries, documents, _ = (v[rank : rank + 1] for v in vectors())
-    told["one each"] = nested_info_nce(queries, documents, DIMS, gather=True)
+    results["one each"] = nested_info_nce(queries, documents, DIMS, gather=True)
     try:
         gather(torch.zeros(2 + rank, 4))
     except InputError as e:
-        told["uneven"] = str(e)
-    torch.save(told, f"{folder}/{rank}.pt")
+        results["uneven"] = str(e)
+    torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gather")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -54,26 +54,26 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_two_halves_are_the_whole_batch(told, name):
+def test_two_halves_equal_the_full_batch(results, name):
     queries, documents, negatives = leaves = [v.requires_grad_() for v in vectors()]
-    whole = nested_info_nce(queries, documents, DIMS, negatives=negatives, **OPTIONS[name])
+    full = nested_info_nce(queries, documents, DIMS, negatives=negatives, **OPTIONS[name])
     # As data-parallel training averages over processes.
-    torch.testing.assert_close((told[0][name][0] + told[1][name][0]) / 2, whole.detach())
-    for place, expected in enumerate(torch.autograd.grad(whole, leaves), 1):
-        halves = torch.cat([told[rank][name][place] for rank in range(2)]) / 2
+    torch.testing.assert_close((results[0][name][0] + results[1][name][0]) / 2, full.detach())
+    for position, expected in enumerate(torch.autograd.grad(full, leaves), 1):
+        halves = torch.cat([results[rank][name][position] for rank in range(2)]) / 2
         torch.testing.assert_close(halves, expected)
 
 
-def test_a_batch_of_one_pair_has_the_other_process_s_document_to_tell_it_from(told):
+def test_a_batch_of_one_pair_has_the_document_of_the_other_process_as_a_negative(results):
     queries, documents, _ = (v[:2] for v in vectors())
-    whole = nested_info_nce(queries, documents, DIMS)
-    torch.testing.assert_close((told[0]["one each"] + told[1]["one each"]) / 2, whole)
+    full = nested_info_nce(queries, documents, DIMS)
+    torch.testing.assert_close((results[0]["one each"] + results[1]["one each"]) / 2, full)
 
 
-def test_uneven_batches_are_refused_in_every_process(told):
-    assert all("batches of 2 to 3 rows" in of_rank["uneven"] for of_rank in told)
+def test_uneven_batches_are_refused_in_every_process(results):
+    assert all("batches of 2 to 3 rows" in result["uneven"] for result in results)
 
 
-def test_a_single_process_has_its_own_rows():
+def test_a_single_process_gathers_its_own_rows():
     rows = torch.randn(3, 4)
     assert gather(rows) is rows

@@ -1,4 +1,4 @@
-"""Nested InfoNCE: the sum of plain losses on prefixes, said twice, with equal gradients."""
+"""Nested InfoNCE: the sum of plain losses on prefixes, in two methods with equal gradients."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from nestvec.errors import DimsError, InputError, VectorsError
 from nestvec.losses import blocks, nested_info_nce
-from nestvec.losses.cuts import Cuts
+from nestvec.losses.nesting_dims import NestingDims
 from nestvec.losses.targets import Targets
 
 DIMS = [24, 4, 16, 9]
@@ -38,28 +38,26 @@ def value_and_gradients(loss, *leaves):
 
 
 def plain_info_nce(queries, documents, temperature=0.05):
-    """The textbook's, of one size."""
+    """Textbook InfoNCE at one width."""
     logits = normalize(queries) @ normalize(documents).T / temperature
     return cross_entropy(logits, torch.arange(len(queries)))
 
 
 @pytest.fixture(params=[64, 7], ids=["one tile", "six tiles"])
 def tile(request, monkeypatch):
-    """All rows in one tile, and in several of at least so many."""
+    """Tiles of at least so many rows: all rows in one, or in six."""
     monkeypatch.setattr(blocks, "_TILE", 1)
-    monkeypatch.setattr(blocks, "_FEWEST_ROWS", request.param)
+    monkeypatch.setattr(blocks, "_MIN_ROWS", request.param)
 
 
-@pytest.mark.parametrize("cuts", [1, 8, 32])
-def test_what_is_kept_of_all_cuts_takes_no_more_than_thrice_the_candidates(
-    batch, monkeypatch, cuts
-):
-    monkeypatch.setattr(blocks, "_KEPT", 1)
+@pytest.mark.parametrize("n_prefixes", [1, 8, 32])
+def test_saved_exponentials_take_no_more_than_thrice_the_candidates(batch, monkeypatch, n_prefixes):
+    monkeypatch.setattr(blocks, "_SAVED_ENTRIES", 1)
     queries, documents = batch(100, 50, dim=32)
-    dims = Cuts.of(range(32 // cuts, 33, 32 // cuts), 32)
-    targets = Targets.one_each(torch.arange(100) % 50, queries)
-    whole = blocks._Batch.of(queries, documents, 20.0, dims, targets, True)
-    tiles = [tile for _, tile in whole.tiles(keep=True)]
+    dims = NestingDims.of(range(32 // n_prefixes, 33, 32 // n_prefixes), 32)
+    targets = Targets.one_positive(torch.arange(100) % 50, queries)
+    full = blocks._Batch.of(queries, documents, 20.0, dims, targets, True)
+    tiles = [tile for _, tile in full.tiles(saves=True)]
     assert sum(len(tile.part.queries) for tile in tiles) == 100
     assert all(tile.exponentials.numel() <= 3 * documents.numel() for tile in tiles)
     assert len({tile.exponentials.data_ptr() for tile in tiles}) == 1  # all in the same memory
@@ -68,7 +66,7 @@ def test_what_is_kept_of_all_cuts_takes_no_more_than_thrice_the_candidates(
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_blocks_equal_the_reference_in_value_and_gradients(batch, tile, options):
     queries, documents, negatives = leaves = batch(40, 40, 15)
-    found = [
+    results = [
         value_and_gradients(
             nested_info_nce(
                 queries, documents, DIMS, negatives=negatives, method=method, **options
@@ -77,7 +75,7 @@ def test_blocks_equal_the_reference_in_value_and_gradients(batch, tile, options)
         )
         for method in ("reference", "blocks")
     ]
-    for expected, got in zip(*found, strict=True):
+    for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -95,17 +93,17 @@ def test_a_learned_temperature_has_the_same_gradient(batch, tile):
 
 @torch.no_grad()
 @pytest.mark.parametrize("method", ["blocks", "reference"])
-def test_the_value_is_the_same_where_no_gradient_is_wanted(batch, tile, method):
+def test_the_value_is_the_same_without_gradients(batch, tile, method):
     queries, documents = batch(40, 40)
     with torch.enable_grad():
         expected = nested_info_nce(queries, documents, DIMS)
-    found = nested_info_nce(queries, documents, DIMS, method=method)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, expected.detach())
+    result = nested_info_nce(queries, documents, DIMS, method=method)
+    assert not result.requires_grad
+    torch.testing.assert_close(result, expected.detach())
 
 
 @pytest.mark.parametrize("method", ["blocks", "reference"])
-def test_one_cut_is_the_plain_loss_on_that_prefix(batch, method):
+def test_one_prefix_is_the_plain_loss_on_that_prefix(batch, method):
     queries, documents = leaves = batch(20, 20)
     plain = plain_info_nce(queries[:, :9], documents[:, :9])
     nested = nested_info_nce(queries, documents, [9], method=method)
@@ -119,7 +117,7 @@ def test_one_cut_is_the_plain_loss_on_that_prefix(batch, method):
     dims=st.lists(st.integers(1, 24), min_size=1, max_size=24, unique=True),
     seed=st.integers(0, 99),
 )
-def test_any_cuts_in_any_order_are_the_sum_of_the_plain_losses(dims, seed):
+def test_any_dims_in_any_order_are_the_sum_of_the_plain_losses(dims, seed):
     torch.manual_seed(seed)
     queries, documents = torch.randn(2, 10, 24, dtype=torch.float64)
     weights = [1.0 + i for i in range(len(dims))]
@@ -131,19 +129,19 @@ def test_any_cuts_in_any_order_are_the_sum_of_the_plain_losses(dims, seed):
     torch.testing.assert_close(nested, plain)
 
 
-def test_every_cut_has_a_gradient_of_its_own(batch):
+def test_every_prefix_adds_to_the_gradient(batch):
     queries, documents = batch(20, 20)
     dims = list(range(4, 25, 4))
-    whole = nested_info_nce(queries, documents, dims)
-    (gradient,) = torch.autograd.grad(whole, queries)
+    loss = nested_info_nce(queries, documents, dims)
+    (gradient,) = torch.autograd.grad(loss, queries)
     assert all(gradient[:, dim - 4 : dim].abs().max() > 1e-6 for dim in dims)
     for dim in dims:
-        rest = nested_info_nce(queries, documents, [d for d in dims if d != dim])
-        (without,) = torch.autograd.grad(rest, queries)
+        fewer = nested_info_nce(queries, documents, [d for d in dims if d != dim])
+        (without,) = torch.autograd.grad(fewer, queries)
         assert (gradient - without)[:, :dim].abs().max() > 1e-6
 
 
-def test_dimensions_beyond_the_largest_cut_have_none(batch):
+def test_dimensions_beyond_the_widest_prefix_have_no_gradient(batch):
     queries, documents = batch(20, 20)
     (gradient,) = torch.autograd.grad(nested_info_nce(queries, documents, [16, 8]), queries)
     assert gradient[:, :16].abs().min() > 0
@@ -151,7 +149,7 @@ def test_dimensions_beyond_the_largest_cut_have_none(batch):
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_the_gradient_is_that_of_finite_differences(batch, cosine):
+def test_the_gradient_equals_finite_differences(batch, cosine):
     queries, documents, negatives = batch(4, 4, 2, dim=6)
     temperature = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
 
@@ -194,11 +192,11 @@ def test_labels_of_few_bits_make_no_positives_of_negatives(batch, dtype):
     queries, documents, negatives = batch(4, 4, 3)
     labels = torch.tensor([0, 0, 1, 2])
     expected = nested_info_nce(queries, documents, DIMS, negatives=negatives, labels=labels)
-    found = nested_info_nce(queries, documents, DIMS, negatives=negatives, labels=labels.to(dtype))
-    torch.testing.assert_close(found, expected)
+    result = nested_info_nce(queries, documents, DIMS, negatives=negatives, labels=labels.to(dtype))
+    torch.testing.assert_close(result, expected)
 
 
-def test_a_negative_left_out_is_as_if_it_were_not_there(batch):
+def test_an_excluded_negative_is_as_if_it_were_absent(batch):
     queries, documents, negatives = batch(8, 8, 3)
     excluded = torch.zeros(8, 11, dtype=torch.bool)
     excluded[:, 9] = True
@@ -207,7 +205,7 @@ def test_a_negative_left_out_is_as_if_it_were_not_there(batch):
     torch.testing.assert_close(nested, without)
 
 
-def test_the_margin_leaves_out_what_is_nearer_than_the_positive_at_full_width(batch):
+def test_the_margin_excludes_candidates_nearer_than_the_positive_at_full_width(batch):
     queries, documents = batch(8, 8)
     copies = queries.detach().clone()  # nearest of all, so no negatives
     both = nested_info_nce(queries, documents, DIMS, negatives=copies, margin=0.0)
@@ -218,35 +216,35 @@ def test_the_margin_leaves_out_what_is_nearer_than_the_positive_at_full_width(ba
     torch.testing.assert_close(both, by_hand)
 
 
-def test_the_positive_itself_is_never_left_out(batch):
+def test_a_positive_is_never_excluded(batch):
     queries, documents = batch(8, 8)
-    everything = torch.ones(8, 8, dtype=torch.bool)
-    nested = nested_info_nce(queries, documents, DIMS, excluded=everything)
+    all_excluded = torch.ones(8, 8, dtype=torch.bool)
+    nested = nested_info_nce(queries, documents, DIMS, excluded=all_excluded)
     torch.testing.assert_close(nested, torch.zeros_like(nested), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("method", ["blocks", "reference"])
-def test_a_prefix_of_zeros_is_no_catastrophe(batch, method):
+def test_a_prefix_of_zeros_gives_finite_gradients(batch, method):
     queries, documents = leaves = batch(8, 8)
     with torch.no_grad():
         queries[0, :4] = 0
-    found = value_and_gradients(nested_info_nce(queries, documents, DIMS, method=method), *leaves)
-    assert all(part.isfinite().all() for part in found)
+    result = value_and_gradients(nested_info_nce(queries, documents, DIMS, method=method), *leaves)
+    assert all(part.isfinite().all() for part in result)
 
 
 def test_half_precision_is_computed_in_float32(batch):
     queries, documents = leaves = batch(20, 20, dtype=torch.bfloat16)
-    found = value_and_gradients(nested_info_nce(queries, documents, DIMS), *leaves)
+    result = value_and_gradients(nested_info_nce(queries, documents, DIMS), *leaves)
     wide = [leaf.detach().float().requires_grad_() for leaf in leaves]
     expected = value_and_gradients(nested_info_nce(*wide, DIMS), *wide)
-    assert found[0].dtype == torch.float32
-    assert found[1].dtype == torch.bfloat16
-    torch.testing.assert_close(found[0], expected[0])
-    torch.testing.assert_close(found[1], expected[1].bfloat16())
+    assert result[0].dtype == torch.float32
+    assert result[1].dtype == torch.bfloat16
+    torch.testing.assert_close(result[0], expected[0])
+    torch.testing.assert_close(result[1], expected[1].bfloat16())
 
 
 @pytest.mark.parametrize("method", ["blocks", "reference"])
-def test_autocast_does_not_touch_it(batch, method):
+def test_autocast_changes_nothing(batch, method):
     queries, documents = batch(20, 20, dtype=torch.float32)
     plain = nested_info_nce(queries, documents, DIMS, method=method, margin=0.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -254,10 +252,10 @@ def test_autocast_does_not_touch_it(batch, method):
     assert cast == plain
 
 
-def test_it_is_that_of_sentence_transformers():
+def test_it_equals_the_loss_of_sentence_transformers():
     losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
 
-    class Given(torch.nn.Module):
+    class Identity(torch.nn.Module):
         """A model whose embeddings are its input."""
 
         def get_embedding_dimension(self):
@@ -267,7 +265,7 @@ def test_it_is_that_of_sentence_transformers():
             return {"sentence_embedding": features["vectors"]}
 
     columns = [torch.randn(20, 24, requires_grad=True) for _ in range(3)]
-    model = Given()
+    model = Identity()
     theirs = losses.MatryoshkaLoss(
         model, losses.MultipleNegativesRankingLoss(model, scale=20), DIMS, [1.0, 2.0, 3.0, 4.0]
     )([{"vectors": column} for column in columns], None)
@@ -294,9 +292,9 @@ def test_memory_does_not_grow_with_queries_times_candidates(batch):
 
 
 @pytest.mark.parametrize(
-    ("dims", "wrong"), [([8, 8], "twice"), ([25], "wider"), ([], "no cut"), ([0], "below 1")]
+    ("dims", "wrong"), [([8, 8], "repeats"), ([25], "wider"), ([], "no width"), ([0], "below 1")]
 )
-def test_cuts_that_do_not_fit_are_refused(batch, dims, wrong):
+def test_dims_that_do_not_fit_are_refused(batch, dims, wrong):
     with pytest.raises(DimsError, match=wrong):
         nested_info_nce(*batch(4, 4), dims)
 
@@ -312,9 +310,9 @@ def test_cuts_that_do_not_fit_are_refused(batch, dims, wrong):
     ],
 )
 def test_tensors_that_do_not_fit_each_other_are_refused(change, wrong):
-    given = {"queries": torch.randn(4, 24), "documents": torch.randn(4, 24), "dims": DIMS}
+    inputs = {"queries": torch.randn(4, 24), "documents": torch.randn(4, 24), "dims": DIMS}
     with pytest.raises(VectorsError, match=wrong):
-        nested_info_nce(**(given | change))
+        nested_info_nce(**(inputs | change))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +323,7 @@ def test_tensors_that_do_not_fit_each_other_are_refused(change, wrong):
         ({"temperature": 1e-40}, "above 0"),
         ({"temperature": torch.ones(2)}, "one finite number"),
         ({"margin": float("nan")}, "finite"),
-        ({"weights": [1.0]}, "4 cuts"),
+        ({"weights": [1.0]}, "4 prefixes"),
         ({"weights": [1.0, 1.0, 1.0, 0.0]}, "above 0"),
         ({"weights": "back"}, "front"),
         ({"labels": torch.arange(3)}, "one per row"),

@@ -1,4 +1,4 @@
-"""Spread and signs."""
+"""The spread-out regulariser, and signs with a straight-through gradient."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from nestvec.errors import InputError, VectorsError
 from nestvec.losses import nested_info_nce, nested_spread_out, straight_through_sign
 
 
-def test_spread_is_that_of_all_pairs(batch):
+def test_spread_is_the_formula_over_all_pairs(batch):
     (rows,) = batch(9)
     expected = 0.0
     for dim in (4, 24):
@@ -24,7 +24,7 @@ def test_orthogonal_rows_are_spread_and_equal_ones_are_not():
     assert nested_spread_out(torch.ones(5, 8), [8]) == pytest.approx(1 + 1 - 1 / 8)
 
 
-def test_spreading_trains_every_cut(batch):
+def test_spread_out_trains_every_prefix(batch):
     (rows,) = batch(9)
     for dim in (4, 24):
         (gradient,) = torch.autograd.grad(nested_spread_out(rows + 1, [dim]), rows)
@@ -36,7 +36,7 @@ def test_one_row_has_no_pair(batch):
         nested_spread_out(*batch(1), [4])
 
 
-def test_half_precision_is_computed_in_float32_and_autocast_does_not_touch_it():
+def test_half_precision_is_computed_in_float32_and_autocast_changes_nothing():
     rows = 3 + torch.randn(512, 24)  # alike: their cosines sum to more than float16 holds
     expected = nested_spread_out(rows.half().float(), [4, 24])
     assert expected.isfinite()
@@ -55,11 +55,11 @@ def test_signs_go_forward_and_gradients_straight_through():
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
 def test_a_limit_that_stops_all_gradients_is_refused(limit):
-    with pytest.raises(InputError, match="no gradient"):
+    with pytest.raises(InputError, match="stops every gradient"):
         straight_through_sign(torch.ones(2, 2), limit)
 
 
-def test_bits_can_be_trained_at_every_cut(batch):
+def test_bits_can_be_trained_at_every_prefix(batch):
     queries, documents = batch(10, 10)
     loss = nested_info_nce(
         straight_through_sign(queries, 9.0), straight_through_sign(documents, 9.0), [8, 24]

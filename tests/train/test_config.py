@@ -11,12 +11,12 @@ pytest.importorskip("torch")
 
 from nestvec.errors import DataError, InputError
 from nestvec.train import ClipConfig, ImageConfig, Loop, MlmConfig, TextConfig
-from nestvec.train.config import build, override, read_table
+from nestvec.train.config import apply_settings, build, read_table
 from nestvec.train.data.pairs import PairFile
 from nestvec.train.models.bert import Bert
 from nestvec.train.models.image_model import ResNet, ViT
 from nestvec.train.recipes.contrastive import Mining
-from nestvec.train.recipes.registry import RECIPES, run
+from nestvec.train.recipes.registry import RECIPES, train_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TOML = """
@@ -52,7 +52,7 @@ def test_an_empty_table_is_the_usual_configuration():
 
 def test_options_override_and_add():
     settings = ["loop.steps=9", "dims=[2, 3]", "weights=front", "model.kind=resnet"]
-    table = override({"dims": [4], "loop": {"steps": 1, "seed": 2}}, settings)
+    table = apply_settings({"dims": [4], "loop": {"steps": 1, "seed": 2}}, settings)
     assert build(ImageConfig, table) == ImageConfig(
         dims=(2, 3), weights="front", model=ResNet(), loop=Loop(steps=9, seed=2)
     )
@@ -93,22 +93,22 @@ def test_kind_chooses_among_models_and_tables_may_be_left_out():
 )
 def test_what_is_not_a_setting_or_not_of_its_type_is_refused_by_name(settings, told):
     with pytest.raises(InputError) as refused:
-        build(ImageConfig, override({}, settings))
+        build(ImageConfig, apply_settings({}, settings))
     assert told in str(refused.value)
 
 
 def test_settings_that_cannot_be_put_in_are_refused():
     with pytest.raises(InputError, match="sets nothing"):
-        override({}, ["loop.steps"])
+        apply_settings({}, ["loop.steps"])
     with pytest.raises(InputError, match="dims is"):
-        override({"dims": [4]}, ["dims.first=4"])
+        apply_settings({"dims": [4]}, ["dims.first=4"])
 
 
 def test_what_has_no_usual_value_must_be_there(tmp_path):
     with pytest.raises(InputError, match=r"data\.left is missing"):
         build(PairFile, {"pairs": "a.tsv"}, "data.")
     with pytest.raises(InputError, match=r"no table \[data\]"):
-        run("image", {}, tmp_path, print)
+        train_recipe("image", {}, tmp_path, print)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,12 @@ from nestvec.errors import DataError, DimsError, InputError  # noqa: E402
 from nestvec.losses import nested_info_nce  # noqa: E402
 from nestvec.train import ClipConfig, Loop, TextConfig, train_clip, train_text  # noqa: E402
 from nestvec.train.data.pairs import PairFile, Pairs  # noqa: E402
-from nestvec.train.evaluation.ranks import asymmetric, ndcg_at_10, own_ranks, recall_at_1  # noqa: E402
+from nestvec.train.evaluation.positive_ranks import (  # noqa: E402
+    ndcg_at_10,
+    positive_ranks,
+    rank_at_dims,
+    recall_at_1,
+)
 from nestvec.train.models.bert import Bert  # noqa: E402
 from nestvec.train.models.image_model import ResNet  # noqa: E402
 from nestvec.train.models.towers import Pretrained  # noqa: E402
@@ -55,7 +60,7 @@ def test_every_size_learns_and_the_model_opens_in_encode_and_sentence_transforme
     held_out = pairs[1]
     encoder = open_encoder(str(trained.model), device="cpu")
     sides = [encoder.encode(list(side)) for side in (held_out.left, held_out.right)]
-    again = ndcg_at_10(own_ranks(*asymmetric(*sides, 16, 16), held_out.own))
+    again = ndcg_at_10(positive_ranks(*rank_at_dims(*sides, 16, 16), held_out.own))
     assert again == pytest.approx(trained.best.scores["16"], abs=0.05)  # it may encode in bfloat16
     short = SentenceTransformer(str(trained.model), truncate_dim=4, device="cpu")
     assert short.encode(["bal deo"]).shape == (1, 4)
@@ -242,13 +247,13 @@ def test_own_ranks_are_those_of_a_sort_where_equal_scores_go_to_the_smaller_row(
     own = rng.integers(0, 30, 50)
     order = np.argsort(-(queries @ documents.T), axis=1, kind="stable")
     expected = [row.tolist().index(mine) for row, mine in zip(order, own, strict=True)]
-    assert own_ranks(queries, documents, own).tolist() == expected
+    assert positive_ranks(queries, documents, own).tolist() == expected
     assert recall_at_1(np.array([0, 1, 0, 9])) == 0.5
     assert ndcg_at_10(np.array([0, 1, 10])) == pytest.approx((1 + 1 / np.log2(3)) / 3)
 
 
 def test_the_longer_side_is_compared_as_it_is_stored():
     queries, documents = np.array([[3.0, 4.0, 12.0]]), np.array([[1.0, 2.0, 2.0]])
-    left, right = asymmetric(queries, documents, 2, 3)
+    left, right = rank_at_dims(queries, documents, 2, 3)
     np.testing.assert_allclose(left, [[0.6, 0.8]])
     np.testing.assert_allclose(right, [[1 / 3, 2 / 3]])

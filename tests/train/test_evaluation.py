@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.errors import DimsError
 from nestvec.metrics import ndcg_at_k
-from nestvec.train.evaluation.sizes import evaluate_sizes
+from nestvec.train.evaluation.prefixes import evaluate_prefixes
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def task(rng):
 
 
 def test_full_width_keeps_everything_in_every_order(task):
-    (full,) = evaluate_sizes(*task, [16])
+    (full,) = evaluate_prefixes(*task, [16])
     assert {of.value for of in full.retention.values()} == {1.0}
 
 
 def test_pca_finds_strength_wherever_it_lies_and_the_prefix_does_not(task):
-    small, _ = evaluate_sizes(*task, [16, 4])
+    small, _ = evaluate_prefixes(*task, [16, 4])
     assert small.dims == 4
     assert small.retention["pca"].low > 0.9
     assert small.retention["prefix"].high < 0.9
@@ -31,7 +31,7 @@ def test_pca_finds_strength_wherever_it_lies_and_the_prefix_does_not(task):
 
 def test_prefix_scores_are_those_of_brute_force(task):
     queries, documents, qrels = task
-    (found,) = evaluate_sizes(queries, documents, qrels, [3], k=5)
+    (found,) = evaluate_prefixes(queries, documents, qrels, [3], k=5)
     unit = [v[:, :3] / np.linalg.norm(v[:, :3], axis=1, keepdims=True) for v in task[:2]]
     ranked = np.argsort(-(unit[0] @ unit[1].T), axis=1, kind="stable")[:, :5]
     expected = ndcg_at_k(ranked, list(range(40)), qrels, 5).mean()
@@ -41,20 +41,20 @@ def test_prefix_scores_are_those_of_brute_force(task):
 def test_ids_stand_for_rows(task):
     queries, documents, qrels = task
     named = {f"q{q}": {f"d{d}": 1 for d in of} for q, of in qrels.items()}
-    by_id = evaluate_sizes(
+    by_id = evaluate_prefixes(
         queries, documents, named, [4],
         query_ids=[f"q{i}" for i in range(40)], document_ids=[f"d{i}" for i in range(80)],
     )  # fmt: skip
-    assert by_id == evaluate_sizes(queries, documents, qrels, [4])
+    assert by_id == evaluate_prefixes(queries, documents, qrels, [4])
 
 
 def test_equal_cosines_go_to_the_smaller_row():
     documents = np.array([[0, 1], *([n, 0] for n in range(1, 40))], dtype=np.float32)
     for row, expected in ((2, 1 / np.log2(3)), (3, 0.0)):
-        (found,) = evaluate_sizes(documents[1:2], documents, {0: {row: 1}}, [2], k=2)
+        (found,) = evaluate_prefixes(documents[1:2], documents, {0: {row: 1}}, [2], k=2)
         assert found.ndcg["prefix"].value == pytest.approx(expected)
 
 
 def test_a_size_beyond_the_width_is_refused(task):
     with pytest.raises(DimsError, match="wider"):
-        evaluate_sizes(*task, [32])
+        evaluate_prefixes(*task, [32])

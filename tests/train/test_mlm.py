@@ -11,9 +11,9 @@ pytest.importorskip("sentence_transformers")
 from nestvec.encode import open_encoder  # noqa: E402
 from nestvec.errors import DimsError, InputError  # noqa: E402
 from nestvec.train import Loop, MlmConfig, train_mlm  # noqa: E402
-from nestvec.train.models import word_pieces  # noqa: E402
+from nestvec.train.models import wordpiece  # noqa: E402
 from nestvec.train.models.bert import Bert  # noqa: E402
-from nestvec.train.recipes.mlm import TextFile, mask  # noqa: E402
+from nestvec.train.recipes.mlm import TextFile, mask_tokens  # noqa: E402
 
 BERT = Bert(hidden=16, layers=1, heads=2, vocabulary=150, max_tokens=12)
 LOOP = Loop(steps=10, batch_size=8, learning_rate=0.01, evaluate_every=4)
@@ -59,8 +59,8 @@ def test_equal_texts_make_equal_pieces_with_equal_numbers():
 
 
 def test_the_commonest_letters_are_kept_and_those_inside_words_are_pieces_too(monkeypatch):
-    monkeypatch.setattr(word_pieces, "_LETTERS", 3)
-    known = set(word_pieces.learn(["ab ab ac ac ca da"], 10).get_vocab())
+    monkeypatch.setattr(wordpiece, "_LETTERS", 3)
+    known = set(wordpiece.learn(["ab ab ac ac ca da"], 10).get_vocab())
     assert known >= {"a", "b", "c", "##a", "##b", "##c"}
     assert not known & {"d", "##d"}
 
@@ -70,7 +70,7 @@ def test_masks_are_bert_s():
     words = [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
     tokens = torch.tensor(words).repeat(4000 // len(words) + 1)[:4000].reshape(100, 40)
     tokens[:, 0], tokens[:, -5:] = tokenizer.cls_token_id, tokenizer.pad_token_id
-    hidden, labels = mask(tokens, tokenizer, 0.4, torch.Generator().manual_seed(0))
+    hidden, labels = mask_tokens(tokens, tokenizer, 0.4, torch.Generator().manual_seed(0))
     asked = labels != -100
     assert torch.equal(labels[asked], tokens[asked])
     assert torch.equal(hidden[~asked], tokens[~asked])

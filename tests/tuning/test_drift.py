@@ -1,4 +1,4 @@
-"""A kept promise held against new queries."""
+"""A kept guarantee held against new queries."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from nestvec import Plan
 from nestvec.errors import InputError
 from nestvec.metrics import recall_at_k
 from nestvec.statistics import betting_p
-from nestvec.tuning import check
-from nestvec.tuning.guarantee import Promise
+from nestvec.tuning import check_drift
+from nestvec.tuning.guarantee import Guarantee
 
 K = 5
 
@@ -24,25 +24,25 @@ def promised(changing, queries):
 def pretend(index, plan):
     """Keep a plan as if it had been certified for .9."""
     checksum = index.snapshot.contents.rows_checksum()
-    index.keep_plan(K, plan, Promise(K, 0.9, 0.95).to_json(), checksum)
+    index.keep_plan(K, plan, Guarantee(K, 0.9, 0.95).to_json(), checksum)
 
 
 def test_a_generous_plan_holds_for_new_queries_of_the_same_kind(changing, queries):
     pretend(changing, Plan(None))
-    drift = check(changing, queries[600:], K)
-    assert (drift.verdict, drift.served.value, drift.current) == ("HOLDS", 1, True)
+    drift = check_drift(changing, queries[600:], K)
+    assert (drift.verdict, drift.attained.value, drift.current) == ("HOLDS", 1, True)
     assert drift.lower_bound >= 0.9
 
 
 def test_a_plan_that_misses_is_broken(changing, queries):
     pretend(changing, Plan(1))
-    drift = check(changing, queries, K)
+    drift = check_drift(changing, queries, K)
     assert drift.verdict == "BROKEN"
-    assert drift.p_reached <= 0.05 < drift.p_missed
+    assert drift.p_above <= 0.05 < drift.p_below
 
 
 def test_the_tuned_plan_is_not_broken_by_queries_of_the_same_kind(promised, queries):
-    assert check(promised, queries[600:], K).verdict != "BROKEN"
+    assert check_drift(promised, queries[600:], K).verdict != "BROKEN"
 
 
 def test_queries_sorted_by_how_hard_they_are_do_not_mislead(changing, queries):
@@ -51,40 +51,40 @@ def test_queries_sorted_by_how_hard_they_are_do_not_mislead(changing, queries):
     easy_first = queries[np.argsort(-recalls, kind="stable")]
     pretend(changing, Plan(1))
     assert betting_p(np.sort(1 - recalls), 0.1) <= 0.05  # as bets in that order would have it
-    assert check(changing, easy_first, K).verdict == "BROKEN"
+    assert check_drift(changing, easy_first, K).verdict == "BROKEN"
 
 
 def test_few_queries_neither_show_nor_refute(changing, queries):
     pretend(changing, Plan(None))
-    drift = check(changing, queries[:10], K)
-    assert (drift.verdict, drift.needed) == ("INSUFFICIENT DATA", 32)
+    drift = check_drift(changing, queries[:10], K)
+    assert (drift.verdict, drift.queries_needed) == ("INSUFFICIENT DATA", 32)
     assert "some 32" in str(drift)
 
 
 def test_a_stale_plan_is_checked_and_called_stale(changing, queries):
     pretend(changing, Plan(None))
     changing.delete([0])
-    drift = check(changing, queries, K)
+    drift = check_drift(changing, queries, K)
     assert not drift.current
     assert "STALE" in str(drift)
 
 
 def test_queries_from_the_index_are_labelled(changing, material):
     pretend(changing, Plan(None))
-    drift = check(changing, material[0][:60], K)
-    assert drift.optimistic == 60
+    drift = check_drift(changing, material[0][:60], K)
+    assert drift.n_self_matches == 60
     assert "OPTIMISTIC" in str(drift)
 
 
 def test_without_a_kept_plan_there_is_nothing_to_check(changing, queries):
     with pytest.raises(InputError, match="no tuned plan for k=5"):
-        check(changing, queries, K)
+        check_drift(changing, queries, K)
     pretend(changing, Plan(None))
     with pytest.raises(InputError, match="some for: 5"):
-        check(changing, queries, 7)
+        check_drift(changing, queries, 7)
 
 
 def test_all_of_it_is_json(promised, queries):
-    told = check(promised, queries[600:], K).to_json()
+    told = check_drift(promised, queries[600:], K).to_json()
     assert told["target"] == 0.9
-    assert np.isfinite([told["served"]["low"], told["p_missed"], told["p_reached"]]).all()
+    assert np.isfinite([told["attained"]["low"], told["p_below"], told["p_above"]]).all()

@@ -10,9 +10,9 @@ from nestvec import Plan
 from nestvec.errors import InputError, PlanError
 from nestvec.metrics import recall_at_k
 from nestvec.progress import silent
-from nestvec.tuning.guarantee import Promise
-from nestvec.tuning.losses import Measured
-from nestvec.tuning.tuner import certify, chosen, in_order, split
+from nestvec.tuning.guarantee import Guarantee
+from nestvec.tuning.plan_scores import PlanScores
+from nestvec.tuning.tuner import certify_in_order, last_passing, order_plans, split_queries
 
 K = 5
 FULL = Plan(None)
@@ -25,7 +25,7 @@ def plans(count):
 
 def measuring(recalls):
     """Plan(n) finds `recalls[n - 1]` of every query and costs n bytes."""
-    return lambda plan: Measured(np.full(100, recalls[plan.probe - 1]), float(plan.probe))
+    return lambda plan: PlanScores(np.full(100, recalls[plan.probe - 1]), float(plan.probe))
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +35,18 @@ def tuned(index, queries):
 
 def test_a_certified_plan_is_cheaper_than_the_safest_and_reaches_the_target(tuned, index, queries):
     assert tuned.verdict == "CERTIFIED"
-    assert tuned.plan == [trial.plan for trial in tuned.trials if trial.p_value <= 0.05][-1]
-    first, taken = tuned.trials[0], next(t for t in tuned.trials if t.plan == tuned.plan)
+    assert tuned.plan == [trial.plan for trial in tuned.plan_tests if trial.p_value <= 0.05][-1]
+    first, taken = tuned.plan_tests[0], next(t for t in tuned.plan_tests if t.plan == tuned.plan)
     assert taken.bytes_per_query < first.bytes_per_query
     assert tuned.lower_bound >= 0.9
-    assert tuned.served.value == taken.served
+    assert tuned.attained.value == taken.attained
     found = index.search(queries, K, plan=tuned.plan).rows
     exact = index.search(queries, K, exact=True).rows
     assert recall_at_k(found, exact, K).mean() >= 0.9
 
 
 def test_all_but_the_last_test_passed(tuned):
-    assert all(trial.p_value <= 0.05 for trial in tuned.trials[:-1])
+    assert all(trial.p_value <= 0.05 for trial in tuned.plan_tests[:-1])
 
 
 def test_equal_seeds_give_equal_results(index, queries):
@@ -59,15 +59,15 @@ def test_equal_seeds_give_equal_results(index, queries):
 def test_a_higher_target_costs_more(index, queries):
     def cost(recall):
         tuned = nv.tune(index, queries, recall=recall, k=K, plans=LADDER)
-        return next(t.bytes_per_query for t in tuned.trials if t.plan == tuned.plan)
+        return next(t.bytes_per_query for t in tuned.plan_tests if t.plan == tuned.plan)
 
     assert cost(0.98) > cost(0.9)
 
 
 def test_whole_answers_can_be_promised(index, queries):
-    whole = nv.tune(index, queries, all=0.9, k=K, plans=LADDER)
+    whole = nv.tune(index, queries, perfect_recall=0.9, k=K, plans=LADDER)
     assert whole.verdict == "CERTIFIED"
-    assert (whole.served.value * whole.n) % 1 == pytest.approx(0, abs=1e-9)
+    assert (whole.attained.value * whole.n) % 1 == pytest.approx(0, abs=1e-9)
     assert "queries with all 5 found" in str(whole)
 
 
@@ -75,7 +75,7 @@ def test_too_few_queries_are_told_how_many_are_needed(index, queries):
     few = nv.tune(index, queries[:100], recall=0.99, k=K, plans=[FULL])
     assert (few.verdict, few.plan) == ("INSUFFICIENT DATA", None)
     # 337 that certify, and a quarter of all that order.
-    assert few.needed == 449
+    assert few.queries_needed == 449
     assert "some 449" in str(few)
     enough = nv.tune(index, queries[:449], recall=0.99, k=K, plans=[FULL])
     assert enough.verdict == "CERTIFIED"
@@ -83,7 +83,7 @@ def test_too_few_queries_are_told_how_many_are_needed(index, queries):
 
 def test_a_target_that_no_plan_reaches_leads_to_exact_search(index, queries):
     poor = nv.tune(index, queries, recall=0.99, k=K, plans=["probe=1; full"])
-    assert (poor.verdict, poor.plan, poor.needed) == ("OUT OF REACH", None, None)
+    assert (poor.verdict, poor.plan, poor.queries_needed) == ("OUT OF REACH", None, None)
     assert "exact=True" in str(poor)
     with pytest.raises(InputError, match="OUT OF REACH"):
         poor.save(index)
@@ -91,13 +91,13 @@ def test_a_target_that_no_plan_reaches_leads_to_exact_search(index, queries):
 
 def test_a_small_sample_that_falls_short_is_no_proof_of_anything(index, queries):
     little = nv.tune(index, queries[:4], recall=0.9, k=K, plans=["probe=1; full"])
-    assert (little.verdict, little.needed) == ("INSUFFICIENT DATA", None)
+    assert (little.verdict, little.queries_needed) == ("INSUFFICIENT DATA", None)
     assert "give more" in str(little)
 
 
 def test_queries_from_the_index_are_labelled(index, material):
     easy = nv.tune(index, material[0][:400], recall=0.9, k=K, plans=LADDER)
-    assert easy.optimistic == 400
+    assert easy.n_self_matches == 400
     assert "OPTIMISTIC: 400 of 400" in str(easy)
 
 
@@ -109,13 +109,13 @@ def test_what_voids_the_promise_is_printed(tuned):
 def test_the_evidence_is_json_and_names_every_plan_tested(tuned):
     told = tuned.to_json()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert [one["plan"] for one in told["evidence"]] == [str(t.plan) for t in tuned.trials]
-    assert told["served"].keys() == {"value", "low", "high", "n"}
+    assert [one["plan"] for one in told["evidence"]] == [str(t.plan) for t in tuned.plan_tests]
+    assert told["attained"].keys() == {"value", "low", "high", "n"}
 
 
 @pytest.mark.parametrize(("count", "ordering"), [(2, 1), (8, 2), (400, 100), (5000, 500)])
 def test_no_query_both_orders_and_certifies(count, ordering, rng):
-    one, other = split(count, rng)
+    one, other = split_queries(count, rng)
     assert len(one) == ordering
     assert sorted([*one, *other]) == list(range(count))
 
@@ -136,21 +136,21 @@ def test_the_sequence_stops_at_the_first_plan_that_fails():
     # The third of five misses the target; the cheaper fourth would reach it and is not looked at.
     recalls = [1.0, 1.0, 0.5, 1.0, 1.0]
     sequence = plans(5)[::-1]
-    promise = Promise(K, 0.9, 0.95)
-    trials, kept = certify(sequence, measuring(recalls), promise, silent)
+    guarantee = Guarantee(K, 0.9, 0.95)
+    trials, kept = certify_in_order(sequence, measuring(recalls), guarantee, silent)
     assert [trial.plan.probe for trial in trials] == [5, 4, 3]
-    assert chosen(trials, promise) == Plan(4)
+    assert last_passing(trials, guarantee) == Plan(4)
     assert kept.mean() == 1
 
 
 def test_where_the_first_fails_its_numbers_are_told():
-    trials, kept = certify(plans(1), measuring([0.25]), Promise(K, 0.9, 0.95), silent)
-    assert chosen(trials, Promise(K, 0.9, 0.95)) is None
+    trials, kept = certify_in_order(plans(1), measuring([0.25]), Guarantee(K, 0.9, 0.95), silent)
+    assert last_passing(trials, Guarantee(K, 0.9, 0.95)) is None
     assert kept.mean() == 0.25
 
 
 def test_plans_go_from_the_dearest_to_the_cheapest():
-    ordered = in_order(plans(4), measuring([0.5, 0.9, 0.8, 1.0]), silent)
+    ordered = order_plans(plans(4), measuring([0.5, 0.9, 0.8, 1.0]), silent)
     assert [plan.probe for plan in ordered] == [4, 2, 1]
 
 

@@ -1,108 +1,170 @@
-"""How an adaptor is trained: a few numbers, frozen."""
+"""`AdaptorConfig`: settings of the training of an adaptor."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from nestvec.deprecation import field_names_before, renamed_fields, warn_renamed
+from nestvec.engine.validators import check_at_least, check_positive
 from nestvec.errors import InputError
 
-Start = Literal["rotation", "neighbours", "identity"]
-Teacher = Literal["chosen", "both", "stretched", "vectors", "start"]
+Initialization = Literal["pca", "neighbour_whitening", "identity"]
+Teacher = Literal["auto", "average", "stretched_pca", "vectors", "initialization"]
+
+_OLD_VALUES = {
+    "initialization": {"rotation": "pca", "neighbours": "neighbour_whitening"},
+    "teacher": {
+        "chosen": "auto",
+        "both": "average",
+        "stretched": "stretched_pca",
+        "start": "initialization",
+    },
+}
+_OLD_NAMES = {
+    "start": "initialization",
+    "nearest": "whitening_neighbours",
+    "distillation": "distillation_weight",
+    "labels": "label_share",
+    "topk": "topk_weight",
+    "pairwise": "pairwise_weight",
+    "reconstruction": "reconstruction_weight",
+    "ranking": "ranking_weight",
+    "neighbours": "topk_neighbours",
+    "noise": "query_noise",
+    "batch": "batch_size",
+    "candidates": "n_candidates",
+}
+_COUNTS = (
+    "batch_size", "n_candidates", "steps", "patience", "topk_neighbours", "whitening_neighbours"
+)  # fmt: skip
 
 
+@renamed_fields(_OLD_NAMES)
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What an adaptor is made of and what it is trained for: docs/how-to/adapting.md has losses.
+class AdaptorConfig:
+    """Settings of the training of an adaptor; docs/how-to/adapting.md has its losses.
 
-    The defaults are what did best in `benchmarks/adapt.py`; `Recipe.paper()` is the paper's.
+    The defaults did best in `benchmarks/adapt.py`; `AdaptorConfig.paper()` has the paper's values.
     """
 
-    start: Start = "rotation"
-    """Begin at the principal directions, at the neighbour whitening, or, as the paper does, at the
-    identity."""
-    nearest: int = 3
+    initialization: Initialization = "pca"
+    """The map at which training begins: the principal directions, the neighbour whitening, or, as
+    in the paper, the identity."""
+    whitening_neighbours: int = 3
+    """Nearest neighbours of each row that the neighbour whitening looks at."""
     shrinkage: float = 2.0
-    """Of the neighbour whitening: how many neighbours, and how far it is drawn to none at all;
-    half as far with pairs."""
-    teacher: Teacher = "chosen"
-    """Whose full-width ranking is to be kept: by the mean of the vectors' own cosines and those
-    after the neighbour whitening; by those of the principal directions, strong ones stretched; by
-    their own alone; or by those of where it starts. *chosen*: one of the first two, by what the
-    pairs say; without pairs the first."""
+    """Pull of the neighbour whitening towards no whitening at all; half of it with pairs."""
+    teacher: Teacher = "auto"
+    """The full-width ranking to keep, by cosines: *average* of the vectors themselves and the
+    vectors after neighbour whitening; *stretched_pca* of the principal directions, stretched by
+    their strength; *vectors*; or the *initialization*. *auto* chooses one of the first two by the
+    pairs, and the first without pairs."""
     orthogonal: bool = True
-    """A rotation, whose scores at full width stay what they were; else any linear map."""
+    """Train a rotation, which preserves scores at full width; else any linear map."""
     hidden: int = 0
-    """Width of the hidden layer of the residual; 0: the map is linear, and so a plain matrix."""
-    distillation: float = 1.0
-    """Weight of keeping the full-width ranking at every size."""
-    labels: float = 0.5
-    """Of what a judged query is to find, this share are its judgements, the rest the full-width
-    ranking."""
-    topk: float = 0.0
-    pairwise: float = 0.0
-    reconstruction: float = 0.0
-    ranking: float = 0.0
-    """Weights of the paper's four losses; `ranking` asks for pairs."""
+    """Width of the hidden layer of the residual; 0: the map is a plain matrix."""
+    distillation_weight: float = 1.0
+    """Weight of the loss that keeps the full-width ranking at every prefix."""
+    label_share: float = 0.5
+    """Share of the judgments in the target of a judged query; the full-width ranking is the
+    rest."""
+    topk_weight: float = 0.0
+    """Weight of the paper's loss on the cosines of each row's nearest neighbours."""
+    pairwise_weight: float = 0.0
+    """Weight of the paper's loss on the cosines of all pairs of rows."""
+    reconstruction_weight: float = 0.0
+    """Weight of the paper's loss on the distance from the initialization."""
+    ranking_weight: float = 0.0
+    """Weight of the paper's loss on the order of judged documents; needs pairs."""
     temperature: float = 0.05
-    """Of the full-width ranking as a distribution over documents."""
-    neighbours: int = 100
-    """How many of each row's nearest `topk` looks at."""
-    noise: float = 0.0
-    """Rows that stand for queries are moved by up to this length in a random direction."""
-    batch: int = 128
-    candidates: int = 2048
-    """Documents that each batch is ranked against."""
+    """Temperature of the full-width ranking as a distribution over documents."""
+    topk_neighbours: int = 100
+    """Nearest neighbours of each row that the top-k loss looks at."""
+    query_noise: float = 0.0
+    """Largest distance by which rows that stand for queries are moved, in random directions."""
+    batch_size: int = 128
+    n_candidates: int = 2048
+    """Documents that the queries of a batch are ranked against."""
     steps: int = 600
     patience: int = 10
-    """Stop after so many looks at the held-out queries without a better one; a look is a tenth of
-    the steps."""
+    """Stop after so many evaluations without a better one; there are ten in all the steps."""
     learning_rate: float = 3e-3
 
     def __post_init__(self) -> None:
-        for name, known in (("start", get_args(Start)), ("teacher", get_args(Teacher))):
-            if getattr(self, name) not in known:
-                given = getattr(self, name)
-                raise InputError(f"{name}={given!r} is unknown; use one of {', '.join(known)}")
-        for name in ("batch", "candidates", "steps", "patience", "neighbours", "nearest"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} is below 1; use 1 or more")
-        for name in ("temperature", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)} is not above 0")
+        self._check_choice("initialization", get_args(Initialization))
+        self._check_choice("teacher", get_args(Teacher))
+        check_at_least(1, **self._settings(*_COUNTS))
+        check_at_least(0, **self._settings("hidden", "query_noise", "shrinkage"))
+        check_positive(**self._settings("temperature", "learning_rate"))
         if min(self.weights) < 0 or not max(self.weights) > 0:
             raise InputError("no loss has a weight above 0, or one is negative; give one a weight")
         if self.orthogonal and self.hidden:
             raise InputError(
                 f"hidden={self.hidden} cannot be orthogonal; use 0, or orthogonal=False"
             )
-        if not 0 <= self.labels <= 1 or min(self.hidden, self.noise, self.shrinkage) < 0:
-            raise InputError(
-                "labels is a share from 0 to 1; hidden, noise and shrinkage are at least 0"
-            )
+        if not 0 <= self.label_share <= 1:
+            raise InputError(f"label_share={self.label_share} is no share; use 0 to 1")
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value in _OLD_VALUES[name]:
+            new = _OLD_VALUES[name][value]
+            warn_renamed(f"{name}={value!r}", f"{name}={new!r}", stacklevel=5)
+            object.__setattr__(self, name, new)
+        elif value not in choices:
+            raise InputError(f"{name}={value!r} is unknown; use one of {', '.join(choices)}")
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The weights of all losses."""
         return (
-            self.distillation, self.topk, self.pairwise, self.reconstruction, self.ranking
-        )  # fmt: skip
+            self.distillation_weight,
+            self.topk_weight,
+            self.pairwise_weight,
+            self.reconstruction_weight,
+            self.ranking_weight,
+        )
 
     @classmethod
-    def keeping(cls) -> "Recipe":
-        """A rotation that keeps the vectors' own ranking and stops early: usual without pairs.
+    def unsupervised(cls) -> "AdaptorConfig":
+        """Keep the vectors' own ranking by a rotation, and stop early: the default without pairs.
 
-        What `Recipe()` does better, by judgements, nobody can show without any.
+        Whether another teacher is better shows in relevance judgments alone, which are missing.
         """
         return cls(teacher="vectors", steps=150, learning_rate=1e-3)
 
     @classmethod
-    def paper(cls, dim: int) -> "Recipe":
-        """Matryoshka-Adaptor (2407.20243, table 5), all weights 1; its network is not told."""
+    def keeping(cls) -> "AdaptorConfig":
+        """Call `unsupervised`, by its old name."""
+        warn_renamed("AdaptorConfig.keeping", "AdaptorConfig.unsupervised")
+        return cls.unsupervised()
+
+    @classmethod
+    def paper(cls, dim: int) -> "AdaptorConfig":
+        """Give the values of Matryoshka-Adaptor (2407.20243, table 5), all weights 1.
+
+        The paper does not tell its network; this one has a hidden layer of width `dim`.
+        """
         return cls(
-            start="identity", teacher="vectors", orthogonal=False, hidden=dim, distillation=0.0,
-            labels=0.0, topk=1.0, pairwise=1.0, reconstruction=1.0, ranking=1.0, batch=128,
-            candidates=50_000, steps=5_000, patience=1, learning_rate=1e-3,
+            initialization="identity", teacher="vectors", orthogonal=False, hidden=dim,
+            distillation_weight=0.0, label_share=0.0, topk_weight=1.0, pairwise_weight=1.0,
+            reconstruction_weight=1.0, ranking_weight=1.0, batch_size=128, n_candidates=50_000,
+            steps=5_000, patience=1, learning_rate=1e-3,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Give all settings as JSON values."""
         return asdict(self)
+
+
+def with_new_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename old names and values in the settings that a file holds."""
+    renamed = field_names_before(AdaptorConfig)
+    settings = {renamed.get(name, name): value for name, value in config.items()}
+    for name, values in _OLD_VALUES.items():
+        if name in settings:
+            settings[name] = values.get(settings[name], settings[name])
+    return settings

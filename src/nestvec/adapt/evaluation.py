@@ -1,40 +1,41 @@
-"""How good are prefixes for held-out queries: one value per query and size."""
+"""Scores of prefixes for held-out queries: one value per query and dims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nestvec.adapt.training_data import Judged, Material
+from nestvec.adapt.training_data import Judgments, TrainingData
 from nestvec.metrics import ndcg_at_k, overlap
 from nestvec.shapes import Float32, Float64, Int64
-from nestvec.transforms.base import Adapter
+from nestvec.transforms.base import Transform
 from nestvec.vectors import normalize
 
 K = 10
 PerQuery = Float64[np.ndarray, " q"]
-Truth = Int64[np.ndarray, "q k"] | Judged
+Targets = Int64[np.ndarray, "q k"] | Judgments
 _BLOCK_QUERIES = 256
 
 
-def nearest(
+def exact_top_k(
     queries: Float32[np.ndarray, "q dim"],
     documents: Float32[np.ndarray, "n dim"],
-    own: Int64[np.ndarray, " q"],
+    self_match: Int64[np.ndarray, " q"],
     k: int = K,
 ) -> Int64[np.ndarray, "q k"]:
-    """The `k` best documents by inner product, best first; a query's own document is none of them.
+    """Find the `k` best documents by inner product, best first, without a query's self-match.
 
-    Equal scores go to the smaller row. −1 where there are fewer documents.
+    `self_match` is the row that each query was drawn from, or −1. Equal scores go to the smaller
+    row. −1 fills the places for which there are too few documents.
     """
-    found = np.full((len(queries), k), -1, np.int64)
-    for first in range(0, len(queries), _BLOCK_QUERIES):
-        block = slice(first, first + _BLOCK_QUERIES)
+    hits = np.full((len(queries), k), -1, np.int64)
+    for first_query in range(0, len(queries), _BLOCK_QUERIES):
+        block = slice(first_query, first_query + _BLOCK_QUERIES)
         scores = queries[block] @ documents.T
-        mine = np.flatnonzero(own[block] >= 0)
-        scores[mine, own[block][mine]] = -np.inf
-        found[block] = _best(scores, k)
-    return found
+        drawn = np.flatnonzero(self_match[block] >= 0)
+        scores[drawn, self_match[block][drawn]] = -np.inf
+        hits[block] = _best(scores, k)
+    return hits
 
 
 def _best(scores: Float32[np.ndarray, "q n"], k: int) -> Int64[np.ndarray, "q k"]:
@@ -42,57 +43,57 @@ def _best(scores: Float32[np.ndarray, "q n"], k: int) -> Int64[np.ndarray, "q k"
     depth = min(k, scores.shape[1])
     if not depth:
         return best
-    least = np.partition(scores, -depth, axis=1)[:, -depth]
-    for found, row, reach in zip(best, scores, least, strict=True):
+    kth_scores = np.partition(scores, -depth, axis=1)[:, -depth]
+    for hits, row_scores, kth_score in zip(best, scores, kth_scores, strict=True):
         # All that tie for the last place, so that the smaller rows among them are taken.
-        rows = np.flatnonzero((row >= reach) & np.isfinite(row))
-        kept = rows[np.argsort(-row[rows], kind="stable")[:k]]
-        found[: len(kept)] = kept
+        rows = np.flatnonzero((row_scores >= kth_score) & np.isfinite(row_scores))
+        ordered = rows[np.argsort(-row_scores[rows], kind="stable")[:k]]
+        hits[: len(ordered)] = ordered
     return best
 
 
-def quality(ranked: Int64[np.ndarray, "q k"], truth: Truth) -> PerQuery:
-    """nDCG@10 where the truth is judged, else the share of the true ten that is found."""
-    if not isinstance(truth, Judged):
-        return overlap(ranked, truth, K)
+def ranking_quality(ranked: Int64[np.ndarray, "q k"], targets: Targets) -> PerQuery:
+    """Score rankings: nDCG@10 against judgments, else the overlap with the target rows."""
+    if not isinstance(targets, Judgments):
+        return overlap(ranked, targets, K)
     qrels: dict[int | str, dict[int | str, float]] = {}
-    for query, document, grade in zip(*(part.tolist() for part in truth), strict=True):
+    for query, document, grade in zip(*(part.tolist() for part in targets), strict=True):
         qrels.setdefault(query, {})[document] = grade
     return ndcg_at_k(ranked, range(len(ranked)), qrels, K)
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Queries that nothing was fitted to, and what they are to find."""
+class HeldOutQueries:
+    """Queries that nothing was fitted to, and the documents that they should find."""
 
-    material: Material
-    truth: Truth
+    data: TrainingData
+    targets: Targets
 
     @classmethod
-    def of(cls, material: Material) -> "HeldOut":
-        """To be found are the judged documents, or else the nearest ten at full width."""
-        if material.judged is not None:
-            return cls(material, material.judged)
-        return cls(material, nearest(material.queries, material.documents, material.own))
+    def of(cls, data: TrainingData) -> "HeldOutQueries":
+        """Take the judged documents as targets, or else the nearest ten at full width."""
+        if data.judgments is not None:
+            return cls(data, data.judgments)
+        return cls(data, exact_top_k(data.queries, data.documents, data.self_match))
 
     @property
     def metric(self) -> str:
-        """What `measure` gives."""
-        return f"{'overlap' if self.material.judged is None else 'ndcg'}@{K}"
+        """The name of the metric: "ndcg@10" or "overlap@10"."""
+        return f"{'overlap' if self.data.judgments is None else 'ndcg'}@{K}"
 
-    def measure(self, adapter: Adapter, dims: Sequence[int]) -> dict[int, PerQuery]:
-        """The quality of cosine ranking by each prefix of what the adapter gives."""
-        queries = adapter.transform_queries(self.material.queries)
-        documents = adapter.transform(self.material.documents)
-        return {size: self.grade(queries[:, :size], documents[:, :size]) for size in dims}
+    def score_dims(self, transform: Transform, dims: Sequence[int]) -> dict[int, PerQuery]:
+        """Score the cosine rankings by each prefix of the transform's output."""
+        queries = transform.transform_queries(self.data.queries)
+        documents = transform.transform(self.data.documents)
+        return {width: self.score(queries[:, :width], documents[:, :width]) for width in dims}
 
-    def grade(
+    def score(
         self, queries: Float32[np.ndarray, "q dims"], documents: Float32[np.ndarray, "n dims"]
     ) -> PerQuery:
-        """The quality of cosine ranking by these; a prefix of a unit vector is not one itself."""
-        found = nearest(normalize(queries), normalize(documents), self.material.own)
-        return quality(found, self.truth)
+        """Score the cosine rankings by these rows, which are renormalised first."""
+        hits = exact_top_k(normalize(queries), normalize(documents), self.data.self_match)
+        return ranking_quality(hits, self.targets)
 
-    def over_sizes(self, adapter: Adapter, dims: Sequence[int]) -> PerQuery:
-        """The mean quality over all sizes: what early stopping goes by."""
-        return np.asarray(np.mean(list(self.measure(adapter, dims).values()), axis=0))
+    def mean_over_dims(self, transform: Transform, dims: Sequence[int]) -> PerQuery:
+        """Average the scores over all dims, by which training stops early."""
+        return np.asarray(np.mean(list(self.score_dims(transform, dims).values()), axis=0))

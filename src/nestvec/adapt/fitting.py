@@ -4,214 +4,229 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.adapt.config import Recipe
-from nestvec.adapt.evaluation import HeldOut
-from nestvec.adapt.full_width_completion import completed
-from nestvec.adapt.initialization import settled, starting_point, teachers
-from nestvec.adapt.matryoshka_adaptor import MatryoshkaAdaptor
-from nestvec.adapt.report import AtSize, FitReport, Verdict
-from nestvec.adapt.training_data import Judged, Material, check_rank
+from nestvec.adapt.config import AdaptorConfig
+from nestvec.adapt.evaluation import HeldOutQueries, PerQuery
+from nestvec.adapt.full_width_completion import complete_full_width
+from nestvec.adapt.initialization import initial_map, resolve_teacher, teacher_maps
+from nestvec.adapt.report import FitReport, FitVerdict, ScoresAtDims
+from nestvec.adapt.training.task import (
+    AdaptorTask,
+    EvaluationListener,
+    FittedAdaptor,
+    train_adaptor,
+)
+from nestvec.adapt.training_data import Judgments, TrainingData, check_rank
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32
 from nestvec.statistics import bootstrap_mean, lower_bound_of_ratio
 from nestvec.statistics.estimate import check_share
-from nestvec.transforms.base import Adapter
-from nestvec.transforms.rotation import Rotation
+from nestvec.transforms.base import Transform
+from nestvec.transforms.residual import ResidualTransform
+from nestvec.transforms.rotation import OrthogonalTransform
 
-if TYPE_CHECKING:
-    from nestvec.adapt.training.loop import Task, Trained, Watch
-
-_SHARE = 0.3
-_MOST = 1500
-"""Of the queries so many are held out, at most: two thirds of them to judge the adaptor by, the
-others to stop early by, since what was chosen by a query cannot be judged by it."""
-_FEWEST = 10
-_PLENTY = 20_000
+_HELD_OUT_SHARE = 0.3
+_MAX_HELD_OUT = 1500
+"""Two thirds of the held-out queries test the adaptor, and the others stop the training early:
+queries that an adaptor was chosen by cannot test it."""
+_MIN_HELD_OUT = 10
+"""Fewer queries show nothing."""
+_MANY_DOCUMENTS = 20_000
 """Of so many documents the held-out ones are not missed. Of 1,400 they are: an adaptor orders best
-what it was trained on, and that is what is searched."""
-
-Told = Callable[[int, float], None]
+the documents that it was trained on, and those are searched."""
 
 
-class Split(NamedTuple):
-    """What to train on; the queries that stop it; the queries that judge it."""
+class QuerySplit(NamedTuple):
+    """Data to train on, with queries for training, for early stopping, and for the test."""
 
-    train: Material
-    watch: Material
-    judge: Material
+    train: TrainingData
+    validation: TrainingData
+    test: TrainingData
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A fit as it was asked for."""
+class AdaptorFit:
+    """The data and the settings of one fit."""
 
-    material: Material
-    sizes: tuple[int, ...]
-    recipe: Recipe
+    data: TrainingData
+    nesting_dims: tuple[int, ...]
+    config: AdaptorConfig
     seed: int
     confidence: float
     force: bool
 
     def __post_init__(self) -> None:
         check_share(self.confidence, "confidence")
-        check_rank(self.material.documents, self.sizes)
-        if self.recipe.ranking and self.material.judged is None and self.recipe.weights[:4] == (
-            0, 0, 0, 0
-        ):  # fmt: skip
-            raise InputError("only the ranking loss has a weight, and it asks for pairs; give some")
+        check_rank(self.data.documents, self.nesting_dims)
+        *other_weights, ranking_weight = self.config.weights
+        if ranking_weight and self.data.judgments is None and not any(other_weights):
+            raise InputError("only the ranking loss has a weight, and it needs pairs; give some")
 
-    def run(self, checkpoint: Path | None, told: Told, progress: Progress) -> MatryoshkaAdaptor:
-        """The adaptor that is returned to the caller, with its report."""
-        begun = time.perf_counter()
-        split = split_queries(self.material, self.seed)
-        recipe = settled(self.recipe, split.train, self.sizes, self.seed)
-        chosen, report = replace(self, recipe=recipe)._run(split, checkpoint, told, progress)
-        report = replace(report, seconds=time.perf_counter() - begun)
-        front = front_energy(chosen, self.material.documents)
-        return replace(chosen, front=front, report=report)
+    def fit_adaptor(
+        self, checkpoint: Path | None, on_evaluation: EvaluationListener, progress: Progress
+    ) -> tuple[ResidualTransform, FitReport]:
+        """Train, and take the adaptor if it beats PCA; without a proof of that take PCA."""
+        start_s = time.perf_counter()
+        split = split_queries(self.data, self.seed)
+        config = resolve_teacher(self.config, split.train, self.nesting_dims, self.seed)
+        adaptor, report = replace(self, config=config)._train_and_test(
+            split, checkpoint, on_evaluation, progress
+        )
+        report = replace(report, duration_s=time.perf_counter() - start_s)
+        share = front_energy(adaptor, self.data.documents)
+        return replace(adaptor, fitted_front_energy=share), report
 
-    def _run(
-        self, split: Split, checkpoint: Path | None, told: Told, progress: Progress
-    ) -> tuple[MatryoshkaAdaptor, FitReport]:
-        from nestvec.adapt.training.loop import train
-
-        task, first = self._task(split.train, None), _place(checkpoint, "first")
-        trained = train(task, self._watch(split), first, told, progress)
-        trained = replace(trained, adaptor=self._finished(trained, split.train))
-        report = self._report(split, trained)
+    def _train_and_test(
+        self,
+        split: QuerySplit,
+        checkpoint: Path | None,
+        on_evaluation: EvaluationListener,
+        progress: Progress,
+    ) -> tuple[ResidualTransform, FitReport]:
+        first_path, second_path = (
+            _checkpoint_path(checkpoint, part) for part in ("first", "second")
+        )
+        task = self._task(split.train, self._validation_score(split))
+        fitted = train_adaptor(task, first_path, on_evaluation=on_evaluation, progress=progress)
+        trained = self._complete_full_width(fitted, split.train)
+        report = self._report(split, trained, fitted)
         if report.verdict == "ROTATION":
-            matrix = Rotation.fit(self.material.documents).matrix
-            chosen = MatryoshkaAdaptor.rotation(matrix, self.sizes)
-        elif self._scarce:
-            last, task = _place(checkpoint, "last"), self._task(self.material, trained.step)
-            again = train(task, None, last, _nothing, progress)
-            chosen = self._finished(again, self.material)
+            pca = OrthogonalTransform.fit(self.data.documents).matrix
+            adaptor = ResidualTransform.from_rotation(pca, self.nesting_dims)
+        elif self._reuse_test_queries:
+            task = self._task(self.data, None)
+            refitted = train_adaptor(task, second_path, last_step=fitted.step, progress=progress)
+            adaptor = self._complete_full_width(refitted, self.data)
         else:
-            chosen = trained.adaptor
-        for path in (_place(checkpoint, "first"), _place(checkpoint, "last")):
+            adaptor = trained
+        for path in (first_path, second_path):
             if path is not None:
                 path.unlink(missing_ok=True)
-        return chosen, report
+        return adaptor, report
 
     @property
-    def _scarce(self) -> bool:
-        """Whether what was held out is dear, so that it is learned from in the end."""
-        of_queries = self.material.judged is not None or bool((self.material.own < 0).any())
-        return of_queries or len(self.material.documents) < _PLENTY
+    def _reuse_test_queries(self) -> bool:
+        """True if held-out rows are scarce, so that a second training uses them too."""
+        has_queries = self.data.judgments is not None or bool((self.data.self_match < 0).any())
+        return has_queries or len(self.data.documents) < _MANY_DOCUMENTS
 
-    def _watch(self, split: Split) -> "Watch | None":
-        """What early stopping goes by; None where nothing that is known says what is better.
+    def _validation_score(
+        self, split: QuerySplit
+    ) -> Callable[[ResidualTransform], PerQuery] | None:
+        """Make the score that stops training early; None where no score says what is better.
 
-        Overlap with the full-width ranking is no measure of a recipe that means to change it:
-        judgements rise while it falls (docs/how-to/adapting.md). Then the last step is taken.
+        Overlap with the full-width ranking is no measure of settings that mean to change it:
+        nDCG by judgments rises while it falls (docs/how-to/adapting.md). Then the last step counts.
         """
-        if self.material.judged is None and self.recipe.teacher != "vectors":
+        if self.data.judgments is None and self.config.teacher != "vectors":
             return None
-        watched = HeldOut.of(split.watch)
-        return lambda adaptor: watched.over_sizes(adaptor, self.sizes)
+        validation = HeldOutQueries.of(split.validation)
+        return lambda adaptor: validation.mean_over_dims(adaptor, self.nesting_dims)
 
-    def _finished(self, trained: "Trained", material: Material) -> MatryoshkaAdaptor:
-        """With columns for full width behind those that were trained, if any are left over."""
-        recipe, width = self.recipe, self.sizes[-1]
-        if recipe.orthogonal or recipe.hidden or width == material.dim:
-            return trained.adaptor
-        return completed(trained.adaptor, material.documents, width)
+    def _complete_full_width(self, fitted: FittedAdaptor, data: TrainingData) -> ResidualTransform:
+        """Add columns for full width behind the trained ones, if any are left."""
+        config, widest = self.config, self.nesting_dims[-1]
+        if config.orthogonal or config.hidden or widest == data.dim:
+            return fitted.transform
+        return complete_full_width(fitted.transform, data.documents, widest)
 
-    def _task(self, material: Material, until: int | None) -> "Task":
-        from nestvec.adapt.training.loop import Task
+    def _task(
+        self, data: TrainingData, validation: Callable[[ResidualTransform], PerQuery] | None
+    ) -> AdaptorTask:
+        initialization = initial_map(data, self.config, self.seed)
+        teachers = teacher_maps(data, self.config, self.seed)
+        return AdaptorTask(
+            data, initialization, teachers, self.nesting_dims, self.config, self.seed, validation
+        )
 
-        given = (material, self.recipe, self.seed)
-        steps = self.recipe.steps if until is None else until
-        return Task(
-            material, starting_point(*given), teachers(*given), self.sizes, self.recipe, self.seed,
-            steps,
-        )  # fmt: skip
-
-    def _report(self, split: Split, trained: "Trained") -> FitReport:
-        """The comparison on the queries that judge; at full width PCA changes nothing."""
-        rotation, rng = Rotation.fit(split.train.documents), np.random.default_rng([self.seed, 4])
-        dims = tuple(sorted({*self.sizes, self.material.dim}))
-        judge = HeldOut.of(split.judge)
-        before, after = (judge.measure(a, dims) for a in (rotation, trained.adaptor))
-        gains = np.mean([after[size] - before[size] for size in self.sizes], axis=0)
+    def _report(
+        self, split: QuerySplit, adaptor: ResidualTransform, fitted: FittedAdaptor
+    ) -> FitReport:
+        """Compare with PCA on the test queries; at full width PCA changes nothing."""
+        pca, rng = (
+            OrthogonalTransform.fit(split.train.documents),
+            np.random.default_rng([self.seed, 4]),
+        )
+        dims = tuple(sorted({*self.nesting_dims, self.data.dim}))
+        test = HeldOutQueries.of(split.test)
+        pca_scores, scores = (test.score_dims(t, dims) for t in (pca, adaptor))
+        gains = np.mean([scores[width] - pca_scores[width] for width in self.nesting_dims], axis=0)
         bound = lower_bound_of_ratio(gains, np.ones_like(gains), rng, self.confidence)
-        verdict: Verdict = "ADAPTED" if bound > 0 else "FORCED" if self.force else "ROTATION"
-        judged = split.train.judged
+        verdict: FitVerdict = "ADAPTED" if bound > 0 else "FORCED" if self.force else "ROTATION"
+        judgments = split.train.judgments
 
-        def at(size: int) -> AtSize:
-            one, other = before[size], after[size]
-            return AtSize(size, *(bootstrap_mean(v, rng) for v in (one, other, other - one)))
+        def scores_at(width: int) -> ScoresAtDims:
+            per_query = (pca_scores[width], scores[width], scores[width] - pca_scores[width])
+            return ScoresAtDims(width, *(bootstrap_mean(values, rng) for values in per_query))
 
         return FitReport(
             verdict=verdict,
-            metric=judge.metric,
+            metric=test.metric,
             gain=bootstrap_mean(gains, rng),
-            bound=bound,
+            gain_lower_bound=bound,
             confidence=self.confidence,
-            sizes=tuple(at(size) for size in self.sizes),
-            full=at(self.material.dim),
-            rows=len(split.train.documents),
-            queries=len(split.train.queries),
-            pairs=0 if judged is None else len(judged.queries),
-            steps=trained.step,
-            seconds=0.0,
+            at_dims=tuple(scores_at(width) for width in self.nesting_dims),
+            at_full_width=scores_at(self.data.dim),
+            n_documents=len(split.train.documents),
+            n_queries=len(split.train.queries),
+            n_pairs=0 if judgments is None else len(judgments.queries),
+            steps=fitted.step,
+            duration_s=0.0,
             seed=self.seed,
-            recipe=self.recipe.to_json(),
-            history=trained.history,
+            config=self.config.to_json(),
+            history=fitted.history,
         )
 
 
-def front_energy(adapter: Adapter, documents: Float32[np.ndarray, "n dim"]) -> float:
-    """`Adapter.front_energy` of one that was fitted to these."""
-    energy = np.square(adapter.transform(documents), dtype=np.float64).sum(axis=0)
-    return float(energy[: max(1, adapter.width // 8)].sum() / energy.sum())
+def front_energy(transform: Transform, documents: Float32[np.ndarray, "n dim"]) -> float:
+    """Measure `Transform.front_energy` of a transform on the rows that it was fitted to."""
+    energy = np.square(transform.transform(documents), dtype=np.float64).sum(axis=0)
+    return float(energy[: max(1, transform.width // 8)].sum() / energy.sum())
 
 
-def split_queries(material: Material, seed: int) -> Split:
-    """Hold queries out; where they are documents themselves, from what is searched too."""
-    n = len(material.queries)
-    held = min(_MOST, int(_SHARE * n))
-    if held < _FEWEST:
+def split_queries(data: TrainingData, seed: int) -> QuerySplit:
+    """Hold queries out; where queries are documents, hold these documents out too."""
+    n = len(data.queries)
+    n_held_out = min(_MAX_HELD_OUT, int(_HELD_OUT_SHARE * n))
+    if n_held_out < _MIN_HELD_OUT:
         raise InputError(
-            f"{n} queries are too few to hold {_FEWEST} of them out and learn from the others; "
-            f"give {int(np.ceil(_FEWEST / _SHARE))} or more"
+            f"{n} queries are too few to hold {_MIN_HELD_OUT} of them out and learn from the "
+            f"others; give {int(np.ceil(_MIN_HELD_OUT / _HELD_OUT_SHARE))} or more"
         )
     shuffled = np.random.default_rng([seed, 5]).permutation(n)
-    parts = (np.sort(shuffled[held:]), shuffled[: held // 3], shuffled[held // 3 : held])
-    hidden = np.zeros(len(material.documents), bool)
-    own = material.own[shuffled[:held]]
-    hidden[own[own >= 0]] = True
-    return Split(*(_without(material.ask(part), hidden) for part in parts))
-
-
-def _without(material: Material, hidden: Bool[np.ndarray, " n"]) -> Material:
-    """The documents that are not hidden, the judgements of them, and the queries still judged."""
-    if not hidden.any():
-        return material
-    place = np.where(hidden, -1, np.cumsum(~hidden) - 1)
-    own = np.where(material.own >= 0, place[material.own], -1)
-    documents, judged = material.documents[~hidden], material.judged
-    if judged is None:
-        return replace(material, documents=documents, own=own)
-    found = place[judged.documents]
-    left = Judged(*(part[found >= 0] for part in (judged.queries, found, judged.grades)))
-    if not len(left.queries):
-        raise InputError("pairs leave nothing to learn from once queries are held out; give more")
-    return Material(documents, material.queries, own, left).ask(np.unique(left.queries))
-
-
-def _place(checkpoint: Path | None, part: str) -> Path | None:
-    return (
-        None
-        if checkpoint is None
-        else checkpoint.with_name(f"{checkpoint.name}.{part}.safetensors")
+    n_validation = n_held_out // 3
+    parts = (
+        np.sort(shuffled[n_held_out:]),
+        shuffled[:n_validation],
+        shuffled[n_validation:n_held_out],
     )
+    hidden = np.zeros(len(data.documents), bool)
+    self_match = data.self_match[shuffled[:n_held_out]]
+    hidden[self_match[self_match >= 0]] = True
+    return QuerySplit(*(_without_documents(data.select_queries(part), hidden) for part in parts))
 
 
-def _nothing(step: int, value: float) -> None:
-    """Tell nobody."""
+def _without_documents(data: TrainingData, hidden: Bool[np.ndarray, " n"]) -> TrainingData:
+    """Leave out hidden documents, the judgments of them, and queries without any judgment left."""
+    if not hidden.any():
+        return data
+    new_rows = np.where(hidden, -1, np.cumsum(~hidden) - 1)
+    self_match = np.where(data.self_match >= 0, new_rows[data.self_match], -1)
+    documents, judgments = data.documents[~hidden], data.judgments
+    if judgments is None:
+        return replace(data, documents=documents, self_match=self_match)
+    rows = new_rows[judgments.documents]
+    visible = rows >= 0
+    remaining = Judgments(judgments.queries[visible], rows[visible], judgments.grades[visible])
+    if not len(remaining.queries):
+        raise InputError("pairs leave nothing to learn from once queries are held out; give more")
+    remaining_data = TrainingData(documents, data.queries, self_match, remaining)
+    return remaining_data.select_queries(np.unique(remaining.queries))
+
+
+def _checkpoint_path(checkpoint: Path | None, part: str) -> Path | None:
+    return None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{part}.pt")

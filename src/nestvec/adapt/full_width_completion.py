@@ -1,62 +1,66 @@
-"""What stands behind the columns that were trained, so that full width is what it was."""
+"""Columns behind the trained ones, chosen so that scores at full width change little."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from nestvec.adapt.matryoshka_adaptor import Map, MatryoshkaAdaptor
 from nestvec.shapes import Float32, Float64
+from nestvec.transforms.residual import Map, ResidualTransform
 
-_SHARE = 0.7
-"""Of the best length for the trained columns alone; the rest is left to the others. Of .5, .7, .85
-and 1 the one that kept most of nDCG at full width on four collections."""
-_COMPARED = 1_000
-_FLOOR = 1e-9
-"""Of the strongest direction; below it rows have nothing that could be kept."""
+_LENGTH_SHARE = 0.7
+"""Length of the trained columns, as a share of the best one for them alone; the rest is left to the
+other columns. Of .5, .7, .85 and 1 it kept most of nDCG at full width on four collections."""
+_COMPARED_ROWS = 1_000
+"""Rows by which the completed map is compared with the trained one."""
+_MIN_STRENGTH = 1e-9
+"""Share of the strongest direction; rows have nothing to preserve in weaker ones."""
 
 
-def completed(
-    adaptor: MatryoshkaAdaptor, documents: Float32[np.ndarray, "n dim"], width: int
-) -> MatryoshkaAdaptor:
-    """The adaptor with other columns behind the first `width`, if that mends full width.
+def complete_full_width(
+    adaptor: ResidualTransform, documents: Float32[np.ndarray, "n dim"], width: int
+) -> ResidualTransform:
+    """Replace the columns behind the first `width`, if that brings full width nearer to the input.
 
-    The cosines of prefixes up to `width` do not change. With A the first columns and C the second
-    moment of the documents, the others are B such that c²AAᵀ + BBᵀ is as near to the identity as
-    it can be for rows like these, which would keep all inner products: B = C^(−½) U √Λ, of the
+    Cosines of prefixes up to `width` do not change. With A the first columns and C the second
+    moment of the documents, the new columns are the B with which c²AAᵀ + BBᵀ is as near as possible
+    to the identity for such rows, which would preserve all inner products: B = C^(−½) U √Λ, of the
     strongest directions of C − c² C^½ AAᵀ C^½.
     """
     dim = documents.shape[1]
-    first = adaptor.documents.matrix[:, :width].astype(np.float64)
+    trained = adaptor.documents.matrix[:, :width].astype(np.float64)
     moment = (documents.T @ documents / len(documents)).astype(np.float64)
-    root, inverse = _roots(moment)
-    kept = moment @ first
+    root, inverse = moment_roots(moment)
+    image = moment @ trained
     # tr(C G C) and tr(C G C G) with G = AAᵀ.
-    length = _SHARE * np.sqrt(np.square(kept).sum() / np.square(first.T @ kept).sum())
-    bent = length * (root @ first)
-    strengths, directions = np.linalg.eigh(moment - bent @ bent.T)
+    length = np.square(image).sum() / np.square(trained.T @ image).sum()
+    length = _LENGTH_SHARE * np.sqrt(length)
+    covered = length * (root @ trained)
+    strengths, directions = np.linalg.eigh(moment - covered @ covered.T)
     strongest = slice(None, -(dim - width) - 1, -1)
-    others = inverse @ (directions[:, strongest] * np.sqrt(np.maximum(strengths[strongest], 0)))
-    matrix = np.concatenate([length * first, others], axis=1).astype(np.float32)
-    both = Map(np.ascontiguousarray(matrix))
-    whole = replace(adaptor, documents=both, queries=both)
+    scales = np.sqrt(np.maximum(strengths[strongest], 0))
+    columns = inverse @ (directions[:, strongest] * scales)
+    matrix = np.concatenate([length * trained, columns], axis=1).astype(np.float32)
+    shared = Map(np.ascontiguousarray(matrix))
+    completed = replace(adaptor, documents=shared, queries=shared)
     # A few columns cannot mend what many have bent.
-    return min(adaptor, whole, key=lambda one: _away(one, documents[:_COMPARED]))
+    sample = documents[:_COMPARED_ROWS]
+    return min(adaptor, completed, key=lambda candidate: mean_change(candidate, sample))
 
 
-def _away(adaptor: MatryoshkaAdaptor, rows: Float32[np.ndarray, "n dim"]) -> float:
-    """How far inner products are from what they were, on average."""
-    given = adaptor.transform(rows)
-    return float(np.abs(given @ given.T - rows @ rows.T).mean())
+def mean_change(adaptor: ResidualTransform, rows: Float32[np.ndarray, "n dim"]) -> float:
+    """Average the absolute change of all inner products."""
+    mapped = adaptor.transform(rows)
+    return float(np.abs(mapped @ mapped.T - rows @ rows.T).mean())
 
 
-def _roots(
+def moment_roots(
     moment: Float64[np.ndarray, "dim dim"],
 ) -> tuple[Float64[np.ndarray, "dim dim"], Float64[np.ndarray, "dim dim"]]:
-    """The symmetric root, and its inverse where rows have any strength."""
+    """Compute the symmetric root, and its inverse in directions where rows have any strength."""
     strengths, directions = np.linalg.eigh(moment)
-    there = strengths > _FLOOR * strengths[-1]
-    root = np.sqrt(np.where(there, strengths, 0))
-    inverse = np.where(there, 1 / np.where(there, root, 1), 0)
+    present = strengths > _MIN_STRENGTH * strengths[-1]
+    root = np.sqrt(np.where(present, strengths, 0))
+    inverse = np.where(present, 1 / np.where(present, root, 1), 0)
     return (
         np.asarray(directions * root @ directions.T),
         np.asarray(directions * inverse @ directions.T),

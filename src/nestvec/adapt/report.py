@@ -1,88 +1,133 @@
-"""`FitReport`: what held-out queries showed of an adaptor."""
+"""`FitReport`: the scores of an adaptor on held-out queries."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from nestvec.adapt.config import with_new_names
+from nestvec.deprecation import renamed_fields, warn_renamed
 
 if TYPE_CHECKING:
     from nestvec.statistics import Estimate
 
 # Statistics are imported where a report is read: `import nestvec` is fast.
 
-Verdict = Literal["ADAPTED", "ROTATION", "FORCED"]
+FitVerdict = Literal["ADAPTED", "ROTATION", "FORCED"]
+
+_FILE_KEYS = {
+    "gain_lower_bound": "bound",
+    "at_dims": "sizes",
+    "at_full_width": "full",
+    "n_documents": "rows",
+    "n_queries": "queries",
+    "n_pairs": "pairs",
+    "duration_s": "seconds",
+    "config": "recipe",
+}
+"""Keys that files of adaptors have for fields whose names have changed since."""
 
 
+@renamed_fields({"rotation": "pca"})
 @dataclass(frozen=True, slots=True)
-class AtSize:
-    """Held-out quality at one size: by PCA alone, by the adaptor, and what that gains."""
+class ScoresAtDims:
+    """Held-out scores of PCA and of the adaptor at some dims, and the gain over PCA."""
 
     dims: int
-    rotation: "Estimate"
+    pca: "Estimate"
     adaptor: "Estimate"
     gain: "Estimate"
 
 
+@renamed_fields({old: new for new, old in _FILE_KEYS.items()})
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What was trained, on what, and what queries that it never saw showed."""
+    """The data and the settings of a fit, and its scores on queries that it never saw."""
 
-    verdict: Verdict
-    """ADAPTED: it beats PCA; ROTATION: it does not, so it was left out; FORCED: it does
-    not, and was asked for all the same."""
+    verdict: FitVerdict
+    """ADAPTED: the adaptor beats PCA; ROTATION: it does not, so PCA was taken; FORCED: it does
+    not, and was taken with `force`."""
     metric: str
-    """"ndcg@10" by judgements, or "overlap@10" with the full-width ranking."""
+    """"ndcg@10" by relevance judgments, or "overlap@10" with the full-width ranking."""
     gain: "Estimate"
-    """Mean gain over PCA, all sizes together."""
-    bound: float
+    """Mean gain over PCA, over all nesting dims."""
+    gain_lower_bound: float
     """The gain is at least this, at `confidence`."""
     confidence: float
-    sizes: tuple[AtSize, ...]
-    full: AtSize
-    """At full width, where PCA is what the vectors were."""
-    rows: int
-    queries: int
-    """Trained with; `gain.n` were held out."""
-    pairs: int
+    at_dims: tuple[ScoresAtDims, ...]
+    at_full_width: ScoresAtDims
+    """At full width, where PCA changes nothing."""
+    n_documents: int
+    n_queries: int
+    """Training queries; `gain.n` were held out to test the adaptor."""
+    n_pairs: int
     steps: int
-    seconds: float
+    duration_s: float
     seed: int
-    recipe: Mapping[str, Any]
+    config: Mapping[str, Any]
+    """The settings, as `AdaptorConfig.to_json` gives them."""
     history: tuple[tuple[int, float], ...]
-    """Step, and the metric on the held-out queries that early stopping goes by."""
+    """Step and score on the validation queries, by which training stops early."""
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a sentence."""
+        gain = (
+            f"{self.metric} {self.gain.value:+.4f} over PCA on {self.gain.n} held-out "
+            f"queries, at least {self.gain_lower_bound:+.4f} at {self.confidence:.0%} confidence"
+        )
+        return {
+            "ADAPTED": f"the adaptor is better: {gain}",
+            "ROTATION": f"the adaptor was not shown to be better ({gain}): this is PCA",
+            "FORCED": f"taken by force, although not shown to be better: {gain}",
+        }[self.verdict]
 
     @property
     def said(self) -> str:
-        """The verdict in a sentence."""
-        shown = (
-            f"{self.metric} {self.gain.value:+.4f} over PCA on {self.gain.n} held-out "
-            f"queries, at least {self.bound:+.4f} at {self.confidence:.0%} confidence"
-        )
-        return {
-            "ADAPTED": f"the adaptor is better: {shown}",
-            "ROTATION": f"the adaptor was not shown to be better ({shown}): this is PCA",
-            "FORCED": f"kept as asked, although not shown to be better: {shown}",
-        }[self.verdict]
+        """The old name of `summary`."""
+        warn_renamed("FitReport.said", "FitReport.summary")
+        return self.summary
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Give all fields as JSON values."""
         return asdict(self)
 
+    def to_notes(self) -> dict[str, Any]:
+        """Give all fields as JSON values, by the keys that files have for them."""
+        notes = {_FILE_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        notes["sizes"] = [_scores_to_notes(scores) for scores in self.at_dims]
+        notes["full"] = _scores_to_notes(self.at_full_width)
+        return notes
+
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "FitReport":
-        """The report that `to_json` told of."""
+    def from_notes(cls, notes: Mapping[str, Any]) -> "FitReport":
+        """Read a report back that `to_notes` gave."""
         from nestvec.statistics import Estimate
 
-        sizes = tuple(_at_size(one) for one in told["sizes"])
+        names = {key: name for name, key in _FILE_KEYS.items()}
+        fields = {names.get(key, key): value for key, value in notes.items()}
         return cls(
             **{
-                **told, "sizes": sizes, "full": _at_size(told["full"]),
-                "gain": Estimate(*told["gain"]),
-                "history": tuple((int(s), float(v)) for s, v in told["history"]),
+                **fields,
+                "at_dims": tuple(_scores_from_notes(scores) for scores in notes["sizes"]),
+                "at_full_width": _scores_from_notes(notes["full"]),
+                "gain": Estimate(*notes["gain"]),
+                "config": with_new_names(notes["recipe"]),
+                "history": tuple((int(step), float(score)) for step, score in notes["history"]),
             }
-        )  # fmt: skip
+        )
 
 
-def _at_size(told: Mapping[str, Any]) -> AtSize:
+def _scores_to_notes(scores: ScoresAtDims) -> dict[str, Any]:
+    return {
+        "dims": scores.dims,
+        "rotation": scores.pca,
+        "adaptor": scores.adaptor,
+        "gain": scores.gain,
+    }
+
+
+def _scores_from_notes(notes: Mapping[str, Any]) -> ScoresAtDims:
     from nestvec.statistics import Estimate
 
-    return AtSize(told["dims"], *(Estimate(*told[n]) for n in ("rotation", "adaptor", "gain")))
+    estimates = (Estimate(*notes[name]) for name in ("rotation", "adaptor", "gain"))
+    return ScoresAtDims(notes["dims"], *estimates)

@@ -20,6 +20,7 @@ from nestvec.cli.encode import encode
 from nestvec.cli.index import index
 from nestvec.cli.info import info
 from nestvec.cli.output import note
+from nestvec.cli.renamed import with_new_names
 from nestvec.cli.search import search
 from nestvec.cli.train import train
 from nestvec.cli.tune import tune
@@ -75,7 +76,8 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command (`arguments`, or the process's own) and exit with its code."""
     try:
-        app(arguments, prog_name="nestvec")
+        command_line = sys.argv[1:] if arguments is None else arguments
+        app(with_new_names(command_line), prog_name="nestvec")
     except NestvecError as e:
         note(f"error: {_one_line(e)}")
     except OSError as e:

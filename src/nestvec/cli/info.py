@@ -9,7 +9,7 @@ from nestvec.cli import options
 from nestvec.cli.output import print_facts, print_json, print_table, size
 from nestvec.index import Index
 from nestvec.index.plans.stored_plans import StoredPlan
-from nestvec.index.snapshot import Part
+from nestvec.index.snapshot import LiveSegment
 
 
 def info(
@@ -116,7 +116,7 @@ def _adapter_line(index: Index) -> dict[str, str]:
     return {"adapter": f"{used.kind} from {used.dim} dims, {used.fingerprint[:12]}"}
 
 
-def _segment(part: Part) -> dict[str, Any]:
+def _segment(part: LiveSegment) -> dict[str, Any]:
     return {
         "segment": part.entry.segment,
         "layout": part.entry.layout,

@@ -1,4 +1,4 @@
-"""`nestvec tune`: the cheapest search plan with a promise, kept in the index."""
+"""`nestvec tune`: the cheapest search plan with a guarantee, saved in the index."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,20 +8,26 @@ import numpy as np
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import check_as_made, holds_vectors, refuse
+from nestvec.cli.material import check_as_made, read_to_encode, refuse
 from nestvec.cli.output import Columns, print_json, print_table, size
 from nestvec.index import Index
+from nestvec.inputs import holds_vectors
 from nestvec.progress import bar
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
-    from nestvec.tuning.guarantee import Promise
-    from nestvec.tuning.queries import Asked
-    from nestvec.tuning.tuned import Trial
+    from nestvec.tuning.guarantee import Guarantee
+    from nestvec.tuning.queries import EvaluationQueries
+    from nestvec.tuning.tuned import PlanTest
 
 NOT_SHOWN = 1
 _CONFIDENCE = 0.95
-_TRIAL_COLUMNS: Columns = {"served": "right", "p": "right", "bytes/query": "right", "plan": "left"}
+_TEST_COLUMNS: Columns = {
+    "attained": "right",
+    "p": "right",
+    "bytes/query": "right",
+    "plan": "left",
+}
 
 
 def tune(
@@ -29,21 +35,21 @@ def tune(
     queries: Annotated[
         Path,
         typer.Argument(
-            help="Held-out queries, such as will be asked: texts (.jsonl, .tsv, .csv, .txt) or "
+            help="Held-out queries, like those to come: texts (.jsonl, .tsv, .csv, .txt) or "
             "vectors (.npy, .npz, .safetensors, .parquet, .jsonl). Hundreds; for .99 a thousand."
         ),
     ],
     recall: Annotated[
         float | None,
-        typer.Option(help="Promise this mean recall on queries to come; 0.99 if none is named."),
+        typer.Option(help="Guarantee this mean recall on queries to come; 0.99 by default."),
     ] = None,
-    every: Annotated[
+    perfect_recall: Annotated[
         float | None,
-        typer.Option("--all", help="Or: such a share of queries has all k hits found."),
+        typer.Option(help="Or: this share of queries to come has a recall of 1."),
     ] = None,
-    containment: Annotated[
+    shortlist_recall: Annotated[
         float | None,
-        typer.Option(help="Or: such a share has all k in a shortlist to rerank elsewhere."),
+        typer.Option(help="Or: for this share the shortlist, reranked elsewhere, has all k."),
     ] = None,
     ndcg: Annotated[
         float | None,
@@ -56,53 +62,64 @@ def tune(
         ),
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="How sure to be of that; else 0.95.")
+        float | None, typer.Option(help="Confidence of the guarantee; 0.95 by default.")
     ] = None,
     k: Annotated[
         int, typer.Option("-k", help="How many hits per query; to check a shortlist, its length.")
     ] = 10,
     plan: Annotated[
         list[str] | None,
-        typer.Option(metavar="PLAN", help="Test this plan; repeat for several. Else a grid."),
+        typer.Option(metavar="PLAN", help="Test this plan; repeat for several. A grid by default."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Test on new queries what the kept plan promises.")
+        bool,
+        typer.Option(
+            "--check", help="Test on new queries whether the saved plan's guarantee holds."
+        ),
     ] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Keep the plan in the index, as its default.")
+    save: Annotated[
+        bool, typer.Option("--save/--no-save", help="Save the plan in the index, as its default.")
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Equal input and seed give an equal plan.")] = 0,
     key: options.Key = None,
+    text_column: options.TextColumn = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="In place of the model the index records.")
     ] = None,
     base_url: options.BaseUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Find the cheapest plan that keeps a promise, and make it the index's default.
+    """Find the cheapest plan with a guarantee, and make it the index's default.
 
-    Exit code 1 where no plan is certified or, with --check, the promise is not borne out.
+    Exit code 1 where no plan is certified or, with --check, the guarantee is not shown to hold.
 
     Examples:
       nestvec tune corpus.nv queries.npy --recall 0.99
-      nestvec tune corpus.nv questions.txt -k 100 --all 0.95
+      nestvec tune corpus.nv questions.txt -k 100 --perfect-recall 0.95
       nestvec tune corpus.nv queries.jsonl --ndcg 0.99 --qrels qrels/test.tsv
       nestvec tune corpus.nv new_queries.npy --check
     """
-    from nestvec.tuning.guarantee import Promise
+    from nestvec.tuning.guarantee import Guarantee
 
     opened = Index.open(index)
-    targets = {"recall": recall, "all": every, "containment": containment, "ndcg": ndcg}
-    promise = Promise.choose(k, _CONFIDENCE if confidence is None else confidence, targets)
+    targets = {
+        "recall": recall,
+        "perfect_recall": perfect_recall,
+        "shortlist_recall": shortlist_recall,
+        "ndcg": ndcg,
+    }
+    guarantee = Guarantee.from_targets(
+        k, _CONFIDENCE if confidence is None else confidence, targets
+    )
     if check:
-        named = {f"--{name}": target for name, target in targets.items()}
-        given = {**named, "--confidence": confidence, "--plan": plan, "--no-keep": not keep}
-        refuse("with --check, which tests what is kept", given)
-    asked = _read(opened, queries, qrels, key, model, base_url)
+        named = {f"--{name.replace('_', '-')}": target for name, target in targets.items()}
+        unused = {**named, "--confidence": confidence, "--plan": plan, "--no-save": not save}
+        refuse("with --check, which tests the saved plan", unused)
+    evaluation = _read(opened, queries, qrels, (key, text_column), (model, base_url))
     if check:
-        shown = _check(opened, asked, k, seed, json)
+        shown = _check(opened, evaluation, k, seed, json)
     else:
-        shown = _tune(opened, asked, promise, plan or None, seed, keep, json)
+        shown = _tune(opened, evaluation, guarantee, plan or None, seed, save, json)
     if not shown:
         raise typer.Exit(NOT_SHOWN)
 
@@ -111,77 +128,80 @@ def _read(
     index: Index,
     path: Path,
     qrels: Path | None,
-    key: str | None,
-    model: str | None,
-    base_url: str | None,
-) -> "Asked":
-    """The queries of a file and, if there are any, their judgements."""
-    from nestvec.tuning.queries import Asked
+    columns: tuple[str | None, list[str] | None],
+    encoder: tuple[str | None, str | None],
+) -> "EvaluationQueries":
+    """Read the queries of a file and their relevance judgments, if there are any."""
+    from nestvec.tuning.queries import EvaluationQueries
 
-    vectors, ids = _vectors(index, path, key, model, base_url)
+    vectors, ids = _vectors(index, path, columns, encoder)
     if qrels is None:
-        return Asked(vectors)
+        return EvaluationQueries(vectors)
     from nestvec.data import read_qrels
 
-    return Asked(vectors, read_qrels(qrels, ids, index.ids.tolist()), ids)
+    return EvaluationQueries(vectors, read_qrels(qrels, ids, index.ids.tolist()), ids)
 
 
 def _vectors(
-    index: Index, path: Path, key: str | None, model: str | None, base_url: str | None
+    index: Index,
+    path: Path,
+    columns: tuple[str | None, list[str] | None],
+    encoder: tuple[str | None, str | None],
 ) -> tuple[Float[np.ndarray, "q dim"], Sequence[Any]]:
-    """The vectors of a file, or of its texts, and their ids."""
-    if holds_vectors(path):
+    """Read the vectors of a file, or encode its texts; also return the ids."""
+    (key, text_column), (model, base_url) = columns, encoder
+    if holds_vectors(path, key, text_column):
         from nestvec.encode import read_vectors
 
         refuse("for vectors, which are not encoded", {"--model": model, "--base-url": base_url})
-        given = read_vectors(path, key)
-        check_as_made(path, given.adapted_by)
-        return given.vectors, range(len(given.vectors)) if given.ids is None else given.ids.tolist()
+        vector_file = read_vectors(path, key)
+        check_as_made(path, vector_file.adapted_by)
+        return vector_file.vectors, range(
+            len(vector_file.vectors)
+        ) if vector_file.ids is None else vector_file.ids.tolist()
     from nestvec.cli.model import open_for
-    from nestvec.data import read_texts
 
-    refuse("for texts; it is for vectors", {"--key": key})
-    corpus = read_texts(path)
+    corpus = read_to_encode(path, text_column)
     return open_for(index, model, base_url).encode(list(corpus.texts)), corpus.ids
 
 
 def _tune(
     index: Index,
-    asked: "Asked",
-    promise: "Promise",
+    evaluation: "EvaluationQueries",
+    guarantee: "Guarantee",
     plans: list[str] | None,
     seed: int,
-    keep: bool,
+    save: bool,
     json: bool,
 ) -> bool:
-    """Print what is found and keep a certified plan; whether there is one."""
-    from nestvec.tuning.tuner import run
+    """Tune, print the result and save a certified plan; return whether there is one."""
+    from nestvec.tuning.tuner import tune_plan
 
-    tuned = run(index, asked, promise, plans, seed, bar)
-    kept = keep and tuned.plan is not None
-    if kept:
+    tuned = tune_plan(index, evaluation, guarantee, plans, seed, bar)
+    saved = save and tuned.plan is not None
+    if saved:
         tuned.save(index)
     if json:
-        print_json({"index": index.path, "kept": kept, **tuned.to_json()})
+        print_json({"index": index.path, "saved": saved, **tuned.to_json()})
         return tuned.plan is not None
     print(tuned)
     print()
-    print_table(_TRIAL_COLUMNS, [_trial_cells(trial) for trial in tuned.trials])
-    if kept:
-        print(f"\nkept: searches of {index.path} for k={tuned.rows} use it until rows change")
+    print_table(_TEST_COLUMNS, [_test_cells(test) for test in tuned.plan_tests])
+    if saved:
+        print(f"\nsaved: searches of {index.path} for k={tuned.rows} use it until rows change")
     return tuned.plan is not None
 
 
-def _trial_cells(trial: "Trial") -> Sequence[str]:
-    read = size(trial.bytes_per_query)
-    return f"{trial.served:.4f}", f"{trial.p_value:.2g}", read, str(trial.plan)
+def _test_cells(test: "PlanTest") -> Sequence[str]:
+    read = size(test.bytes_per_query)
+    return f"{test.attained:.4f}", f"{test.p_value:.2g}", read, str(test.plan)
 
 
-def _check(index: Index, asked: "Asked", k: int, seed: int, json: bool) -> bool:
-    """Print how the kept plan does on new queries; whether its promise is borne out."""
-    from nestvec.tuning.drift import run
+def _check(index: Index, evaluation: "EvaluationQueries", k: int, seed: int, json: bool) -> bool:
+    """Check the saved plan on new queries and print the result; return whether it holds."""
+    from nestvec.tuning.drift import check_drift
 
-    drift = run(index, asked, k, seed, bar)
+    drift = check_drift(index, evaluation, k, seed, bar)
     if json:
         print_json({"index": index.path, **drift.to_json()})
     else:

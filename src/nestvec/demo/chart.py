@@ -1,12 +1,12 @@
-"""The demo's picture: quality against the bytes that a query reads per vector."""
+"""The chart of the demo: quality against the bytes that a query reads per vector."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from nestvec.charts import ChartLayout, Panel, Series, save_chart
 from nestvec.demo.measure import Kind
 from nestvec.demo.report import Result
-from nestvec.extras import require
 
 
 class _Style(NamedTuple):
@@ -23,53 +23,46 @@ _STYLES: dict[Kind, _Style] = {
     "codes, then full": _Style("D", "#0072B2", 6),
     "default plan": _Style("*", "#009E73", 15),
 }
+_CURVES: tuple[Kind, ...] = ("codes", "float prefix")
+"""Drawn with lines and names; the points of other kinds lie too close for names."""
 
 
 def draw(results: Sequence[Result], rows: int, path: Path) -> None:
-    """Write a PNG with two panels over the same bytes: nDCG@10 and recall against exact search."""
-    # A figure of its own, not pyplot's: no window system, and nothing left behind in the process.
-    figure = require("matplotlib.figure", "demo").Figure(figsize=(11, 5.2), layout="constrained")
-    panels = figure.subplots(1, 2)
-    _draw_panel(panels[0], results, rows, [r.ndcg for r in results], "nDCG@10")
-    _draw_panel(panels[1], results, rows, [r.recall for r in results], "recall@10 of exact search")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
-    figure.suptitle(f"What reading less of each vector costs ({rows:,} arXiv abstracts)")
-    figure.savefig(path, dpi=150)
+    """Write a PNG with two panels over the same bytes: nDCG@10 and recall of exact search."""
+    panels = [
+        Panel("nDCG@10", _series(results, rows, [r.ndcg for r in results])),
+        Panel("recall@10 of exact search", _series(results, rows, [r.recall for r in results])),
+    ]
+    layout = ChartLayout(
+        title=f"What reading less of each vector costs ({rows:,} arXiv abstracts)",
+        bytes_label="bytes read per query and vector: cells, codes and full vectors",
+        size=(11, 5.2),
+        legend_columns=len(_STYLES),
+    )
+    save_chart(path, panels, layout, extra="demo")
 
 
-def _draw_panel(
-    panel: Any, results: Sequence[Result], rows: int, quality: Sequence[float], name: str
-) -> None:
-    for kind, style in _STYLES.items():
-        points = [
-            (result.read_bytes / rows, value, result.name)
-            for result, value in zip(results, quality, strict=True)
-            if result.kind == kind
-        ]
-        x, y, labels = zip(*sorted(points), strict=True)
-        panel.plot(
-            x, y, marker=style.marker, color=style.color, markersize=style.size,
-            label="codes (dims x bits)" if kind == "codes" else kind,
-            linestyle="-" if kind in ("codes", "float prefix") else "none",
-            linewidth=1, markeredgecolor="white", markeredgewidth=0.6,
-        )  # fmt: skip
-        _label(panel, kind, zip(x, y, labels, strict=True))
-    panel.set_xscale("log", base=2)
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    panel.set_xlabel("bytes read per query and vector: cells, codes and full vectors")
-    panel.set_ylabel(name)
-    panel.grid(alpha=0.25)
-    panel.spines[["top", "right"]].set_visible(False)
+def _series(results: Sequence[Result], rows: int, quality: Sequence[float]) -> list[Series]:
+    return [_kind_series(results, rows, quality, kind) for kind in _STYLES]
 
 
-def _label(panel: Any, kind: Kind, points: Any) -> None:
-    """Names beside the points of the two curves; the others lie too close to be told apart."""
-    if kind not in ("codes", "float prefix"):
-        return
-    for x, y, text in points:
-        short = text.removeprefix("float32, ")
-        panel.annotate(
-            short, (x, y), xytext=(6, -9), textcoords="offset points",
-            fontsize=8, color=_STYLES[kind].color,
-        )  # fmt: skip
+def _kind_series(
+    results: Sequence[Result], rows: int, quality: Sequence[float], kind: Kind
+) -> Series:
+    points = sorted(
+        (result.read_bytes / rows, value, result.name.removeprefix("float32, "))
+        for result, value in zip(results, quality, strict=True)
+        if result.kind == kind
+    )
+    style, is_curve = _STYLES[kind], kind in _CURVES
+    return Series(
+        label="codes (dims x bits)" if kind == "codes" else kind,
+        size_bytes=[point[0] for point in points],
+        quality=[point[1] for point in points],
+        color=style.color,
+        marker=style.marker,
+        marker_size=style.size,
+        connected=is_curve,
+        marker_edge="white",
+        point_labels=[point[2] for point in points] if is_curve else None,
+    )

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import DamagedIndexError, IdsError
 from nestvec.index.snapshot import Snapshot
-from nestvec.index.storage.manifest import Id
 from nestvec.index.storage.row_records import id_array, list_ids
 
 _MOST_NAMED = 3

@@ -13,19 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import InputError, PlanError
 from nestvec.hits import Hits
 from nestvec.index.document_lookup import get_documents, has_id
 from nestvec.index.plans.stored_plans import StoredPlan
-from nestvec.index.query_transform import adapt_queries
-from nestvec.index.search.searcher import Question, search_certified, search_exactly, search_parts
+from nestvec.index.query_transform import transform_queries
+from nestvec.index.search.searcher import (
+    SearchRequest,
+    search_exact,
+    search_segments,
+    search_with_certificates,
+)
 from nestvec.index.search.segment_search import METRICS, check_threads
 from nestvec.index.snapshot import Snapshot
 from nestvec.index.storage.ids import Ids
-from nestvec.index.storage.manifest import Id
 from nestvec.index.storage.row_records import as_json, check_ids, check_length, row_records
-from nestvec.index.storage.segment_rows import Rows, Source
+from nestvec.index.storage.segment_rows import RowSource, SegmentRows
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
@@ -54,9 +58,9 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._moving = threading.Lock()
-        from nestvec.index.row_filters import Filters
+        from nestvec.index.row_filters import FilterCache
 
-        self._filters = Filters()
+        self._filters = FilterCache()
 
     @classmethod
     def build(  # noqa: PLR0913  one call says all about an index
@@ -102,8 +106,8 @@ class Index:
         made_by = json.loads(as_json(model, "model")) if model else None
         options = _check_options(rotation, bits, seed, metric)
         target = check_target(Path(path), overwrite)
-        rows = Rows(np.arange(len(array)), Ids.of(checked_ids), array)
-        source = Source(rows, adapter=adapter)
+        rows = SegmentRows(np.arange(len(array)), Ids.of(checked_ids), array)
+        source = RowSource(rows, adapter=adapter)
         meta = {
             "dim": source.dim, "metric": metric, "rotation": rotation,
             "bits": options.bits, "seed": options.seed, "model": made_by,
@@ -168,7 +172,7 @@ class Index:
         another one, or of another width than the model's, are refused.
         """
         snapshot = self._snapshot
-        return adapt_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
+        return transform_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
 
     @property
     def metric(self) -> str:
@@ -258,8 +262,9 @@ class Index:
         the plan's answer stays, and `hits.certified` says of each query whether it is proven to be
         the exact one.
 
-        With `where`, a filter such as "year >= 2015" (docs/filters.md), only among rows of which it
-        is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1 or None.
+        With `where`, a filter such as "year >= 2015" (docs/reference/filters.md), only among rows
+        of which it is true; where fewer than `k` are found, the rest is row −1 with score −∞, id −1
+        or None.
 
         Queries go through the index's adapter, unless `adapted_by` is its fingerprint: `adapt`.
 
@@ -269,7 +274,7 @@ class Index:
         Batches are shared out over `threads` (None: all cores); the answer does not depend on it.
         """
         snapshot = self._snapshot
-        array = adapt_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
+        array = transform_queries(snapshot.adapter, snapshot.meta, queries, adapted_by)
         _check_k(k, snapshot.count)
         chosen = snapshot.chosen_plan(plan, int(k), where is None and not exact)
         if (exact or certify) and not chosen.full:
@@ -279,10 +284,14 @@ class Index:
         check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
-        question = Question(array, int(k), chosen, threads, snapshot.metric)
+        request = SearchRequest(array, int(k), chosen, threads, snapshot.metric)
         if exact:
-            return search_exactly(snapshot, question)
-        return search_certified(snapshot, question) if certify else search_parts(snapshot, question)
+            return search_exact(snapshot, request)
+        return (
+            search_with_certificates(snapshot, request)
+            if certify
+            else search_segments(snapshot, request)
+        )
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -370,9 +379,9 @@ class Index:
 
     @contextmanager
     def _writing(self, purpose: str, progress: Progress) -> Iterator["Writer"]:
-        from nestvec.index.writer import writing
+        from nestvec.index.writer import open_writer
 
-        with writing(self._snapshot, purpose, progress) as writer:
+        with open_writer(self._snapshot, purpose, progress) as writer:
             yield writer
         self.refresh()
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.errors import DamagedIndexError, DataError, VectorsError
-from nestvec.index.storage.files import list_file
+from nestvec.index.storage.files import file_entry
 from nestvec.index.storage.manifest import FORMAT, WITH_ADAPTER
 from nestvec.shapes import Float32
 from nestvec.transforms.base import Transform
@@ -18,18 +18,18 @@ from nestvec.vectors import as_queries
 NAME = "adapter.safetensors"
 
 
-def put_adapter(folder: Path, adapter: Transform | None) -> dict[str, Any]:
+def save_transform(folder: Path, adapter: Transform | None) -> dict[str, Any]:
     """Write the adapter into the folder of a new index; what the catalog says of it."""
     if adapter is None:
         return {"format": FORMAT}
     adapter.save(folder / NAME)
-    list_file(folder / NAME)  # on disk for good
+    file_entry(folder / NAME)  # on disk for good
     checksum = zlib.crc32((folder / NAME).read_bytes())
     told = {"fingerprint": adapter.fingerprint, "dim": adapter.dim, "checksum": checksum}
     return {"format": WITH_ADAPTER, "adapter": told}
 
 
-def get_adapter(folder: Path, meta: Mapping[str, Any]) -> Transform | None:
+def load_transform(folder: Path, meta: Mapping[str, Any]) -> Transform | None:
     """The adapter that the catalog names, if it names one; `DamagedIndexError` for another file."""
     told, path = meta.get("adapter"), folder / NAME
     if told is None:
@@ -44,7 +44,7 @@ def get_adapter(folder: Path, meta: Mapping[str, Any]) -> Transform | None:
         ) from e
 
 
-def adapt_queries(
+def transform_queries(
     adapter: Transform | None, meta: Mapping[str, Any], queries: ArrayLike, adapted_by: str | None
 ) -> Float32[np.ndarray, "q dim"]:
     """Queries as the stored rows are compared with them; `VectorsError` for those of another kind.

@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 
 from nestvec.errors import StorageError
-from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.index.storage import catalog
 from nestvec.shapes import Float32, Int64, UInt8
 
@@ -26,7 +26,7 @@ _Segment = tuple[str, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Allowed:
+class _AllowedRows:
     """What a filter leaves of one segment. No part is held: its files may have to go."""
 
     mask: UInt8[np.ndarray, " n"]
@@ -39,7 +39,7 @@ class _Allowed:
     """Of the cells, so that none is probed in vain; None where all stay as they are."""
 
     @classmethod
-    def of(cls, part: Part, mask: UInt8[np.ndarray, " n"]) -> "_Allowed":
+    def of(cls, part: LiveSegment, mask: UInt8[np.ndarray, " n"]) -> "_AllowedRows":
         live = mask if part.live is None else mask & part.live
         count = int(np.count_nonzero(live))
         if count == len(live):
@@ -47,18 +47,18 @@ class _Allowed:
         priors = None if part.coded is None else part.coded.priors_for(live)
         return cls(mask, part.entry.deleted, live, count, priors)
 
-    def within(self, part: Part) -> Part:
+    def within(self, part: LiveSegment) -> LiveSegment:
         coded = part.coded
         if coded is not None and self.priors is not None:
             coded = coded.with_priors(self.priors)
-        return Part(part.entry, part.rows, coded, self.live, self.count)
+        return LiveSegment(part.entry, part.rows, coded, self.live, self.count)
 
 
-class Filters:
+class FilterCache:
     """Applies filters, and keeps the masks of those that were asked for last."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[_Segment, _Allowed]] = {}
+        self._kept: dict[str, dict[_Segment, _AllowedRows]] = {}
         self._lock = threading.Lock()
 
     def apply(self, snapshot: Snapshot, where: str) -> Snapshot:
@@ -75,7 +75,7 @@ class Filters:
         allowed = {
             key: known[key]
             if known[key].deleted == part.entry.deleted
-            else _Allowed.of(part, known[key].mask)
+            else _AllowedRows.of(part, known[key].mask)
             for key, part in parts.items()
         }
         self._keep(where, allowed)
@@ -83,7 +83,7 @@ class Filters:
             snapshot, parts=tuple(allowed[key].within(part) for key, part in parts.items())
         )
 
-    def _keep(self, where: str, allowed: dict[_Segment, _Allowed]) -> None:
+    def _keep(self, where: str, allowed: dict[_Segment, _AllowedRows]) -> None:
         """As the last of the filters that were asked for."""
         with self._lock:
             self._kept.pop(where, None)
@@ -94,30 +94,30 @@ class Filters:
 
 def _find(
     snapshot: Snapshot,
-    parts: Mapping[_Segment, Part],
+    parts: Mapping[_Segment, LiveSegment],
     where: str,
-    known: Mapping[_Segment, _Allowed],
-) -> dict[_Segment, _Allowed]:
+    known: Mapping[_Segment, _AllowedRows],
+) -> dict[_Segment, _AllowedRows]:
     """What is known, and what the catalog says of the other parts."""
     # Late: those who filter nothing import nestvec a tenth faster.
-    from nestvec.filters.ast import to_sql
     from nestvec.filters.parser import parse_where
+    from nestvec.filters.sqlite import to_sql
 
     sql = to_sql(parse_where(where))
     new = {key: part for key, part in parts.items() if key not in known}
     masks = _masks(snapshot, list(new.values()), sql.text, sql.parameters)
     found = zip(new.items(), masks, strict=True)
-    return {**known, **{key: _Allowed.of(part, mask) for (key, part), mask in found}}
+    return {**known, **{key: _AllowedRows.of(part, mask) for (key, part), mask in found}}
 
 
 def _masks(
-    snapshot: Snapshot, parts: list[Part], condition: str, parameters: tuple[object, ...]
+    snapshot: Snapshot, parts: list[LiveSegment], condition: str, parameters: tuple[object, ...]
 ) -> list[UInt8[np.ndarray, " n"]]:
     if not parts:
         return []
     folder = snapshot.folder
-    with catalog.reading(folder) as db:
-        now = catalog.read_contents(db, folder)
+    with catalog.read_transaction(folder) as db:
+        now = catalog.read_manifest(db, folder)
         if now.lineage != snapshot.contents.lineage:
             raise StorageError(f"{folder} was replaced by another index; open it again")
         if now.generation != snapshot.generation:
@@ -125,12 +125,12 @@ def _masks(
         return [_mask(part, _rows(db, part, condition, parameters)) for part in parts]
 
 
-def _mask(part: Part, found: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, " n"]:
+def _mask(part: LiveSegment, found: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, " n"]:
     # A segment need not hold all rows between its first and last: some may have been deleted.
     return np.isin(part.rows.numbers, found, assume_unique=True).astype(np.uint8)
 
 
-def _check_known(db: sqlite3.Connection, snapshot: Snapshot, parts: list[Part]) -> None:
+def _check_known(db: sqlite3.Connection, snapshot: Snapshot, parts: list[LiveSegment]) -> None:
     for part in parts:
         numbers = part.rows.numbers
         live = numbers if part.live is None else numbers[part.live == 1]
@@ -142,7 +142,10 @@ def _check_known(db: sqlite3.Connection, snapshot: Snapshot, parts: list[Part]) 
 
 
 def _rows(
-    db: sqlite3.Connection, part: Part, condition: str = "1", parameters: tuple[object, ...] = ()
+    db: sqlite3.Connection,
+    part: LiveSegment,
+    condition: str = "1",
+    parameters: tuple[object, ...] = (),
 ) -> Int64[np.ndarray, " m"]:
     """Numbers of rows between the part's first and last of which the condition is true, rising."""
     if not len(part.rows):

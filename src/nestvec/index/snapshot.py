@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import DamagedIndexError, InputError
 from nestvec.index.plans.default_plan import default_plan
-from nestvec.index.plans.stored_plans import StoredPlan, tuned_plans
-from nestvec.index.query_transform import get_adapter
+from nestvec.index.plans.stored_plans import StoredPlan, stored_plans
+from nestvec.index.query_transform import load_transform
 from nestvec.index.storage import catalog, format_1
 from nestvec.index.storage.coded_segment import Segment, codes_name
 from nestvec.index.storage.files import check_file
-from nestvec.index.storage.manifest import Contents, Entry, Id
-from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.manifest import Manifest, SegmentEntry
+from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64, UInt8
 from nestvec.transforms.base import Transform
@@ -29,11 +29,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class LiveSegment:
     """A segment as one generation sees it: its rows, their codes if it has some, who is live."""
 
-    entry: Entry
-    rows: Rows
+    entry: SegmentEntry
+    rows: SegmentRows
     coded: Segment | None
     live: UInt8[np.ndarray, " n"] | None
     """1 for a live row, 0 for a deleted one, by local row; None when all are live."""
@@ -42,8 +42,12 @@ class Part:
 
     @classmethod
     def of(
-        cls, entry: Entry, rows: Rows, coded: Segment | None, live: UInt8[np.ndarray, " n"] | None
-    ) -> "Part":
+        cls,
+        entry: SegmentEntry,
+        rows: SegmentRows,
+        coded: Segment | None,
+        live: UInt8[np.ndarray, " n"] | None,
+    ) -> "LiveSegment":
         """With its live rows counted."""
         count = len(rows) if live is None else int(np.count_nonzero(live))
         return cls(entry, rows, coded, live, count)
@@ -64,8 +68,8 @@ class Snapshot:
     """The parts of one generation, in order of insertion."""
 
     folder: Path
-    contents: Contents
-    parts: tuple[Part, ...]
+    contents: Manifest
+    parts: tuple[LiveSegment, ...]
     adapter: Transform | None
     """What the vectors went through before they were stored, and queries go through."""
 
@@ -78,19 +82,19 @@ class Snapshot:
         A writer may commit, and remove files, between reading the catalog and mapping: then the
         catalog is read again.
         """
-        contents = catalog.read(folder)
+        contents = catalog.load_manifest(folder)
         while True:
             try:
                 known, adapter = {}, None
                 if previous is not None and previous.contents.lineage == contents.lineage:
                     known = {part.entry.segment: part for part in previous.parts}
                     adapter = previous.adapter
-                adapter = adapter or get_adapter(folder, contents.meta)
+                adapter = adapter or load_transform(folder, contents.meta)
                 parts = [_part(folder, contents, e, verify, known) for e in contents.entries]
                 problem = None
             except DamagedIndexError as e:
                 problem = e
-            now = catalog.read(folder)
+            now = catalog.load_manifest(folder)
             moved = now.lineage != contents.lineage or now.generation != contents.generation
             if problem is not None and not moved:
                 raise problem
@@ -108,7 +112,7 @@ class Snapshot:
         return self.count
 
     @cached_property
-    def searched(self) -> Sequence[Part]:
+    def searched(self) -> Sequence[LiveSegment]:
         """The parts that have live rows; one part even if none has: it knows what ids are."""
         return [part for part in self.parts if part.count] or self.parts[:1]
 
@@ -153,7 +157,7 @@ class Snapshot:
     @cached_property
     def tuned(self) -> Mapping[int, StoredPlan]:
         """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
-        return tuned_plans(self.contents)
+        return stored_plans(self.contents)
 
     @property
     def generation(self) -> int:
@@ -243,21 +247,25 @@ def _unpack_deleted(packed: bytes | None, rows: int) -> UInt8[np.ndarray, " n"] 
 
 
 def _part(
-    folder: Path, contents: Contents, entry: Entry, verify: bool, known: Mapping[int, Part]
-) -> Part:
+    folder: Path,
+    contents: Manifest,
+    entry: SegmentEntry,
+    verify: bool,
+    known: Mapping[int, LiveSegment],
+) -> LiveSegment:
     try:
         live = _unpack_deleted(entry.deleted, entry.rows)
     except (ValueError, zlib.error) as e:
         raise DamagedIndexError(f"{folder / catalog.NAME} is damaged ({e}); restore it") from None
     if entry.segment in known:
         part = known[entry.segment]
-        return Part.of(entry, part.rows, part.coded, live)
+        return LiveSegment.of(entry, part.rows, part.coded, live)
     for file in entry.files:
         check_file(folder, file, whole=verify)
     if entry.layout == format_1.LAYOUT:
         rows = format_1.open_rows(folder)
     else:
-        rows = Rows.open(folder / vectors_name(entry.segment))
+        rows = SegmentRows.open(folder / vectors_name(entry.segment))
     if rows.vectors.shape != (entry.rows, contents.meta["dim"]):
         raise DamagedIndexError(
             f"{folder} holds {rows.vectors.shape} vectors, which is not what its catalog "
@@ -266,7 +274,7 @@ def _part(
     coded = None
     if entry.layout == CODED:
         coded = Segment.open(folder / codes_name(entry.segment), rows.vectors)
-    return Part.of(entry, rows, coded, live)
+    return LiveSegment.of(entry, rows, coded, live)
 
 
 def _verify_catalog(snapshot: Snapshot) -> None:
@@ -296,7 +304,7 @@ def _chosen_plan(
     return chosen
 
 
-def _live(part: Part, values: np.ndarray) -> np.ndarray:
+def _live(part: LiveSegment, values: np.ndarray) -> np.ndarray:
     kept = part.kept
     return values if kept is None else values[kept]
 
@@ -305,7 +313,7 @@ def _joined(arrays: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate([empty[:0], *arrays])
 
 
-def _holds(part: Part, number: int) -> bool:
+def _holds(part: LiveSegment, number: int) -> bool:
     numbers = part.rows.numbers
     if not len(numbers) or not numbers[0] <= number <= numbers[-1]:
         return False

@@ -14,19 +14,26 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.documents import Id
 from nestvec.errors import IdsError, NestvecError, StorageError
 from nestvec.index.build.segment_builder import BuildOptions, write_segment
-from nestvec.index.plans.stored_plans import with_tuned_plan
-from nestvec.index.query_transform import put_adapter
-from nestvec.index.snapshot import CODED, FLAT, Part, Snapshot, pack_deleted
+from nestvec.index.plans.stored_plans import with_stored_plan
+from nestvec.index.query_transform import save_transform
+from nestvec.index.snapshot import CODED, FLAT, LiveSegment, Snapshot, pack_deleted
 from nestvec.index.storage import catalog
-from nestvec.index.storage.catalog import Ledger
+from nestvec.index.storage.catalog import CatalogTransaction
 from nestvec.index.storage.coded_segment import codes_name
-from nestvec.index.storage.files import list_file, sweep, sync_folder
+from nestvec.index.storage.files import file_entry, sweep, sync_folder
 from nestvec.index.storage.ids import Ids
-from nestvec.index.storage.manifest import Contents, Entry, Id, RowRecord
+from nestvec.index.storage.manifest import Manifest, RowRecord, SegmentEntry
 from nestvec.index.storage.row_records import id_kind, row_records
-from nestvec.index.storage.segment_rows import Rows, Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.storage.segment_rows import (
+    RowSource,
+    SegmentRows,
+    copy_blocks,
+    rows_writer,
+    vectors_name,
+)
 from nestvec.index.storage.writer_lock import writer_lock
 from nestvec.plan import Plan
 from nestvec.progress import Progress
@@ -39,13 +46,13 @@ _GROWTH = 2
 """An add takes in the segments before it that are at most this many times as large: so there are
 never more than log2(n) segments, and a row is written log2(n) times on its way into the largest."""
 
-Left = tuple[Part, Bool[np.ndarray, " _"], int]
+SurvivingRows = tuple[LiveSegment, Bool[np.ndarray, " _"], int]
 """A part, which of its rows are left, and how many those are."""
 
 
 def create(
     folder: Path,
-    source: Source,
+    source: RowSource,
     records: Iterable[RowRecord],
     meta: Mapping[str, Any],
     options: BuildOptions,
@@ -55,7 +62,7 @@ def create(
     entry = write_entry(folder, 1, [source], options, progress)
     rows = source.rows
     ids = rows.ids[np.arange(len(rows))]
-    adapted = put_adapter(folder, source.adapter)
+    adapted = save_transform(folder, source.adapter)
     with catalog.create(folder) as ledger:
         content = ledger.put(records)
         for file in entry.files:
@@ -65,18 +72,18 @@ def create(
             "next_row": len(rows), **meta,
         }  # fmt: skip
         come = zip(ids.tolist(), rows.numbers.tolist(), strict=True)
-        ledger.commit(Contents(full, (entry,)), come=come)
+        ledger.commit(Manifest(full, (entry,)), come=come)
     sync_folder(folder)
 
 
 @contextmanager
-def writing(shown: Snapshot, purpose: str, progress: Progress) -> Iterator["Writer"]:
+def open_writer(shown: Snapshot, purpose: str, progress: Progress) -> Iterator["Writer"]:
     """Hold the lock, start from the last commit, and leave no trace of what does not commit."""
     folder = shown.folder
     with (
         writer_lock(folder, purpose),
         _as_storage_errors(folder),
-        catalog.writing(folder) as ledger,
+        catalog.write_transaction(folder) as ledger,
     ):
         _sweep(folder, ledger)
         try:
@@ -86,7 +93,7 @@ def writing(shown: Snapshot, purpose: str, progress: Progress) -> Iterator["Writ
                 _sweep(folder, ledger)
 
 
-def _sweep(folder: Path, ledger: Ledger) -> None:
+def _sweep(folder: Path, ledger: CatalogTransaction) -> None:
     contents = ledger.read()
     sweep(folder, (file.name for entry in contents.entries for file in entry.files))
     ledger.sweep(contents.meta["next_row"])
@@ -108,7 +115,7 @@ class Writer:
     """The right to change an index, and the generation that it starts from."""
 
     snapshot: Snapshot
-    ledger: Ledger
+    ledger: CatalogTransaction
     progress: Progress
 
     @property
@@ -157,7 +164,7 @@ class Writer:
         parts = self.snapshot.parts
         if not parts or [(p.entry.layout, p.live is None) for p in parts] == [(CODED, True)]:
             return
-        sources = [Source(part.rows, part.kept) for part in parts]
+        sources = [RowSource(part.rows, part.kept) for part in parts]
         entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
         self._commit(entries, self.next_row, np.empty(0, int), ())
 
@@ -170,7 +177,7 @@ class Writer:
                 f"the rows of {self.snapshot.folder} have changed since the plan was tuned, and "
                 "what was shown no longer holds; tune again"
             )
-        self.ledger.commit(with_tuned_plan(self.snapshot.contents, k, plan, evidence))
+        self.ledger.commit(with_stored_plan(self.snapshot.contents, k, plan, evidence))
 
     def replace(
         self,
@@ -185,25 +192,25 @@ class Writer:
         entries = [_entry(*part) for part in left]
         if count:
             self.ledger.put(row_records(come, first, *documents))
-            rows = Rows(np.arange(first, first + count), Ids.of(come), vectors)
-            entries = self._with_new(left, Source(rows))
+            rows = SegmentRows(np.arange(first, first + count), Ids.of(come), vectors)
+            entries = self._with_new(left, RowSource(rows))
         if len(gone) or count:
             numbers = range(first, first + count)
             self._commit(entries, first + count, gone, zip(come.tolist(), numbers, strict=True))
 
-    def _with_new(self, left: list[Left], source: Source) -> list[Entry]:
+    def _with_new(self, left: list[SurvivingRows], source: RowSource) -> list[SegmentEntry]:
         """The entries of what is left and of a new segment, which takes in the last small ones."""
         total, sources = len(source), [source]
         while left and left[-1][2] <= _GROWTH * total:
             part, kept, count = left.pop()
             total += count
-            sources.insert(0, Source(part.rows, kept))
+            sources.insert(0, RowSource(part.rows, kept))
         new = self._write(sources, coded=total >= FLAT_ROWS)
         return [*(_entry(*part) for part in left), new]
 
-    def _left(self, gone: Sequence[int]) -> list[Left]:
+    def _left(self, gone: Sequence[int]) -> list[SurvivingRows]:
         """What is left of each part without some rows; a part without any is left out."""
-        left: list[Left] = []
+        left: list[SurvivingRows] = []
         for part in self.snapshot.parts:
             kept = ~np.isin(part.rows.numbers, gone)
             if part.live is not None:
@@ -212,7 +219,7 @@ class Writer:
                 left.append((part, kept, count))
         return left
 
-    def _write(self, sources: Sequence[Source], coded: bool) -> Entry:
+    def _write(self, sources: Sequence[RowSource], coded: bool) -> SegmentEntry:
         number = int(self.snapshot.meta["next_segment"])
         meta = self.snapshot.meta
         options = (
@@ -224,14 +231,14 @@ class Writer:
 
     def _commit(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[SegmentEntry],
         next_row: int,
         gone: np.ndarray,
         come: Iterable[tuple[Id, int]],
     ) -> None:
         meta = self.snapshot.meta
         last = max((entry.segment for entry in entries), default=0)
-        contents = Contents(
+        contents = Manifest(
             {
                 **meta,
                 "generation": self.snapshot.generation + 1,
@@ -270,26 +277,26 @@ class Writer:
 def write_entry(
     folder: Path,
     number: int,
-    sources: Sequence[Source],
+    sources: Sequence[RowSource],
     options: BuildOptions | None,
     progress: Progress,
-) -> Entry:
+) -> SegmentEntry:
     """Write the files of a segment, flat without `options`; they are on disk when this returns."""
     names = [vectors_name(number)]
     if options is None:
-        with writing_rows(folder / names[0], sources) as stored:
+        with rows_writer(folder / names[0], sources) as stored:
             for _ in copy_blocks(sources, stored):
                 pass
             del stored
     else:
         write_segment(folder, number, sources, options, progress)
         names.append(codes_name(number))
-    files = tuple(list_file(folder / name) for name in sorted(names))
+    files = tuple(file_entry(folder / name) for name in sorted(names))
     sync_folder(folder)
     layout = FLAT if options is None else CODED
-    return Entry(number, layout, sum(map(len, sources)), None, files)
+    return SegmentEntry(number, layout, sum(map(len, sources)), None, files)
 
 
-def _entry(part: Part, kept: Bool[np.ndarray, " n"], count: int) -> Entry:
+def _entry(part: LiveSegment, kept: Bool[np.ndarray, " n"], count: int) -> SegmentEntry:
     """The part with only the kept rows live."""
     return replace(part.entry, deleted=pack_deleted(kept))

@@ -12,7 +12,6 @@ from numba.extending import overload
 
 from nestvec.kernels.jit import kernel
 
-
 _NAMED_TUPLE: Any = types.BaseNamedTuple  # type: ignore[attr-defined]  # numba ships no types
 
 

@@ -1,8 +1,8 @@
 """Losses of nested (Matryoshka) training: tensors in, scalar out; nothing sees or wraps a model.
 
-Each takes `dims`, the widths of the prefixes that are trained ("cuts"), in any order, and is the
-sum over cuts of weight × loss on that prefix alone; weights are 1 unless given. With one cut it
-*is* the plain loss on that prefix. `docs/how-to/losses.md` says when to use which.
+Each takes `dims`, the nesting dims in any order, and is the sum over prefixes of weight × loss on
+that prefix alone; weights are 1 by default. With one prefix it *is* the plain loss on that prefix.
+`docs/how-to/losses.md` says when to use which.
 """
 
 from nestvec.extras import require

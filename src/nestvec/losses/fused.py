@@ -1,9 +1,9 @@
-"""Nested softmax losses in Triton: nothing of batch × batch is held, not even for some rows.
+"""Nested softmax losses in Triton: no part of a batch × batch table is ever stored.
 
-The sums and gradients of `blocks`, tile by tile: going up the cuts, each folds its scores into a
-running log-sum-exp; the backward pass makes the scores again, then takes block after block off them
-on the way down, which costs small cuts some digits of float32 that `blocks` does not lose. Written
-for CUDA and tested in Triton's interpreter: see docs/how-to/losses.md.
+The sums and gradients of `blocks`, tile by tile: by rising prefixes, each folds its scores into a
+running log-sum-exp; the backward pass makes the scores again, then subtracts block after block by
+falling prefixes, which costs small prefixes some digits of float32 that `blocks` does not lose.
+Written for CUDA and tested in Triton's interpreter: see docs/how-to/losses.md.
 """
 
 from dataclasses import dataclass
@@ -14,68 +14,70 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nestvec.errors import InputError
-from nestvec.losses.blocks import inverse_norms, pull_back
-from nestvec.losses.cuts import Cuts
+from nestvec.losses.blocks import inverse_norms, project_out_norms
+from nestvec.losses.nesting_dims import NestingDims
 from nestvec.losses.targets import Targets
 from nestvec.shapes import Float
 
 STEP = 16
 """Dimensions per product, the fewest that Triton multiplies; blocks are padded to multiples."""
 _ROWS, _COLUMNS = 64, 64
+"""Rows and columns of a tile."""
 
 
 def softmax_loss(
     queries: Float[Tensor, "q dim"],
     candidates: Float[Tensor, "n dim"],
     scale: Float[Tensor, ""],
-    cuts: Cuts,
+    nesting: NestingDims,
     targets: Targets,
     cosine: bool,
 ) -> Float[Tensor, ""]:
-    """`reference.softmax_loss` in value and first gradient, for all candidates.
+    """Compute `reference.softmax_loss` with its first gradient, over all candidates.
 
-    float32 is needed; candidates cannot be left out, by `excluded` or by `margin`.
+    Raises `InputError` for other types than float32, and for candidates that are left out by
+    `excluded` or `margin`.
     """
     if targets.excluded is not None or targets.margin is not None or scale.dtype != torch.float32:
         raise InputError(
             "method='triton' takes float32 and neither excluded nor margin; use method='blocks'"
         )
-    loss: Tensor = _Fused.apply(queries, candidates, scale, cuts, targets, cosine)
+    loss: Tensor = _Fused.apply(queries, candidates, scale, nesting, targets, cosine)
     return loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Layout:
-    """Blocks padded to whole steps, so that every cut ends with one."""
+    """Blocks padded to multiples of a step, so that every prefix ends with a step."""
 
     columns: Tensor
-    """Where each dimension up to the last cut lies."""
-    ends: Tensor
-    """Per step: the cut that it completes, or −1."""
+    """The padded position of each dimension up to the last prefix."""
+    block_ends: Tensor
+    """Per step: the number of the prefix that it completes, or −1."""
 
     @classmethod
-    def of(cls, cuts: Cuts, device: torch.device) -> "_Layout":
+    def of(cls, nesting: NestingDims, device: torch.device) -> "_Layout":
         columns: list[int] = []
-        ends: list[int] = []
-        for cut, block in enumerate(cuts.blocks):
+        block_ends: list[int] = []
+        for k, block in enumerate(nesting.blocks):
             width = block.stop - block.start
             steps = -(-width // STEP)
-            first = len(ends) * STEP
-            columns += range(first, first + width)
-            ends += [-1] * (steps - 1) + [cut]
-        as_tensor = torch.tensor(ends, dtype=torch.int32, device=device)
-        return cls(torch.tensor(columns, device=device), as_tensor)
+            start = len(block_ends) * STEP
+            columns += range(start, start + width)
+            block_ends += [-1] * (steps - 1) + [k]
+        ends = torch.tensor(block_ends, dtype=torch.int32, device=device)
+        return cls(torch.tensor(columns, device=device), ends)
 
     @property
     def width(self) -> int:
-        """Of a padded row."""
-        return len(self.ends) * STEP
+        """The width of a padded row."""
+        return len(self.block_ends) * STEP
 
     def padded(self, vectors: Tensor) -> Tensor:
-        """The dimensions up to the last cut, in their places."""
-        wide = vectors.new_zeros(len(vectors), self.width)
-        wide[:, self.columns] = vectors[:, : len(self.columns)]
-        return wide
+        """Copy the dimensions up to the last prefix to their padded positions."""
+        padded = vectors.new_zeros(len(vectors), self.width)
+        padded[:, self.columns] = vectors[:, : len(self.columns)]
+        return padded
 
 
 class _Fused(torch.autograd.Function):
@@ -85,105 +87,119 @@ class _Fused(torch.autograd.Function):
         queries: Tensor,
         candidates: Tensor,
         scale: Tensor,
-        cuts: Cuts,
+        nesting: NestingDims,
         targets: Targets,
         cosine: bool,
     ) -> Tensor:
         from nestvec.losses import fused_kernels as kernels
 
-        layout = _Layout.of(cuts, queries.device)
-        norms = [_inverse(side, cuts, cosine) for side in (queries, candidates)]
-        q, n, k = len(queries), len(candidates), len(cuts.dims)
+        layout = _Layout.of(nesting, queries.device)
+        norms = [_inverse(vectors, nesting, cosine) for vectors in (queries, candidates)]
+        q, n, k = len(queries), len(candidates), len(nesting.dims)
         highest = queries.new_full((k, q), -torch.inf)
         total = queries.new_zeros(k, q)
         kernels.log_sums[(-(-q // _ROWS),)](
-            layout.padded(queries), layout.padded(candidates), *norms, layout.ends, highest, total,
-            q, n, float(scale), len(layout.ends),
+            layout.padded(queries), layout.padded(candidates), *norms, layout.block_ends, highest,
+            total, q, n, float(scale), len(layout.block_ends),
             WIDTH=layout.width, ROWS=_ROWS, COLUMNS=_COLUMNS, STEP=STEP,
         )  # fmt: skip
         log_sum = highest + total.log()
-        each = queries.new_tensor(cuts.weights) / q
-        right = targets.share * _pair_logits(
-            queries, candidates, float(scale), cuts, targets, norms
+        weights = queries.new_tensor(nesting.weights) / q
+        positive = targets.share * _pair_logits(
+            queries, candidates, float(scale), nesting, targets, norms
         )
-        ctx.save_for_backward(queries, candidates, scale, *norms, log_sum, each, right)
-        ctx.cuts, ctx.targets, ctx.cosine, ctx.layout = cuts, targets, cosine, layout
-        return (each * (log_sum.sum(1) - right.sum(1))).sum()
+        ctx.save_for_backward(queries, candidates, scale, *norms, log_sum, weights, positive)
+        ctx.nesting, ctx.targets, ctx.cosine, ctx.layout = nesting, targets, cosine, layout
+        return (weights * (log_sum.sum(1) - positive.sum(1))).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        queries, candidates, scale, by_query, by_candidate, log_sum, each, right = ctx.saved_tensors
+        (
+            queries, candidates, scale, query_norms, candidate_norms, log_sum, weights, positive
+        ) = ctx.saved_tensors  # fmt: skip
         rows, columns = ctx.targets.rows, ctx.targets.columns
-        sums = _LogSums(ctx.layout, float(scale), each, log_sum)
-        d_queries, row_pulls = sums.gradient(queries, candidates, by_query, by_candidate, True)
-        d_candidates, column_pulls = sums.gradient(
-            candidates, queries, by_candidate, by_query, False
+        sums = _LogSums(ctx.layout, float(scale), weights, log_sum)
+        d_queries, row_sums = sums.gradient(
+            queries, candidates, query_norms, candidate_norms, rows_are_queries=True
         )
-        # So far of the log-sum-exps alone; now what the targets take off.
-        taken = sums.scale * each[:, None] * ctx.targets.share
-        taken = taken * by_query[:, rows] * by_candidate[:, columns]
-        slopes = _by_dimension(taken, ctx.cuts)
+        d_candidates, column_sums = sums.gradient(
+            candidates, queries, candidate_norms, query_norms, rows_are_queries=False
+        )
+        # So far of the log-sum-exps alone; the targets are subtracted now.
+        factors = sums.scale * weights[:, None] * ctx.targets.share
+        factors = factors * query_norms[:, rows] * candidate_norms[:, columns]
+        slopes = _by_dimension(factors, ctx.nesting)
         width = slopes.shape[1]
         d_queries[:, :width].index_add_(0, rows, -slopes * candidates[columns, :width])
         d_candidates[:, :width].index_add_(0, columns, -slopes * queries[rows, :width])
-        row_pulls.index_add_(1, rows, -each[:, None] * right)
-        column_pulls.index_add_(1, columns, -each[:, None] * right)
+        row_sums.index_add_(1, rows, -weights[:, None] * positive)
+        column_sums.index_add_(1, columns, -weights[:, None] * positive)
         if ctx.cosine:
-            pull_back(d_queries, queries, row_pulls, by_query, ctx.cuts)
-            pull_back(d_candidates, candidates, column_pulls, by_candidate, ctx.cuts)
-        by_scale = row_pulls.sum() / scale
-        found = (upstream * gradient for gradient in (d_queries, d_candidates, by_scale))
-        return (*found, None, None, None)
+            project_out_norms(d_queries, queries, row_sums, query_norms, ctx.nesting)
+            project_out_norms(d_candidates, candidates, column_sums, candidate_norms, ctx.nesting)
+        d_scale = row_sums.sum() / scale
+        gradients = (upstream * gradient for gradient in (d_queries, d_candidates, d_scale))
+        return (*gradients, None, None, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LogSums:
-    """Σ over cuts and queries of weight × log-sum-exp."""
+    """The sum over prefixes and queries of weight × log-sum-exp."""
 
     layout: _Layout
     scale: float
-    each: Float[Tensor, " k"]
+    query_weights: Float[Tensor, " k"]
     log_sum: Float[Tensor, "k q"]
 
     def gradient(
-        self, own: Tensor, other: Tensor, by_own: Tensor, by_other: Tensor, own_asks: bool
+        self,
+        rows: Tensor,
+        columns: Tensor,
+        row_norms: Tensor,
+        column_norms: Tensor,
+        rows_are_queries: bool,
     ) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "k n"]]:
-        """By one side's rows (but for their lengths), and its Σ gradient × logit per cut."""
+        """Compute the gradient by `rows` at fixed norms, and Σ gradient × logit per prefix."""
         from nestvec.losses import fused_kernels as kernels
 
-        gradient = own.new_zeros(len(own), self.layout.width)
-        pulls = own.new_zeros(len(self.each), len(own))
-        kernels.gradients[(-(-len(own) // _ROWS),)](
-            self.layout.padded(own), self.layout.padded(other), by_own, by_other, self.log_sum,
-            self.each, self.layout.ends, gradient, pulls, len(own), len(other), self.scale,
-            len(self.layout.ends), WIDTH=self.layout.width, ROWS=_ROWS, COLUMNS=_COLUMNS,
-            STEP=STEP, OWN_ASKS=own_asks,
+        layout = self.layout
+        gradient = rows.new_zeros(len(rows), layout.width)
+        logit_grad_sums = rows.new_zeros(len(self.query_weights), len(rows))
+        kernels.gradients[(-(-len(rows) // _ROWS),)](
+            layout.padded(rows), layout.padded(columns), row_norms, column_norms, self.log_sum,
+            self.query_weights, layout.block_ends, gradient, logit_grad_sums, len(rows),
+            len(columns), self.scale, len(layout.block_ends), WIDTH=layout.width, ROWS=_ROWS,
+            COLUMNS=_COLUMNS, STEP=STEP, ROWS_ARE_QUERIES=rows_are_queries,
         )  # fmt: skip
-        whole = torch.zeros_like(own)
-        whole[:, : len(self.layout.columns)] = gradient[:, self.layout.columns]
-        return whole, pulls
+        unpadded = torch.zeros_like(rows)
+        unpadded[:, : len(layout.columns)] = gradient[:, layout.columns]
+        return unpadded, logit_grad_sums
 
 
-def _inverse(side: Tensor, cuts: Cuts, cosine: bool) -> Tensor:
-    return inverse_norms(side, cuts) if cosine else side.new_ones(len(cuts.dims), len(side))
+def _inverse(vectors: Tensor, nesting: NestingDims, cosine: bool) -> Tensor:
+    if cosine:
+        return inverse_norms(vectors, nesting)
+    return vectors.new_ones(len(nesting.dims), len(vectors))
 
 
 def _pair_logits(
     queries: Tensor,
     candidates: Tensor,
     scale: float,
-    cuts: Cuts,
+    nesting: NestingDims,
     targets: Targets,
     norms: list[Tensor],
 ) -> Float[Tensor, "k pairs"]:
-    """The logits of what belongs together, at every cut."""
-    sums = cuts.prefix_sums(queries[targets.rows] * candidates[targets.columns])
+    """Compute the logits of queries and their positives, at every prefix."""
+    sums = nesting.prefix_sums(queries[targets.rows] * candidates[targets.columns])
     return scale * sums * norms[0][:, targets.rows] * norms[1][:, targets.columns]
 
 
-def _by_dimension(of_cuts: Float[Tensor, "k pairs"], cuts: Cuts) -> Float[Tensor, "pairs dims"]:
-    """For each dimension the sum over the cuts that it is part of."""
-    suffix = of_cuts.flip(0).cumsum(0).flip(0)
-    widths = [block.stop - block.start for block in cuts.blocks]
+def _by_dimension(
+    factors: Float[Tensor, "k pairs"], nesting: NestingDims
+) -> Float[Tensor, "pairs dims"]:
+    """Sum, for each dimension, the factors of the prefixes that contain it."""
+    suffix = factors.flip(0).cumsum(0).flip(0)
+    widths = [block.stop - block.start for block in nesting.blocks]
     return suffix.repeat_interleave(suffix.new_tensor(widths, dtype=torch.int64), 0).T

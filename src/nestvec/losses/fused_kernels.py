@@ -1,7 +1,8 @@
 """The Triton kernels of `fused`: the only module that needs Triton.
 
-Rows are padded so that every cut ends with a whole step of STEP dimensions; `ends` says which cut a
-step completes, or −1. A program has ROWS rows of one side to itself, so nothing is written twice.
+Rows are padded so that every prefix ends with a step of STEP dimensions; `block_ends` names the
+prefix that a step completes, or −1. A program has ROWS rows of one side to itself, so nothing is
+written twice.
 """
 
 import triton
@@ -10,85 +11,105 @@ import triton.language as tl
 
 @triton.jit
 def log_sums(
-    queries, candidates, by_query, by_candidate, ends, highest, total, q, n, scale,
+    queries, candidates, query_norms, candidate_norms, block_ends, highest, total, q, n, scale,
     steps, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """Per cut and query: the highest logit and the sum of exp(logit − highest)."""
+    """Compute, per prefix and query, the highest logit and the sum of exp(logit − highest)."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = rows < q
-    for first in range(0, n, COLUMNS):
-        columns = first + tl.arange(0, COLUMNS)
-        there = columns < n
+    row_mask = rows < q
+    for start in range(0, n, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        column_mask = columns < n
         sums = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
         for step in range(steps):
             dims = step * STEP + tl.arange(0, STEP)
-            left = tl.load(queries + rows[:, None] * WIDTH + dims, mask=inside[:, None], other=0.0)
-            right = tl.load(
-                candidates + columns[:, None] * WIDTH + dims, mask=there[:, None], other=0.0
+            a = tl.load(queries + rows[:, None] * WIDTH + dims, mask=row_mask[:, None], other=0.0)
+            b = tl.load(
+                candidates + columns[:, None] * WIDTH + dims, mask=column_mask[:, None], other=0.0
             )
-            sums += tl.dot(left, tl.trans(right), input_precision="ieee")
-            cut = tl.load(ends + step)
-            if cut >= 0:
-                of_rows = tl.load(by_query + cut * q + rows, mask=inside, other=0.0)
-                of_columns = tl.load(by_candidate + cut * n + columns, mask=there, other=0.0)
-                logits = sums * of_rows[:, None] * of_columns[None, :] * scale
-                logits = tl.where(there[None, :], logits, float("-inf"))
-                before = tl.load(highest + cut * q + rows, mask=inside, other=0.0)
-                after = tl.maximum(before, tl.max(logits, axis=1))
-                added = tl.sum(tl.exp(logits - after[:, None]), axis=1)
-                so_far = tl.load(total + cut * q + rows, mask=inside, other=0.0)
-                so_far = so_far * tl.exp(before - after) + added
-                tl.store(highest + cut * q + rows, after, mask=inside)
-                tl.store(total + cut * q + rows, so_far, mask=inside)
+            sums += tl.dot(a, tl.trans(b), input_precision="ieee")
+            k = tl.load(block_ends + step)
+            if k >= 0:
+                row_norm = tl.load(query_norms + k * q + rows, mask=row_mask, other=0.0)
+                column_norm = tl.load(
+                    candidate_norms + k * n + columns, mask=column_mask, other=0.0
+                )
+                logits = sums * row_norm[:, None] * column_norm[None, :] * scale
+                logits = tl.where(column_mask[None, :], logits, float("-inf"))
+                old_highest = tl.load(highest + k * q + rows, mask=row_mask, other=0.0)
+                new_highest = tl.maximum(old_highest, tl.max(logits, axis=1))
+                added = tl.sum(tl.exp(logits - new_highest[:, None]), axis=1)
+                running = tl.load(total + k * q + rows, mask=row_mask, other=0.0)
+                running = running * tl.exp(old_highest - new_highest) + added
+                tl.store(highest + k * q + rows, new_highest, mask=row_mask)
+                tl.store(total + k * q + rows, running, mask=row_mask)
 
 
 @triton.jit
 def gradients(
-    own, other, by_own, by_other, log_sum, each, ends, gradient, pulls, n_own, n_other, scale,
-    steps, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
-    OWN_ASKS: tl.constexpr,
+    row_vectors, column_vectors, row_norms, column_norms, log_sum, query_weights, block_ends,
+    gradient, logit_grad_sums, n_rows, n_columns, scale, steps, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, ROWS_ARE_QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """The gradient by one side's rows of Σ weight × log-sum-exp, but for what their lengths do.
+    """Compute the gradient by the rows of Σ weight × log-sum-exp, at fixed norms.
 
-    `pulls` gets Σ ∂L/∂logit × logit per cut and row. `log_sum` is by query, whichever side those
-    are (`OWN_ASKS`: this one).
+    `logit_grad_sums` gets Σ ∂L/∂logit × logit per prefix and row. `log_sum` is by query, whether
+    those are the rows (`ROWS_ARE_QUERIES`) or the columns.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = rows < n_own
-    for first in range(0, n_other, COLUMNS):
-        columns = first + tl.arange(0, COLUMNS)
-        there = columns < n_other
+    row_mask = rows < n_rows
+    for start in range(0, n_columns, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        column_mask = columns < n_columns
         sums = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
         for step in range(steps):
             dims = step * STEP + tl.arange(0, STEP)
-            left = tl.load(own + rows[:, None] * WIDTH + dims, mask=inside[:, None], other=0.0)
-            right = tl.load(other + columns[:, None] * WIDTH + dims, mask=there[:, None], other=0.0)
-            sums += tl.dot(left, tl.trans(right), input_precision="ieee")
+            a = tl.load(
+                row_vectors + rows[:, None] * WIDTH + dims, mask=row_mask[:, None], other=0.0
+            )
+            b = tl.load(
+                column_vectors + columns[:, None] * WIDTH + dims,
+                mask=column_mask[:, None],
+                other=0.0,
+            )
+            sums += tl.dot(a, tl.trans(b), input_precision="ieee")
         suffix = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-        for back in range(steps):
-            step = steps - 1 - back
+        for steps_done in range(steps):
+            step = steps - 1 - steps_done
             dims = step * STEP + tl.arange(0, STEP)
-            left = tl.load(own + rows[:, None] * WIDTH + dims, mask=inside[:, None], other=0.0)
-            right = tl.load(other + columns[:, None] * WIDTH + dims, mask=there[:, None], other=0.0)
-            cut = tl.load(ends + step)
-            if cut >= 0:
-                of_rows = tl.load(by_own + cut * n_own + rows, mask=inside, other=0.0)
-                of_columns = tl.load(by_other + cut * n_other + columns, mask=there, other=0.0)
-                norms = of_rows[:, None] * of_columns[None, :] * scale
+            a = tl.load(
+                row_vectors + rows[:, None] * WIDTH + dims, mask=row_mask[:, None], other=0.0
+            )
+            b = tl.load(
+                column_vectors + columns[:, None] * WIDTH + dims,
+                mask=column_mask[:, None],
+                other=0.0,
+            )
+            k = tl.load(block_ends + step)
+            if k >= 0:
+                row_norm = tl.load(row_norms + k * n_rows + rows, mask=row_mask, other=0.0)
+                column_norm = tl.load(
+                    column_norms + k * n_columns + columns, mask=column_mask, other=0.0
+                )
+                norms = row_norm[:, None] * column_norm[None, :] * scale
                 logits = sums * norms
-                if OWN_ASKS:
-                    asked = tl.load(log_sum + cut * n_own + rows, mask=inside, other=0.0)[:, None]
+                if ROWS_ARE_QUERIES:
+                    query_log_sum = tl.load(log_sum + k * n_rows + rows, mask=row_mask, other=0.0)
+                    query_log_sum = query_log_sum[:, None]
                 else:
-                    asked = tl.load(log_sum + cut * n_other + columns, mask=there, other=0.0)
-                    asked = asked[None, :]
-                real = inside[:, None] & there[None, :]
-                slopes = tl.where(real, tl.load(each + cut) * tl.exp(logits - asked), 0.0)
-                so_far = tl.load(pulls + cut * n_own + rows, mask=inside, other=0.0)
-                so_far += tl.sum(slopes * logits, axis=1)
-                tl.store(pulls + cut * n_own + rows, so_far, mask=inside)
+                    query_log_sum = tl.load(
+                        log_sum + k * n_columns + columns, mask=column_mask, other=0.0
+                    )
+                    query_log_sum = query_log_sum[None, :]
+                mask = row_mask[:, None] & column_mask[None, :]
+                weight = tl.load(query_weights + k)
+                slopes = tl.where(mask, weight * tl.exp(logits - query_log_sum), 0.0)
+                running = tl.load(logit_grad_sums + k * n_rows + rows, mask=row_mask, other=0.0)
+                running += tl.sum(slopes * logits, axis=1)
+                tl.store(logit_grad_sums + k * n_rows + rows, running, mask=row_mask)
                 suffix += slopes * norms
-            place = gradient + rows[:, None] * WIDTH + dims
-            so_far = tl.load(place, mask=inside[:, None], other=0.0)
-            so_far += tl.dot(suffix, right, input_precision="ieee")
-            tl.store(place, so_far, mask=inside[:, None])
-            sums -= tl.dot(left, tl.trans(right), input_precision="ieee")
+            position = gradient + rows[:, None] * WIDTH + dims
+            running_gradient = tl.load(position, mask=row_mask[:, None], other=0.0)
+            running_gradient += tl.dot(suffix, b, input_precision="ieee")
+            tl.store(position, running_gradient, mask=row_mask[:, None])
+            sums -= tl.dot(a, tl.trans(b), input_precision="ieee")

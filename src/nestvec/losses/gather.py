@@ -1,4 +1,4 @@
-"""Embeddings of all processes, gathered once, whatever the number of cuts."""
+"""Embeddings of all processes, gathered once, whatever the number of nesting dims."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from nestvec.shapes import Float
 
 
 def gather(embeddings: Float[Tensor, "n dim"]) -> Float[Tensor, "all dim"]:
-    """The rows of every process, in the order of ranks; gradients flow back to their makers.
+    """Concatenate the rows of every process, in the order of ranks; gradients flow back to them.
 
     The rows of this process begin at rank × n. A single process gets its own rows. Raises
     `InputError` where processes have different numbers of rows: drop the last, short batch.
@@ -23,18 +23,18 @@ def gather(embeddings: Float[Tensor, "n dim"]) -> Float[Tensor, "all dim"]:
     return rows
 
 
-def own_rows(rows: int) -> int:
-    """Where this process's rows begin among gathered ones, of which it has so many."""
-    return dist.get_rank() * rows if dist.is_available() and dist.is_initialized() else 0
+def local_offset(n_rows: int) -> int:
+    """Give the position of this process's first row among gathered rows, `n_rows` per process."""
+    return dist.get_rank() * n_rows if dist.is_available() and dist.is_initialized() else 0
 
 
-def _check_equal(rows: int, device: torch.device) -> None:
-    ends = torch.tensor([rows, -rows], device=device)
-    dist.all_reduce(ends, dist.ReduceOp.MAX)
-    most, fewest = int(ends[0]), -int(ends[1])
-    if most != fewest:
+def _check_equal(n_rows: int, device: torch.device) -> None:
+    extremes = torch.tensor([n_rows, -n_rows], device=device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    largest, smallest = int(extremes[0]), -int(extremes[1])
+    if largest != smallest:
         raise InputError(
-            f"processes have batches of {fewest} to {most} rows; all need the same number: "
+            f"processes have batches of {smallest} to {largest} rows; all need the same number: "
             "drop the last, short batch"
         )
 
@@ -42,15 +42,15 @@ def _check_equal(rows: int, device: torch.device) -> None:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.rows = len(rows)
+        ctx.n_rows = len(rows)
         parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # What every process's loss wants of these rows; gloo has no reduce_scatter.
+        # The sum of the gradients of every process's loss; gloo has no reduce_scatter.
         total = gradient.clone()
         dist.all_reduce(total)
-        first = dist.get_rank() * ctx.rows
-        return total[first : first + ctx.rows]
+        start = dist.get_rank() * ctx.n_rows
+        return total[start : start + ctx.n_rows]

@@ -1,10 +1,10 @@
-"""Nested softmax losses said plainly: the definition that `blocks` is held to."""
+"""Nested softmax losses in the plainest form: the definition that `blocks` is tested against."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nestvec.losses.cuts import Cuts
+from nestvec.losses.nesting_dims import NestingDims
 from nestvec.losses.targets import Targets
 from nestvec.shapes import Float
 
@@ -13,23 +13,23 @@ def softmax_loss(
     queries: Float[Tensor, "q dim"],
     candidates: Float[Tensor, "n dim"],
     scale: Float[Tensor, ""],
-    cuts: Cuts,
+    nesting: NestingDims,
     targets: Targets,
     cosine: bool,
 ) -> Float[Tensor, ""]:
-    """Σ over cuts of weight × mean over queries of −log softmax(scale × score) at the targets.
+    """Σ over prefixes of weight × mean over queries of −log softmax(scale × score) at the targets.
 
     Scores are inner products of prefixes, each scaled to unit length if `cosine`.
     """
-    full = _scores(queries, candidates, queries.shape[1], cosine).detach()
-    out = targets.left_out(full)
+    full_scores = _scores(queries, candidates, queries.shape[1], cosine).detach()
+    excluded = targets.excluded_mask(full_scores)
     total = queries.new_zeros(())
-    for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
+    for dim, weight in zip(nesting.dims, nesting.weights, strict=True):
         logits = scale * _scores(queries, candidates, dim, cosine)
-        if out is not None:
-            logits = logits.masked_fill(out, -torch.inf)
-        right = targets.share * logits[targets.rows, targets.columns]
-        total = total + weight * (logits.logsumexp(1).sum() - right.sum()) / len(queries)
+        if excluded is not None:
+            logits = logits.masked_fill(excluded, -torch.inf)
+        positive = targets.share * logits[targets.rows, targets.columns]
+        total = total + weight * (logits.logsumexp(1).sum() - positive.sum()) / len(queries)
     return total
 
 

@@ -1,4 +1,4 @@
-"""What makes prefixes robust to coding: spread over the sphere, and trained as bits."""
+"""Regularisers that make prefixes robust to coding: spread over the sphere, and trained as bits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,34 +8,34 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nestvec.errors import InputError, VectorsError
-from nestvec.losses.checks import at_least_float32, check_embeddings, uncast
-from nestvec.losses.cuts import Cuts, Weights
+from nestvec.losses.checks import at_least_float32, autocast_off, check_embeddings
+from nestvec.losses.nesting_dims import NestingDims, Weights
 from nestvec.shapes import Float
 
 
 def nested_spread_out(
     embeddings: Float[Tensor, "n dim"], dims: Sequence[int], weights: Weights = None
 ) -> Float[Tensor, ""]:
-    """Σ over cuts of weight × (mean(c)² + max(0, mean(c²) − 1/dim)), c the cosines of all pairs.
+    """Σ over prefixes of weight × (mean(c)² + max(0, mean(c²) − 1/dim)), c the cosines of pairs.
 
-    Zero when rows are as spread as random directions of that width (GOR: Zhang et al., 2017); rows
-    are to be of different things, such as the queries of a batch. Models trained with it lose
-    less when coded in few bits. No pair's cosine is kept: memory is as for dim × dim. Computed in
-    float32 at least, under autocast too.
+    Zero when rows are as spread as random directions of that width (GOR: Zhang et al., 2017). Rows
+    should embed different things, such as the queries of a batch. Models trained with it lose
+    less when coded in few bits. No table of all pairs is made: memory is that of dim × dim.
+    Computed in float32 at least, under autocast too.
     """
-    cuts = Cuts.of(dims, check_embeddings(embeddings=embeddings), weights)
+    nesting = NestingDims.of(dims, check_embeddings(embeddings=embeddings), weights)
     n = len(embeddings)
     if n < 2:
-        raise VectorsError(f"{n} rows make no pair; give a batch of at least two")
+        raise VectorsError(f"{n} rows make no pair; pass a batch of at least two")
     rows = at_least_float32(embeddings)
     total = rows.new_zeros(())
-    for dim, weight in zip(cuts.dims, cuts.weights, strict=True):
+    for dim, weight in zip(nesting.dims, nesting.weights, strict=True):
         unit = normalize(rows[:, :dim])
-        # Σᵢⱼ cᵢⱼ = ‖Σ uᵢ‖² and Σᵢⱼ cᵢⱼ² = ‖UᵀU‖², both with the diagonal, which is as many ones.
+        # Σᵢⱼ cᵢⱼ = ‖Σ uᵢ‖² and Σᵢⱼ cᵢⱼ² = ‖UᵀU‖², both with the diagonal, which is n ones.
         mean = (unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1))
-        itself = unit.square().sum(1).square().sum()
-        with uncast(unit):
-            square = ((unit.T @ unit).square().sum() - itself) / (n * (n - 1))
+        diagonal = unit.square().sum(1).square().sum()
+        with autocast_off(unit):
+            square = ((unit.T @ unit).square().sum() - diagonal) / (n * (n - 1))
         total = total + weight * (mean.square() + (square - 1 / dim).clamp(min=0))
     return total
 
@@ -43,15 +43,15 @@ def nested_spread_out(
 def straight_through_sign(
     embeddings: Float[Tensor, "n dim"], limit: float = 1.0
 ) -> Float[Tensor, "n dim"]:
-    """+1 where an entry is ≥ 0 and −1 elsewhere; gradients pass as if nothing had been done.
+    """Round entries to +1 where they are ≥ 0 and to −1 elsewhere, and pass gradients unchanged.
 
-    But for entries beyond ±`limit`, which get none, so that they do not run away (Courbariaux et
+    Entries beyond ±`limit` get no gradient, so that they do not grow without end (Courbariaux et
     al., 2016). Put it before a nested loss to train prefixes for use as bits: the loss
     renormalises, so ±1 needs no scale.
     """
     check_embeddings(embeddings=embeddings)
     if not limit > 0:
-        raise InputError(f"limit={limit} lets no gradient through; use a number above 0")
+        raise InputError(f"limit={limit} stops every gradient; use a number above 0")
     signs: Tensor = _Sign.apply(embeddings, limit)
     return signs
 
@@ -64,5 +64,5 @@ class _Sign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (passed,) = ctx.saved_tensors
-        return gradient * passed, None
+        (mask,) = ctx.saved_tensors
+        return gradient * mask, None

@@ -1,4 +1,4 @@
-"""Which candidate is right for which query, and which are left out of the comparison."""
+"""Targets of a softmax loss: the positives of each query, and the candidates left out for it."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from nestvec.shapes import Bool, Float, Int64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """Pairs (query, candidate) that belong together, by rising query, and what is left out.
+    """Pairs of a query and its positive candidate, by rising query, and the excluded candidates.
 
-    `share[i]` is how much pair i counts for its query; shares of one query sum to 1. `excluded`
-    names candidates that are no negatives of a query. Whatever they say, a pair is never left out.
+    `share[i]` is the weight of pair i in the loss of its query; shares of one query sum to 1.
+    `excluded` marks candidates that are no negatives of a query. A positive is never excluded.
     """
 
     rows: Int64[Tensor, " pairs"]
@@ -21,22 +21,22 @@ class Targets:
     share: Float[Tensor, " pairs"]
     excluded: Bool[Tensor, "q n"] | None = None
     margin: float | None = None
-    """Also left out: candidates whose full-width score is above the best pair's by more."""
+    """Also excludes candidates whose full-width score is above the best positive's by more."""
 
     @classmethod
-    def one_each(
+    def one_positive(
         cls,
         columns: Int64[Tensor, " q"],
         like: Tensor,
         excluded: Bool[Tensor, "q n"] | None = None,
         margin: float | None = None,
     ) -> "Targets":
-        """Candidate `columns[i]` is the one for query i."""
+        """Make candidate `columns[i]` the one positive of query i."""
         rows = torch.arange(len(columns), device=columns.device)
         return cls(rows, columns, like.new_ones(len(columns)), excluded, margin)
 
     @classmethod
-    def by_label(
+    def same_label(
         cls,
         queries: Int64[Tensor, " q"],
         candidates: Int64[Tensor, " n"],
@@ -44,36 +44,39 @@ class Targets:
         excluded: Bool[Tensor, "q n"] | None = None,
         margin: float | None = None,
     ) -> "Targets":
-        """All candidates of a query's own label are right for it, in equal shares."""
+        """Make all candidates with the label of a query its positives, in equal shares."""
         # By sorting, so that no q × n table is made.
         order = candidates.argsort(stable=True)
-        ordered = candidates[order]
-        first = torch.searchsorted(ordered, queries)
-        count = torch.searchsorted(ordered, queries, right=True) - first
+        sorted_labels = candidates[order]
+        start = torch.searchsorted(sorted_labels, queries)
+        count = torch.searchsorted(sorted_labels, queries, right=True) - start
         rows = torch.repeat_interleave(torch.arange(len(queries), device=like.device), count)
-        start = torch.repeat_interleave(first - (count.cumsum(0) - count), count)
-        columns = order[start + torch.arange(len(rows), device=like.device)]
+        shift = torch.repeat_interleave(start - (count.cumsum(0) - count), count)
+        columns = order[shift + torch.arange(len(rows), device=like.device)]
         return cls(rows, columns, 1 / count.to(like.dtype)[rows], excluded, margin)
 
-    def of_rows(self, first: int, last: int) -> "Targets":
-        """Those of the queries first..last−1, counted from the first of them."""
-        edges = torch.searchsorted(self.rows, self.rows.new_tensor([first, last])).tolist()
+    def for_query_range(self, start: int, stop: int) -> "Targets":
+        """Select the targets of the queries start..stop−1, renumbered from 0."""
+        edges = torch.searchsorted(self.rows, self.rows.new_tensor([start, stop])).tolist()
         part = slice(*edges)
-        excluded = None if self.excluded is None else self.excluded[first:last]
+        excluded = None if self.excluded is None else self.excluded[start:stop]
         return Targets(
-            self.rows[part] - first, self.columns[part], self.share[part], excluded, self.margin
+            self.rows[part] - start, self.columns[part], self.share[part], excluded, self.margin
         )
 
-    def left_out(self, full: Float[Tensor, "q n"] | None) -> Bool[Tensor, "q n"] | None:
-        """Who is left out, given the full-width scores that `margin` is about; None: nobody."""
-        out = self.excluded
-        if self.margin is not None and full is not None:
-            best = full.new_full((len(full),), -torch.inf)
-            best.scatter_reduce_(0, self.rows, full[self.rows, self.columns], "amax")
-            above = full > best[:, None] + self.margin
-            out = above if out is None else above | out
-        if out is None:
+    def excluded_mask(self, full_scores: Float[Tensor, "q n"] | None) -> Bool[Tensor, "q n"] | None:
+        """Mark the candidates that `excluded` and `margin` leave out; None where there are none.
+
+        `margin` needs the scores at full width.
+        """
+        mask = self.excluded
+        if self.margin is not None and full_scores is not None:
+            best = full_scores.new_full((len(full_scores),), -torch.inf)
+            best.scatter_reduce_(0, self.rows, full_scores[self.rows, self.columns], "amax")
+            above = full_scores > best[:, None] + self.margin
+            mask = above if mask is None else above | mask
+        if mask is None:
             return None
-        out = out.clone()
-        out[self.rows, self.columns] = False
-        return out
+        mask = mask.clone()
+        mask[self.rows, self.columns] = False
+        return mask

@@ -30,7 +30,7 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def override(table: Mapping[str, Any], settings: Sequence[str]) -> Table:
+def apply_settings(table: Mapping[str, Any], settings: Sequence[str]) -> Table:
     """The table with settings such as `loop.steps=200` put in; values are read as TOML.
 
     What is no TOML value is taken as text, so that `model.name=minilm` needs no quotes.

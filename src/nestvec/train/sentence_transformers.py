@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from nestvec.data import RetrievalSet
 from nestvec.errors import InputError
 from nestvec.losses.cached import cached_encode
-from nestvec.losses.cuts import Weights
 from nestvec.losses.info_nce import nested_info_nce
+from nestvec.losses.nesting_dims import Weights
 from nestvec.shapes import Float
-from nestvec.train.evaluation.sizes import CONTROLS, evaluate_sizes
+from nestvec.train.evaluation.prefixes import CONTROLS, evaluate_prefixes
 
 Features = Mapping[str, Any]
 """What the model reads: tensors of one row per text, and settings."""
@@ -144,7 +144,7 @@ class NestedEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The metrics, which are also noted for the model card; no file is written."""
         settings = {"batch_size": self.batch_size, "show_progress_bar": False}
-        found = evaluate_sizes(
+        found = evaluate_prefixes(
             model.encode_query(list(self.data.queries.texts), **settings),
             model.encode_document(list(self.data.corpus.texts), **settings),
             self.data.qrels, self.dims, query_ids=self.data.queries.ids,

@@ -1,1 +1,1 @@
-"""Fitted, frozen maps of vectors: rotations, linear maps, prefixes, and chains of them."""
+"""Frozen maps of vectors that need NumPy alone; `nestvec.adapt` has the classes that fit them."""

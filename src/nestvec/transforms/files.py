@@ -1,6 +1,6 @@
 """Files of named arrays in the safetensors format with a JSON header and a checksum. No pickle.
 
-Adapters, checkpoints of their training and cascades are stored this way (docs/FORMAT.md).
+Transforms and cascades are stored this way (docs/reference/file-formats.md).
 """
 
 import json
@@ -19,25 +19,28 @@ Header = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of file: its newest format, and how errors name it."""
+    """A kind of file: its noun in errors, the command that makes it, and its newest format."""
 
     noun: str
     source: str
     """The command that makes such a file."""
     format: int
+    key_noun: str = ""
+    """The noun in the metadata, where it is another than in errors."""
 
     @property
     def key(self) -> str:
         """The entry of the safetensors metadata that holds the header."""
-        return f"nestvec.{self.noun}"
+        return f"nestvec.{self.key_noun or self.noun}"
 
 
-ADAPTER = FileKind("adapter", "nestvec adapt fit", 1)
+# Files were named before the word was: their key stays, so that every version reads them.
+TRANSFORM = FileKind("transform", "nestvec adapt fit", 1, key_noun="adapter")
 _WAY_OUT = "restore it from a copy, or remove it and fit again"
 
 
 def check_place(path: Path) -> None:
-    """`DataError` where no file can be written, said before anything is fitted."""
+    """Refuse a path that no file can be written to, before anything is fitted: `DataError`."""
     if path.suffix != ".safetensors":
         raise DataError(f"'{path}' does not end in .safetensors, the format written; rename it")
     if path.is_dir():
@@ -48,9 +51,9 @@ def write_file(
     path: Path,
     arrays: Mapping[str, np.ndarray],
     header: Mapping[str, Any],
-    kind: FileKind = ADAPTER,
+    kind: FileKind = TRANSFORM,
 ) -> None:
-    """Write a file in one step: it is there whole or not at all. Equal contents, equal bytes.
+    """Write a file in one step: it is complete or absent. Equal contents make equal bytes.
 
     `header` holds JSON values; keys that are numbers become texts.
     """
@@ -58,9 +61,11 @@ def write_file(
 
     check_place(path)
     stored = {name: _as_stored(array) for name, array in arrays.items()}
-    # As a reader will find it, or the checksum would be of other keys.
-    plain = json.loads(json.dumps({"format": kind.format, **header}))
-    text = json.dumps({**plain, "checksum": digest(plain, stored)}, sort_keys=True)
+    # As a reader gets it, or the checksum would be of other keys.
+    json_values = json.loads(json.dumps({"format": kind.format, **header}))
+    text = json.dumps(
+        {**json_values, "checksum": fingerprint_of(json_values, stored)}, sort_keys=True
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     # Not `save_file`, which makes files that nobody else may read.
@@ -68,10 +73,10 @@ def write_file(
     partial.replace(path)
 
 
-def read_file(path: Path, kind: FileKind = ADAPTER) -> tuple[Arrays, Header]:
-    """Arrays and header; `DataError` for a file that is missing, damaged or of another kind.
+def read_file(path: Path, kind: FileKind = TRANSFORM) -> tuple[Arrays, Header]:
+    """Read arrays and header; `DataError` for a file that is missing, damaged or of another kind.
 
-    A file that was written before there were checksums is read without one.
+    A file from before there were checksums is read without one.
     """
     arrays, text = _read_safetensors(path, kind)
     if text is None:
@@ -84,13 +89,13 @@ def read_file(path: Path, kind: FileKind = ADAPTER) -> tuple[Arrays, Header]:
             f"'{path}' has {kind.noun} format {header['format']} and this nestvec reads up to "
             f"{kind.format}; upgrade nestvec"
         )
-    if "checksum" in header and header.pop("checksum") != digest(header, arrays):
+    if "checksum" in header and header.pop("checksum") != fingerprint_of(header, arrays):
         raise DataError(f"'{path}' is damaged: it differs from its checksum; {_WAY_OUT}")
     return arrays, header
 
 
-def digest(facts: Any, arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256, in hex, of JSON values and of the names, types, shapes and bytes of arrays."""
+def fingerprint_of(facts: Any, arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash JSON values and the names, types, shapes and bytes of arrays: SHA-256, in hex."""
     import hashlib
 
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -101,12 +106,12 @@ def digest(facts: Any, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _as_stored(array: np.ndarray) -> np.ndarray:
-    """The array as a reader gets it back: contiguous and little-endian."""
+    """Make an array contiguous and little-endian, as a reader gets it back."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
 def _read_safetensors(path: Path, kind: FileKind) -> tuple[Arrays, str | None]:
-    """Arrays, and the text of the header if there is one."""
+    """Read arrays, and the text of the header if there is one."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -122,7 +127,7 @@ def _read_safetensors(path: Path, kind: FileKind) -> tuple[Arrays, str | None]:
 
 
 def _parse_header(text: str) -> Header | None:
-    """The header, if it is one."""
+    """Parse a header; None for a text that is none."""
     try:
         header = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Writing rows to a file as they are made, so that a corpus need not fit into memory."""
+"""Writing rows to a file block by block, so that a corpus need not fit into memory."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,14 @@ def write_rows(
     label: Mapping[str, str],
     progress: Progress,
 ) -> None:
-    """Write blocks of rows as float32 [n, dims]; the file has its name only when it is whole."""
+    """Write blocks of rows as float32 [n, dims]; only a complete file gets the name.
+
+    `label` goes into the metadata of a `.safetensors`. `DataError` if the file exists.
+    """
     if path.suffix not in (".npy", ".safetensors"):
-        raise DataError(f"'{path}' ends in neither .npy nor .safetensors; rename it")
+        raise DataError(
+            f"'{path}' ends in neither .npy nor .safetensors, the formats written; rename it"
+        )
     if path.exists():
         raise DataError(f"'{path}' exists already; remove it or choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,7 @@ def write_rows(
                 advance(len(block))
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)  # what was not finished is of no use
+        partial.unlink(missing_ok=True)  # an unfinished file is of no use
 
 
 def _npy_header(shape: tuple[int, int]) -> bytes:

@@ -1,5 +1,8 @@
-"""Which plan is safe? The cheapest one whose recall is promised, and whether the promise holds."""
+"""Tune a search plan to a target with a statistical guarantee, and check it for drift."""
 
-from nestvec.tuning.api import check, tune
+from nestvec.deprecation import renamed_attributes
+from nestvec.tuning.api import check_drift, tune
 
-__all__ = ["check", "tune"]
+__all__ = ["check_drift", "tune"]
+
+__getattr__ = renamed_attributes(__name__, {"check": ("check_drift", check_drift)})

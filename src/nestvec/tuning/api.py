@@ -1,4 +1,4 @@
-"""`tune` and `check`; what does the work is loaded when they are called."""
+"""`nestvec.tune` and `nestvec.check_drift`; their machinery is loaded when they are called."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.deprecation import renamed_arguments
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from nestvec.tuning.drift import Drift
-    from nestvec.tuning.tuned import Tuned
+    from nestvec.tuning.drift import DriftReport
+    from nestvec.tuning.tuned import TunedPlan
 
 
-def tune(  # noqa: PLR0913  one call says all about a promise
+@renamed_arguments({"all": "perfect_recall", "containment": "shortlist_recall"})
+def tune(  # noqa: PLR0913  one call says all about a guarantee
     index: Index,
     queries: ArrayLike,
     *,
     recall: float | None = None,
-    all: float | None = None,
-    containment: float | None = None,
+    perfect_recall: float | None = None,
+    shortlist_recall: float | None = None,
     ndcg: float | None = None,
     qrels: Qrels | None = None,
     query_ids: Sequence[Id] | np.ndarray | None = None,
@@ -31,31 +33,38 @@ def tune(  # noqa: PLR0913  one call says all about a promise
     plans: Sequence[str | Plan] | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> "Tuned":
-    """The plan that reads least of those that are shown to keep one promise about `k` answers.
+) -> "TunedPlan":
+    """Find the cheapest plan that has a guarantee about the top `k` of queries to come.
 
-    Of queries to come, with `confidence`: their mean `recall` is at least so much (.99 where no
-    promise is named); such a share has `all` k found; for such a share the shortlist that the plan
-    leaves for others to rerank has all k (`containment`); or, with 1 − `ndcg`, that much of nDCG@k
-    is lost at most on average (`Promise` says it exactly). `ndcg` needs `qrels`, by the ids of the
-    index and `query_ids` (None: row numbers); queries without a relevant document are left out.
+    Name one target. With `confidence`, of queries to come: the mean `recall` is at least that
+    (.99 where no target is named); that share of them has recall 1 (`perfect_recall`); for that
+    share the plan's shortlist, to be reranked elsewhere, holds the exact top k
+    (`shortlist_recall`); or at most 1 − `ndcg` of nDCG@k is lost on average. `Guarantee` has the
+    exact statements. `ndcg` needs `qrels` keyed by `query_ids` (None: positions) and by the ids of
+    the index; queries without a relevant document are left out.
 
-    `queries` [q, dim] are held-out ones, such as will be asked: hundreds for .95, a thousand or
-    more for .99. A quarter of them (500 at most) put `plans` (None: a grid around the default) in
-    order, the others certify them; both are compared with `search(exact=True)`. Too few queries
-    give a verdict and the number that is needed. Equal input and `seed` give an equal result.
-    `.save(index)` keeps it.
+    `queries` [q, dim] are held out and like those to come: hundreds for .95, a thousand or more for
+    .99. A quarter of them, 500 at most, order the `plans` (None: a grid around the default), and
+    the others certify them in that order; the ground truth is `search(exact=True)`. Too few queries
+    give the verdict INSUFFICIENT DATA and the number that is needed. Equal input and `seed` give an
+    equal result. `.save(index)` makes the plan the index's default for `k`.
     """
-    from nestvec.tuning.guarantee import Promise
-    from nestvec.tuning.queries import Asked
-    from nestvec.tuning.tuner import run
+    from nestvec.tuning.guarantee import Guarantee
+    from nestvec.tuning.queries import EvaluationQueries
+    from nestvec.tuning.tuner import tune_plan
 
-    targets = {"recall": recall, "all": all, "containment": containment, "ndcg": ndcg}
-    promise = Promise.choose(k, confidence, targets)
-    return run(index, Asked(queries, qrels, query_ids), promise, plans, seed, progress)
+    targets = {
+        "recall": recall,
+        "perfect_recall": perfect_recall,
+        "shortlist_recall": shortlist_recall,
+        "ndcg": ndcg,
+    }
+    guarantee = Guarantee.from_targets(k, confidence, targets)
+    evaluation = EvaluationQueries(queries, qrels, query_ids)
+    return tune_plan(index, evaluation, guarantee, plans, seed, progress)
 
 
-def check(
+def check_drift(
     index: Index,
     queries: ArrayLike,
     k: int = 10,
@@ -64,13 +73,15 @@ def check(
     query_ids: Sequence[Id] | np.ndarray | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> "Drift":
-    """Whether new `queries` [q, dim] still bear out what the plan for `k` rows was tuned for.
+) -> "DriftReport":
+    """Check on new `queries` [q, dim] whether the guarantee of the stored plan for `k` holds.
 
-    `InputError` if none is kept. Also a plan that the index no longer uses is checked, on the rows
-    that are there now. For a shortlist `k` is its length; for nDCG `qrels` are as in `tune`.
+    `InputError` if the index stores no plan for `k`. A plan that the index no longer uses is
+    checked too, on the rows that are there now. For a shortlist `k` is its length; for nDCG `qrels`
+    are as in `tune`.
     """
-    from nestvec.tuning.drift import run
-    from nestvec.tuning.queries import Asked
+    from nestvec.tuning import drift
+    from nestvec.tuning.queries import EvaluationQueries
 
-    return run(index, Asked(queries, qrels, query_ids), k, seed, progress)
+    evaluation = EvaluationQueries(queries, qrels, query_ids)
+    return drift.check_drift(index, evaluation, k, seed, progress)

@@ -1,6 +1,6 @@
-"""Does the promise of a tuned plan still hold for new queries?"""
+"""Check on new queries whether the guarantee of a stored plan still holds."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,99 +10,102 @@ from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.statistics import Estimate
-from nestvec.tuning.guarantee import Promise
-from nestvec.tuning.losses import measure
-from nestvec.tuning.queries import Asked
+from nestvec.tuning.guarantee import Guarantee
+from nestvec.tuning.plan_scores import measure_plan
+from nestvec.tuning.queries import EvaluationQueries
 
-Verdict = Literal["HOLDS", "BROKEN", "INSUFFICIENT DATA"]
+DriftVerdict = Literal["HOLDS", "BROKEN", "INSUFFICIENT DATA"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """A kept plan on new queries: its promise is shown anew, or refuted, or neither.
+class DriftReport:
+    """A stored plan on new queries: its guarantee HOLDS, is BROKEN, or neither is shown.
 
-    Each is a test of its own at the promise's confidence, on all the queries.
+    Each verdict is a test of its own at the guarantee's confidence, on all the queries.
     """
 
-    verdict: Verdict
-    promise: Promise
+    verdict: DriftVerdict
+    guarantee: Guarantee
     plan: Plan
     current: bool
-    """Whether the rows are still those that the plan was tuned for."""
-    served: Estimate
-    """What is to reach the target: mean recall, a share of queries, or 1 − mean loss of nDCG."""
+    """True while the rows are those that the plan was tuned for."""
+    attained: Estimate
+    """The estimate of what must reach the target: see `Guarantee`."""
     lower_bound: float
-    p_missed: float
-    """That the target is missed; small where the promise holds."""
-    p_reached: float
-    """That the target is reached; small where the promise is broken."""
-    needed: int | None
-    """How many queries, served as these are, would show that it holds; None: none would."""
-    optimistic: int
-    """How many queries are rows of the index."""
+    p_below: float
+    """The p-value of "the target is missed"; small where the guarantee holds."""
+    p_above: float
+    """The p-value of "the target is reached"; small where the guarantee is broken."""
+    queries_needed: int | None
+    """How many queries like these would show that it holds; None where none would."""
+    n_self_matches: int
+    """How many queries equal rows of the index."""
 
     def __str__(self) -> str:
-        value, low, high, n = self.served
+        value, low, high, n = self.attained
         lines = [
-            f"{self.verdict}: '{self.plan}' was tuned for {self.promise}",
+            f"{self.verdict}: '{self.plan}' was tuned for {self.guarantee}",
             f"  {value:.4f} [{low:.4f}, {high:.4f}] on {n:,} new queries, one-sided bound "
-            f"{self.lower_bound:.4f}; p {self.p_missed:.3g} that it misses the target, "
-            f"{self.p_reached:.3g} that it reaches it",
+            f"{self.lower_bound:.4f}; p {self.p_below:.3g} that it misses the target, "
+            f"{self.p_above:.3g} that it reaches it",
         ]
-        if self.verdict == "INSUFFICIENT DATA" and self.needed is not None:
-            lines.append(f"  some {self.needed:,} such queries would show that it holds")
+        if self.verdict == "INSUFFICIENT DATA" and self.queries_needed is not None:
+            lines.append(f"  about {self.queries_needed:,} such queries would show that it holds")
         if not self.current:
             lines.append("  STALE: rows have changed since, so searches do not use it; tune again")
-        if self.optimistic:
-            lines.append(f"  OPTIMISTIC: {self.optimistic} queries are rows of the index")
+        if self.n_self_matches:
+            lines.append(f"  OPTIMISTIC: {self.n_self_matches} queries are rows of the index")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return {
             "verdict": self.verdict,
-            "promise": str(self.promise),
-            **self.promise.to_json(),
+            "guarantee": str(self.guarantee),
+            **self.guarantee.to_json(),
             "plan": str(self.plan),
             "current": self.current,
-            "served": self.served._asdict(),
+            "attained": self.attained._asdict(),
             "lower_bound": self.lower_bound,
-            "p_missed": self.p_missed,
-            "p_reached": self.p_reached,
-            "needed": self.needed,
-            "optimistic": self.optimistic,
+            "p_below": self.p_below,
+            "p_above": self.p_above,
+            "queries_needed": self.queries_needed,
+            "n_self_matches": self.n_self_matches,
         }
 
 
-def run(index: Index, asked: Asked, k: int, seed: int, progress: Progress) -> Drift:
-    """What `nestvec.tuning.check` does."""
+def check_drift(
+    index: Index, queries: EvaluationQueries, k: int, seed: int, progress: Progress
+) -> DriftReport:
+    """Test the stored plan for `k` on new queries; the work behind `nestvec.check_drift`."""
     if k not in index.tuned:
         raise InputError(
-            f"{index.path} keeps no tuned plan for k={k} (it keeps some for: "
+            f"{index.path} stores no tuned plan for k={k} (it stores plans for: "
             f"{', '.join(map(str, sorted(index.tuned))) or 'none'}); tune one first"
         )
-    tuned = index.tuned[k]
-    promise = Promise(**{field.name: tuned.evidence[field.name] for field in fields(Promise)})
-    questions = asked.of(index, promise, progress)
+    stored = index.tuned[k]
+    guarantee = Guarantee.from_evidence(stored.evidence)
+    ground_truth = queries.with_ground_truth(index, guarantee, progress)
     rng = np.random.default_rng(seed)
     # Shuffled: tests that bet must not see queries sorted by how hard they are.
-    kept = rng.permutation(promise.kept(measure(questions, promise, tuned.plan).served))
-    p_missed, p_reached = promise.p_missed(kept), promise.p_reached(kept)
-    return Drift(
-        verdict=_verdict(p_missed, p_reached, promise.delta),
-        promise=promise,
-        plan=tuned.plan,
-        current=tuned.current,
-        served=promise.estimate(kept, rng),
-        lower_bound=promise.lower_bound(kept),
-        p_missed=p_missed,
-        p_reached=p_reached,
-        needed=promise.queries_needed(kept),
-        optimistic=questions.optimistic,
+    attained, _ = measure_plan(ground_truth, guarantee, stored.plan)
+    scores = rng.permutation(guarantee.scores(attained))
+    p_below, p_above = guarantee.p_below(scores), guarantee.p_above(scores)
+    return DriftReport(
+        verdict=_verdict(p_below, p_above, guarantee.delta),
+        guarantee=guarantee,
+        plan=stored.plan,
+        current=stored.current,
+        attained=guarantee.estimate(scores, rng),
+        lower_bound=guarantee.lower_bound(scores),
+        p_below=p_below,
+        p_above=p_above,
+        queries_needed=guarantee.queries_needed(scores),
+        n_self_matches=ground_truth.n_self_matches,
     )
 
 
-def _verdict(p_missed: float, p_reached: float, delta: float) -> Verdict:
-    if p_missed <= delta:
+def _verdict(p_below: float, p_above: float, delta: float) -> DriftVerdict:
+    if p_below <= delta:
         return "HOLDS"
-    return "BROKEN" if p_reached <= delta else "INSUFFICIENT DATA"
+    return "BROKEN" if p_above <= delta else "INSUFFICIENT DATA"

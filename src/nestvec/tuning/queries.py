@@ -1,4 +1,4 @@
-"""What a caller asks with: queries and, for a promise about relevance, what people judged."""
+"""Evaluation queries, with relevance judgments where the guarantee is about nDCG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike
 
 from nestvec.errors import IdsError, InputError
 from nestvec.index import Index
-from nestvec.index.records import check_ids
+from nestvec.index.storage.row_records import check_ids
 from nestvec.metrics import Id, Qrels
 from nestvec.progress import Progress
 from nestvec.shapes import Float32
-from nestvec.tuning.ground_truth import Grades, Questions
-from nestvec.tuning.guarantee import Promise
+from nestvec.tuning.ground_truth import Grades, GroundTruth
+from nestvec.tuning.guarantee import Guarantee
 from nestvec.vectors import as_queries
 
 _ELSEWHERE = -2
@@ -21,50 +21,54 @@ _ELSEWHERE = -2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Asked:
+class EvaluationQueries:
     """Queries [q, dim], and grades by the ids of queries (None: row numbers) and documents."""
 
     queries: ArrayLike
     qrels: Qrels | None = None
     query_ids: Sequence[Id] | np.ndarray | None = None
 
-    def of(self, index: Index, promise: Promise, progress: Progress) -> Questions:
-        """The questions with their exact answers; for nDCG only those with a relevant document.
+    def with_ground_truth(
+        self, index: Index, guarantee: Guarantee, progress: Progress
+    ) -> GroundTruth:
+        """Compute the exact top k; for nDCG only of queries that have a relevant document.
 
-        `InputError` where there are judgements for a promise that needs none, or the reverse.
+        `InputError` where there are judgments for a guarantee that needs none, or the reverse.
         """
-        if promise.loss == "ndcg":
-            queries, grades = self._judged(index, promise)
-            return Questions.ask(index, queries, promise.k, progress, grades)
+        if guarantee.measure == "ndcg":
+            queries, grades = self._with_judgments(index, guarantee)
+            return GroundTruth.compute(index, queries, guarantee.k, progress, grades)
         if self.qrels is not None or self.query_ids is not None:
-            raise InputError(f"qrels and query_ids say nothing of '{promise}'; leave them out")
-        return Questions.ask(index, self.queries, promise.k, progress)
+            raise InputError(f"qrels and query_ids say nothing of '{guarantee}'; leave them out")
+        return GroundTruth.compute(index, self.queries, guarantee.k, progress)
 
-    def _judged(
-        self, index: Index, promise: Promise
+    def _with_judgments(
+        self, index: Index, guarantee: Guarantee
     ) -> tuple[Float32[np.ndarray, "q dim"], tuple[Grades, ...]]:
-        """The queries that have a relevant document, and the grades of each one's documents."""
+        """Select the queries that have a relevant document, with the grades of their documents."""
         if self.qrels is None:
-            raise InputError(f"'{promise}' is about relevance; give qrels, what people judged")
+            raise InputError(f"'{guarantee}' is about relevance; pass qrels (relevance judgments)")
         array = as_queries(self.queries, index.dim if index.adapter is None else index.adapter.dim)
-        given = range(len(array)) if self.query_ids is None else self.query_ids
-        ids = check_ids(given, len(array)).tolist()
-        kept = [row for row, id_ in enumerate(ids) if _is_relevant(self.qrels.get(id_, {}))]
-        if not kept:
+        query_ids = range(len(array)) if self.query_ids is None else self.query_ids
+        ids = check_ids(query_ids, len(array)).tolist()
+        rows = [row for row, id_ in enumerate(ids) if _is_relevant(self.qrels.get(id_, {}))]
+        if not rows:
             raise InputError(
-                f"qrels name no relevant document for any of {len(array)} queries; their queries "
-                f"are such as {list(self.qrels)[:1]}, those given such as {ids[:1]}"
+                f"qrels name no relevant document for any of {len(array)} queries; the qrels "
+                f"name queries like {list(self.qrels)[:1]}, the query ids are like {ids[:1]}"
             )
-        return array[kept], _by_row(index, [self.qrels[ids[row]] for row in kept])
+        return array[rows], _grades_by_row(index, [self.qrels[ids[row]] for row in rows])
 
 
 def _is_relevant(grades: Mapping[Id, float | int]) -> bool:
     return any(grade > 0 for grade in grades.values())
 
 
-def _by_row(index: Index, judged: Sequence[Mapping[Id, float | int]]) -> tuple[Grades, ...]:
-    """Each query's grades by row number."""
-    kinds = {"str" if isinstance(doc, str) else "int" for grades in judged for doc in grades}
+def _grades_by_row(
+    index: Index, judgments: Sequence[Mapping[Id, float | int]]
+) -> tuple[Grades, ...]:
+    """Key each query's grades by row number instead of id."""
+    kinds = {"str" if isinstance(doc, str) else "int" for grades in judgments for doc in grades}
     if kinds and index.snapshot.ids_kind not in (None, *kinds):
         raise IdsError(
             f"qrels name documents by {kinds.pop()}, {index.path} by {index.snapshot.ids_kind}, so "
@@ -76,5 +80,5 @@ def _by_row(index: Index, judged: Sequence[Mapping[Id, float | int]]) -> tuple[G
             numbers.get(doc, _ELSEWHERE - place): float(grade)
             for place, (doc, grade) in enumerate(grades.items())
         }
-        for grades in judged
+        for grades in judgments
     )

@@ -1,137 +1,132 @@
-"""What tuning finds: a plan with its evidence, or what is missing."""
+"""A tuned plan with its evidence, or the reason why there is none."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.statistics import Estimate
-from nestvec.tuning.guarantee import Promise
+from nestvec.tuning.guarantee import Guarantee
 
-Verdict = Literal["CERTIFIED", "INSUFFICIENT DATA", "OUT OF REACH"]
+TuneVerdict = Literal["CERTIFIED", "INSUFFICIENT DATA", "OUT OF REACH"]
 
 ASSUMPTIONS = (
-    "queries to come are of the same kind as those given, and these were drawn at random",
-    "queries are independent draws; of those that come in clusters (users, sessions) give one",
+    "queries to come are of the same kind as these queries, which were drawn at random",
+    "queries are independent draws; of each cluster (user, session) pass one",
     "no row is added, deleted or coded anew; where that happens the index stops using the plan",
     "the target, its confidence and k were chosen before results were seen",
-    "plans given by hand were not chosen by how they do on these queries",
+    "plans of your own were not chosen by how they do on these queries",
     "searches are for this k (or the whole shortlist), without a filter",
 )
-"""What the promise rests on: where one of these is not so, it is void."""
+"""The conditions of the guarantee: it is void where one of them does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A plan on the queries that certify: served on average, tested, and what it reads."""
+class PlanTest:
+    """The test of one plan on the certifying queries: mean score, p-value, bytes per query."""
 
     plan: Plan
-    served: float
+    attained: float
     p_value: float
     bytes_per_query: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Its values by name, the plan as text."""
+        return {**asdict(self), "plan": str(self.plan)}
+
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
-    """The cheapest plan that keeps a promise, or why there is none.
+class TunedPlan:
+    """The cheapest plan with a guarantee, or the reason why there is none.
 
-    Plans were put in order by queries of their own and tested on others, the safest first, until
-    one failed (Learn then Test with a fixed sequence: Angelopoulos et al., 2110.01052): `plan` is
-    the last that passed. Without one, the numbers are those of the safest.
+    Some queries ordered the plans, and the others tested them in that order, the safest first,
+    until one failed (Learn then Test with a fixed sequence: Angelopoulos et al., arXiv 2110.01052).
+    `plan` is the last that passed. Where none passed, the numbers are those of the safest plan.
     """
 
-    verdict: Verdict
-    promise: Promise
+    verdict: TuneVerdict
+    guarantee: Guarantee
     plan: Plan | None
-    served: Estimate
-    """What is to reach the target: mean recall, a share of queries, or 1 − mean loss of nDCG."""
+    attained: Estimate
+    """The estimate of what must reach the target: see `Guarantee`."""
     lower_bound: float
-    """One-sided, of this plan alone: of the plan that testing chose, only the target is proven."""
-    needed: int | None
-    """How many queries to give for the safest plan to pass; None where that is no question."""
-    trials: tuple[Trial, ...]
+    """The one-sided bound of this plan alone; of the chosen plan only the target is guaranteed."""
+    queries_needed: int | None
+    """How many queries would certify the safest plan; None where that cannot be said."""
+    plan_tests: tuple[PlanTest, ...]
     """The evidence, in the order tested."""
     queries: int
-    """How many were given, those included that put the plans in order."""
-    optimistic: int
-    """How many of them are rows of the index: such queries are easier than others."""
+    """All queries, including those that ordered the plans."""
+    n_self_matches: int
+    """How many queries equal rows of the index; such queries are easier than new ones."""
     seed: int
     rows_checksum: int
-    """Which rows it is about."""
+    """The rows for which the guarantee holds, as a checksum."""
 
     @property
     def rows(self) -> int | None:
-        """How many rows a search by the plan asks for: k, or the whole shortlist."""
-        return None if self.plan is None else self.promise.rows(self.plan)
+        """How many rows a search by the plan returns: k, or the whole shortlist."""
+        return None if self.plan is None else self.guarantee.rows(self.plan)
 
     @property
     def n(self) -> int:
-        """How many queries certify."""
-        return self.served.n
+        """The number of certifying queries."""
+        return self.attained.n
 
     def save(self, index: Index) -> None:
-        """Keep the plan and its evidence in the index, whose searches for `rows` then use it.
+        """Store the plan and its evidence in the index, whose searches for `rows` rows then use it.
 
         `InputError` where no plan is certified, `StorageError` when rows have changed since.
         """
         if self.plan is None or self.rows is None:
-            raise InputError(f"no plan is certified ({self.verdict}), so there is none to keep")
+            raise InputError(f"no plan is certified ({self.verdict}), so there is none to save")
         index.keep_plan(self.rows, self.plan, self.to_json(), self.rows_checksum)
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict}: {self._finding()}", f"  {self._numbers()}"]
-        if self.optimistic:
+        lines = [f"{self.verdict}: {self._describe()}", f"  {self._numbers()}"]
+        if self.n_self_matches:
             lines.append(
-                f"  OPTIMISTIC: {self.optimistic} of {self.queries} queries are rows of the index; "
-                "queries that are not find less"
+                f"  OPTIMISTIC: {self.n_self_matches} of {self.queries} queries are rows of the "
+                "index; new queries find less"
             )
         if self.plan is not None:
-            lines += ["  It holds if", *(f"  - {one}" for one in ASSUMPTIONS)]
+            lines += ["  It holds if", *(f"  - {assumption}" for assumption in ASSUMPTIONS)]
         return "\n".join(lines)
 
-    def _finding(self) -> str:
+    def _describe(self) -> str:
         if self.plan is not None:
-            return f"'{self.plan}' has {self.promise}"
+            return f"'{self.plan}' has {self.guarantee}"
         if self.verdict == "OUT OF REACH":
-            return f"no plan has {self.promise}; search with exact=True, or aim lower"
-        if self.needed is None:
-            return f"{self.promise} is not what these {self.queries:,} queries have; give more"
+            return f"no plan has {self.guarantee}; search with exact=True, or aim lower"
+        if self.queries_needed is None:
+            return f"these {self.queries:,} queries do not show {self.guarantee}; pass more"
         return (
-            f"{self.queries:,} queries do not show {self.promise}; "
-            f"some {self.needed:,}, served as these are, would"
+            f"{self.queries:,} queries do not show {self.guarantee}; "
+            f"about {self.queries_needed:,} queries like these would"
         )
 
     def _numbers(self) -> str:
-        value, low, high, n = self.served
+        value, low, high, n = self.attained
         return (
             f"{value:.4f} [{low:.4f}, {high:.4f}] on {n:,} held-out queries, one-sided bound "
-            f"{self.lower_bound:.4f}; {len(self.trials)} plans tested"
+            f"{self.lower_bound:.4f}; {len(self.plan_tests)} plans tested"
         )
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return {
             "verdict": self.verdict,
-            "promise": str(self.promise),
-            **self.promise.to_json(),
+            "guarantee": str(self.guarantee),
+            **self.guarantee.to_json(),
             "plan": None if self.plan is None else str(self.plan),
             "rows": self.rows,
-            "served": self.served._asdict(),
+            "attained": self.attained._asdict(),
             "lower_bound": self.lower_bound,
-            "needed": self.needed,
+            "queries_needed": self.queries_needed,
             "queries": self.queries,
-            "optimistic": self.optimistic,
+            "n_self_matches": self.n_self_matches,
             "seed": self.seed,
             "assumptions": list(ASSUMPTIONS),
-            "evidence": [_as_json(trial) for trial in self.trials],
+            "evidence": [test.to_json() for test in self.plan_tests],
         }
-
-
-def _as_json(trial: Trial) -> dict[str, Any]:
-    return {
-        "plan": str(trial.plan),
-        "served": trial.served,
-        "p_value": trial.p_value,
-        "bytes_per_query": trial.bytes_per_query,
-    }

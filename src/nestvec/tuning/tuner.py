@@ -1,4 +1,4 @@
-"""Learn then Test: plans are put in order on some queries and certified on others."""
+"""Learn then Test: order plans on some queries, certify them in that order on others."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,65 +11,72 @@ from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Float64, Int64
 from nestvec.statistics import fewest
-from nestvec.tuning.candidate_plans import plan_grid, safest_first, shortlists
-from nestvec.tuning.guarantee import Promise
-from nestvec.tuning.losses import Measured, measure
-from nestvec.tuning.queries import Asked
-from nestvec.tuning.tuned import Trial, Tuned, Verdict
+from nestvec.tuning.candidate_plans import candidate_plans, pareto_front, shortlist_plans
+from nestvec.tuning.guarantee import Guarantee
+from nestvec.tuning.plan_scores import PlanScores, measure_plan
+from nestvec.tuning.queries import EvaluationQueries
+from nestvec.tuning.tuned import PlanTest, TunedPlan, TuneVerdict
 
 _ORDERING_SHARE = 4
-"""One query in so many puts the plans in order …"""
+"""One query in four orders the plans …"""
 _MOST_ORDERING = 500
-"""… up to so many: a wrong order costs a cheaper plan, never the promise."""
+"""… up to 500: a poor order costs a cheaper plan, never the guarantee."""
 
-Measure = Callable[[Plan], Measured]
+ScorePlan = Callable[[Plan], PlanScores]
 
 
-def run(
+def tune_plan(
     index: Index,
-    asked: Asked,
-    promise: Promise,
+    queries: EvaluationQueries,
+    guarantee: Guarantee,
     plans: Sequence[str | Plan] | None,
     seed: int,
     progress: Progress,
-) -> Tuned:
-    """What `nestvec.tune` does."""
+) -> TunedPlan:
+    """Find the cheapest plan with the guarantee; the work behind `nestvec.tune`."""
     rows_checksum = index.snapshot.contents.rows_checksum()
-    grid = candidates(index, promise, plans)
-    questions = asked.of(index, promise, progress)
+    grid = choose_candidates(index, guarantee, plans)
+    ground_truth = queries.with_ground_truth(index, guarantee, progress)
     rng = np.random.default_rng(seed)
-    ordering, certifying = split(len(questions), rng)
-    sequence = in_order(grid, partial(measure, questions[ordering], promise), progress)
-    on_others = partial(measure, questions[certifying], promise)
-    trials, kept = certify(sequence, on_others, promise, progress)
-    passed = chosen(trials, promise)
-    return Tuned(
-        verdict=_verdict(passed, kept, promise),
-        promise=promise,
+    ordering, certifying = split_queries(len(ground_truth), rng)
+    sequence = order_plans(grid, partial(measure_plan, ground_truth[ordering], guarantee), progress)
+    score_plan = partial(measure_plan, ground_truth[certifying], guarantee)
+    plan_tests, scores = certify_in_order(sequence, score_plan, guarantee, progress)
+    passed = last_passing(plan_tests, guarantee)
+    return TunedPlan(
+        verdict=_verdict(passed, scores, guarantee),
+        guarantee=guarantee,
         plan=passed,
-        served=promise.estimate(kept, rng),
-        lower_bound=promise.lower_bound(kept),
-        needed=None if passed else _all_needed(promise.queries_needed(kept)),
-        trials=trials,
-        queries=len(questions),
-        optimistic=questions.optimistic,
+        attained=guarantee.estimate(scores, rng),
+        lower_bound=guarantee.lower_bound(scores),
+        queries_needed=None if passed else _total_needed(guarantee.queries_needed(scores)),
+        plan_tests=plan_tests,
+        queries=len(ground_truth),
+        n_self_matches=ground_truth.n_self_matches,
         seed=seed,
         rows_checksum=rows_checksum,
     )
 
 
-def candidates(index: Index, promise: Promise, plans: Sequence[str | Plan] | None) -> list[Plan]:
-    """The plans to choose from: those given, or the grid."""
-    found = plan_grid(index.snapshot, promise.k) if plans is None else _given(plans)
-    return shortlists(found, len(index)) if promise.loss == "containment" else found
+def choose_candidates(
+    index: Index, guarantee: Guarantee, plans: Sequence[str | Plan] | None
+) -> list[Plan]:
+    """List the candidate plans: the caller's, or the grid."""
+    if plans is None:
+        candidates = candidate_plans(index.snapshot, guarantee.k)
+    else:
+        candidates = _parse_plans(plans)
+    if guarantee.measure == "shortlist_recall":
+        return shortlist_plans(candidates, len(index))
+    return candidates
 
 
-def split(
+def split_queries(
     count: int, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " ordering"], Int64[np.ndarray, " certifying"]]:
-    """Which queries put the plans in order, and which others certify them."""
+    """Split the queries: some order the plans, the others certify them."""
     if count < 2:
-        raise InputError(f"{count} queries cannot be held out from one another; give hundreds")
+        raise InputError(f"{count} queries are too few to split; pass hundreds of held-out queries")
     shuffled = rng.permutation(count)
     return shuffled[: _ordering(count)], shuffled[_ordering(count) :]
 
@@ -78,62 +85,65 @@ def _ordering(count: int) -> int:
     return min(_MOST_ORDERING, max(1, count // _ORDERING_SHARE))
 
 
-def _all_needed(certifying: int | None) -> int | None:
-    """How many queries to give so that so many certify."""
+def _total_needed(certifying: int | None) -> int | None:
+    """Count the queries to pass so that `certifying` of them certify."""
     if certifying is None:
         return None
     return fewest(lambda count: count - _ordering(count) >= certifying)
 
 
-def in_order(plans: Sequence[Plan], measure: Measure, progress: Progress) -> list[Plan]:
-    """The plans worth testing, the safest and dearest first."""
+def order_plans(plans: Sequence[Plan], score_plan: ScorePlan, progress: Progress) -> list[Plan]:
+    """Order the plans worth testing, the safest and most expensive first."""
     risks, costs = np.empty(len(plans)), np.empty(len(plans))
     with progress("ordering plans", len(plans)) as advance:
         for place, plan in enumerate(plans):
-            served, costs[place] = measure(plan)
-            risks[place] = 1 - served.mean()
+            attained, costs[place] = score_plan(plan)
+            risks[place] = 1 - attained.mean()
             advance(1)
-    return [plans[place] for place in safest_first(risks, costs)]
+    return [plans[place] for place in pareto_front(risks, costs)]
 
 
-def certify(
-    sequence: Sequence[Plan], measure: Measure, promise: Promise, progress: Progress
-) -> tuple[tuple[Trial, ...], Float64[np.ndarray, " q"]]:
-    """Test plan after plan until one fails; and how the last that passed serves each query.
+def certify_in_order(
+    sequence: Sequence[Plan], score_plan: ScorePlan, guarantee: Guarantee, progress: Progress
+) -> tuple[tuple[PlanTest, ...], Float64[np.ndarray, " q"]]:
+    """Test plan after plan until one fails; also return the last passing plan's scores [q].
 
-    Or, where none passed, how the first does. No correction is needed for many tests: a bad plan is
-    taken only if the first bad one in the sequence passes, which is one test.
+    Where none passes, the scores are the first plan's. Many tests need no correction: a bad plan is
+    chosen only if the first bad one in the sequence passes, which is one test (fixed-sequence
+    testing).
     """
-    trials: list[Trial] = []
+    plan_tests: list[PlanTest] = []
     best = np.empty(0)
     with progress("certifying plans", len(sequence)) as advance:
         for plan in sequence:
-            measured = measure(plan)
-            kept = promise.kept(measured.served)
-            p_value = promise.p_missed(kept)
-            trials.append(Trial(plan, float(kept.mean()), p_value, measured.bytes_per_query))
-            if p_value <= promise.delta or len(trials) == 1:
-                best = kept
-            if p_value > promise.delta:
+            attained, bytes_per_query = score_plan(plan)
+            scores = guarantee.scores(attained)
+            p_value = guarantee.p_below(scores)
+            plan_tests.append(PlanTest(plan, float(scores.mean()), p_value, bytes_per_query))
+            if p_value <= guarantee.delta or len(plan_tests) == 1:
+                best = scores
+            if p_value > guarantee.delta:
                 break
             advance(1)
-    return tuple(trials), best
+    return tuple(plan_tests), best
 
 
-def chosen(trials: Sequence[Trial], promise: Promise) -> Plan | None:
-    """The last plan that passed."""
-    passed = [trial.plan for trial in trials if trial.p_value <= promise.delta]
+def last_passing(plan_tests: Sequence[PlanTest], guarantee: Guarantee) -> Plan | None:
+    """Return the last plan that passed: the cheapest certified one."""
+    passed = [test.plan for test in plan_tests if test.p_value <= guarantee.delta]
     return passed[-1] if passed else None
 
 
-def _verdict(passed: Plan | None, kept: Float64[np.ndarray, " q"], promise: Promise) -> Verdict:
+def _verdict(
+    passed: Plan | None, scores: Float64[np.ndarray, " q"], guarantee: Guarantee
+) -> TuneVerdict:
     if passed is not None:
         return "CERTIFIED"
-    return "OUT OF REACH" if promise.p_reached(kept) <= promise.delta else "INSUFFICIENT DATA"
+    return "OUT OF REACH" if guarantee.p_above(scores) <= guarantee.delta else "INSUFFICIENT DATA"
 
 
-def _given(plans: Sequence[str | Plan]) -> list[Plan]:
+def _parse_plans(plans: Sequence[str | Plan]) -> list[Plan]:
     if not plans:
-        raise InputError("there is no plan to test; give some, or None for a grid of them")
+        raise InputError("plans is empty; pass plans to test, or None for the grid")
     parsed = (Plan.parse(plan) if isinstance(plan, str) else plan for plan in plans)
     return list(dict.fromkeys(parsed))

@@ -1,1 +1,1 @@
-"""What needs torch: networks, losses and the loop. Nothing outside imports this before a fit."""
+"""The training of an adaptor with torch: its task, batches, network and losses."""

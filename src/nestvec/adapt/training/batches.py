@@ -1,4 +1,4 @@
-"""Batches: queries, the documents they are ranked against, and what they are to find."""
+"""Batches: queries, the documents they are ranked against, and the rankings to learn."""
 
 import math
 from collections.abc import Sequence
@@ -8,120 +8,123 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nestvec.adapt.config import Recipe
-from nestvec.adapt.training_data import Material
+from nestvec.adapt.config import AdaptorConfig
+from nestvec.adapt.training_data import TrainingData
 from nestvec.shapes import Bool, Float, Float32, Int64
 from nestvec.vectors import normalize
 
-_MOST_ANSWERS = 20
-"""Relevant documents of one query that are sure to be among those ranked."""
+_MAX_RELEVANT = 20
+"""Relevant documents of one query that are always among the candidates."""
 
 
-class Batch(NamedTuple):
-    """One step's work."""
+class RankingBatch(NamedTuple):
+    """The data of one step."""
 
     queries: Float[torch.Tensor, "q dim"]
     documents: Float[torch.Tensor, "n dim"]
     full: Float[torch.Tensor, "q n"]
-    """Cosines at full width, as the teachers have them on average."""
+    """Cosines at full width, averaged over the teachers."""
     mask: Bool[torch.Tensor, "q n"]
-    """True for a query's own document."""
+    """True for a query's self-match."""
     grades: Float[torch.Tensor, "q n"]
 
 
 class Batches:
-    """Draws batches; the same seed and step give the same one, whatever was drawn before.
+    """A source of batches by step number; equal seeds and steps give equal batches.
 
-    Rows times each of `teachers` are what has the ranking to keep.
+    The rankings to keep are those of the rows times each of `teachers`, averaged.
     """
 
     def __init__(
         self,
-        material: Material,
+        data: TrainingData,
         teachers: Sequence[Float32[np.ndarray, "dim dim"]],
-        recipe: Recipe,
+        config: AdaptorConfig,
         seed: int,
         device: str,
     ) -> None:
-        self._material, self._recipe, self._seed = material, recipe, seed
+        self._data, self._config, self._seed = data, config, seed
         self._device = device
         self._teachers = [torch.tensor(teacher, device=device) for teacher in teachers]
-        self._documents = torch.from_numpy(material.documents).to(device)
-        self._taught = self._teach(self._documents)
-        judged = material.judged
-        self._starts = (
+        self._documents = torch.from_numpy(data.documents).to(device)
+        self._teacher_documents = self._teacher_rows(self._documents)
+        self._first_pairs = (
             None
-            if judged is None
-            else np.searchsorted(judged.queries, np.arange(len(material.queries) + 1))
+            if data.judgments is None
+            else np.searchsorted(data.judgments.queries, np.arange(len(data.queries) + 1))
         )
 
-    def draw(self, step: int) -> Batch:
-        """The batch of a step: queries, and documents that stand for some."""
+    def draw(self, step: int) -> RankingBatch:
+        """Draw the batch of a step: queries, and documents that stand for queries."""
         rng = np.random.default_rng([self._seed, 3, step])
-        asked, stand_ins = self._drawn(rng)
-        own = np.concatenate([self._material.own[asked], stand_ins])
-        rows = np.concatenate([self._material.queries[asked], self._moved(stand_ins, rng)])
-        answers = [self._answers(query) for query in asked.tolist()]
-        some = [rng.permutation(found)[:_MOST_ANSWERS] for found, _ in answers]
-        chosen = self._candidates(np.concatenate([own, *some]), rng)
-        mask, grades = (np.zeros((len(rows), len(chosen)), kind) for kind in (bool, np.float32))
-        has_own = np.flatnonzero(own >= 0)
-        mask[has_own, np.searchsorted(chosen, own[has_own])] = True
-        for place, (found, given) in enumerate(answers):
-            ranked = np.isin(found, chosen)
-            grades[place, np.searchsorted(chosen, found[ranked])] = given[ranked]
+        query_rows, stand_ins = self._sample_queries(rng)
+        self_match = np.concatenate([self._data.self_match[query_rows], stand_ins])
+        vectors = np.concatenate([self._data.queries[query_rows], self._add_noise(stand_ins, rng)])
+        relevant = [self._relevant(query) for query in query_rows.tolist()]
+        required = [rng.permutation(documents)[:_MAX_RELEVANT] for documents, _ in relevant]
+        candidates = self._candidate_documents(np.concatenate([self_match, *required]), rng)
+        mask, grades = (
+            np.zeros((len(vectors), len(candidates)), dtype) for dtype in (bool, np.float32)
+        )
+        drawn = np.flatnonzero(self_match >= 0)
+        mask[drawn, np.searchsorted(candidates, self_match[drawn])] = True
+        for position, (documents, document_grades) in enumerate(relevant):
+            present = np.isin(documents, candidates)
+            columns = np.searchsorted(candidates, documents[present])
+            grades[position, columns] = document_grades[present]
         grades[mask] = 0
-        queries, hidden, wanted = (
-            torch.from_numpy(array).to(self._device) for array in (rows, mask, grades)
+        queries, mask_tensor, grade_tensor = (
+            torch.from_numpy(array).to(self._device) for array in (vectors, mask, grades)
         )
-        at = torch.from_numpy(chosen).to(self._device)
-        full = self._teach(queries) @ self._taught[at].T
-        return Batch(queries, self._documents[at], full, hidden, wanted)
+        rows = torch.from_numpy(candidates).to(self._device)
+        full = self._teacher_rows(queries) @ self._teacher_documents[rows].T
+        return RankingBatch(queries, self._documents[rows], full, mask_tensor, grade_tensor)
 
-    def _teach(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n widths"]:
-        """Unit rows side by side, whose products are the mean of all teachers' cosines."""
-        taught = [functional.normalize(rows @ teacher) for teacher in self._teachers]
-        return torch.cat(taught, dim=1) / math.sqrt(len(taught))
+    def _teacher_rows(self, rows: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n widths"]:
+        """Join the unit rows of all teachers: products are the mean of the teachers' cosines."""
+        unit = [functional.normalize(rows @ teacher) for teacher in self._teachers]
+        return torch.cat(unit, dim=1) / math.sqrt(len(unit))
 
-    def _drawn(
+    def _sample_queries(
         self, rng: np.random.Generator
-    ) -> tuple[Int64[np.ndarray, " asked"], Int64[np.ndarray, " stand_ins"]]:
-        """Queries and documents; where the queries are documents there is no need for others."""
-        batch, material = self._recipe.batch, self._material
-        of_documents = bool((material.own >= 0).all()) and material.judged is None
+    ) -> tuple[Int64[np.ndarray, " queries"], Int64[np.ndarray, " stand_ins"]]:
+        """Draw queries and documents; where all queries are documents, documents alone."""
+        batch_size, data = self._config.batch_size, self._data
+        only_documents = bool((data.self_match >= 0).all()) and data.judgments is None
         # Judged queries teach more, and are fewer: a quarter of each batch is enough of them.
-        share = 2 if material.judged is None else 4
-        asked = 0 if of_documents else -(-batch // share)
+        divisor = 2 if data.judgments is None else 4
+        n_queries = 0 if only_documents else -(-batch_size // divisor)
         return (
-            rng.integers(0, len(material.queries), asked),
-            rng.integers(0, len(material.documents), batch - asked),
+            rng.integers(0, len(data.queries), n_queries),
+            rng.integers(0, len(data.documents), batch_size - n_queries),
         )
 
-    def _moved(
+    def _add_noise(
         self, rows: Int64[np.ndarray, " m"], rng: np.random.Generator
     ) -> Float32[np.ndarray, "m dim"]:
-        """Documents, each moved by up to `noise` in a direction of its own."""
-        documents = self._material.documents[rows]
-        if not self._recipe.noise:
+        """Move documents by up to `query_noise`, each in a random direction."""
+        documents = self._data.documents[rows]
+        if not self._config.query_noise:
             return np.asarray(documents)
-        drawn = normalize(rng.standard_normal(documents.shape, dtype=np.float32))
-        length = rng.random((len(rows), 1), dtype=np.float32) * np.float32(self._recipe.noise)
-        return np.asarray(normalize(documents + length * drawn))
+        directions = normalize(rng.standard_normal(documents.shape, dtype=np.float32))
+        max_length = np.float32(self._config.query_noise)
+        length = rng.random((len(rows), 1), dtype=np.float32) * max_length
+        return np.asarray(normalize(documents + length * directions))
 
-    def _answers(self, query: int) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
-        """The judged documents of a query and their grades."""
-        judged = self._material.judged
-        if judged is None or self._starts is None:
+    def _relevant(self, query: int) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
+        """Look up the judged documents of a query and their grades."""
+        judgments = self._data.judgments
+        if judgments is None or self._first_pairs is None:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        own = slice(self._starts[query], self._starts[query + 1])
-        return judged.documents[own], judged.grades[own]
+        pairs = slice(self._first_pairs[query], self._first_pairs[query + 1])
+        return judgments.documents[pairs], judgments.grades[pairs]
 
-    def _candidates(
-        self, needed: Int64[np.ndarray, " some"], rng: np.random.Generator
+    def _candidate_documents(
+        self, required: Int64[np.ndarray, " some"], rng: np.random.Generator
     ) -> Int64[np.ndarray, " n"]:
-        """The documents to rank, rising: the needed ones and others at random, or all."""
-        n = len(self._material.documents)
-        if n <= self._recipe.candidates:
+        """Draw the documents to rank, ascending: the required ones and random others, or all."""
+        n = len(self._data.documents)
+        if n <= self._config.n_candidates:
             return np.arange(n)
-        drawn = rng.integers(0, n, self._recipe.candidates)
-        return np.unique(np.concatenate([drawn, needed[needed >= 0]]))
+        sample = rng.integers(0, n, self._config.n_candidates)
+        return np.unique(np.concatenate([sample, required[required >= 0]]))

@@ -1,7 +1,7 @@
 """Losses of nested adaptation: scores in, a scalar out.
 
-`scores` are cosines [q, n] of queries and documents at one size, `full` those at full width, which
-are to be kept. A masked document (a query's own) counts for nothing.
+`scores` are cosines [q, n] of queries and documents at one of the dims, `full` those at full width,
+which are to be kept. A masked document (a query's self-match) counts for nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.nn import functional
 from nestvec.shapes import Bool, Float
 
 _NEVER = -1e4
-"""A logit that no softmax sees."""
+"""A logit whose softmax is 0."""
 
 
 def nested_scores(
@@ -20,16 +20,18 @@ def nested_scores(
     documents: Float[torch.Tensor, "n width"],
     dims: Sequence[int],
 ) -> Iterator[Float[torch.Tensor, "q n"]]:
-    """The cosines of all prefixes, one size after the other."""
-    for size in dims:
+    """Yield the cosines of each prefix in turn."""
+    for width in dims:
         # A prefix of a unit vector is not a unit vector.
-        yield functional.normalize(queries[:, :size]) @ functional.normalize(documents[:, :size]).T
+        yield (
+            functional.normalize(queries[:, :width]) @ functional.normalize(documents[:, :width]).T
+        )
 
 
 def ranking_to_keep(
     full: Float[torch.Tensor, "q n"], mask: Bool[torch.Tensor, "q n"], temperature: float
 ) -> Float[torch.Tensor, "q n"]:
-    """The full-width ranking as a distribution over documents: softmax of scores / temperature."""
+    """Turn scores into a distribution over documents: the softmax of full / temperature."""
     return (full / temperature).masked_fill(mask, _NEVER).softmax(dim=1)
 
 
@@ -39,7 +41,7 @@ def distillation(
     mask: Bool[torch.Tensor, "q n"],
     scale: Float[torch.Tensor, ""],
 ) -> Float[torch.Tensor, ""]:
-    """Cross-entropy of softmax(scale · scores) to a distribution over documents, per query."""
+    """Average the cross-entropy of softmax(scale · scores) to each query's target distribution."""
     log_share = (scale * scores).masked_fill(mask, _NEVER).log_softmax(dim=1)
     return -(target * log_share).sum(dim=1).mean()
 
@@ -49,7 +51,7 @@ def pairwise(
     full: Float[torch.Tensor, "q n"],
     mask: Bool[torch.Tensor, "q n"],
 ) -> Float[torch.Tensor, ""]:
-    """|full − scores|, mean over all pairs: L_pair of 2407.20243."""
+    """Average |full − scores| over all pairs: L_pair of 2407.20243."""
     return (full - scores).abs().masked_fill(mask, 0).mean()
 
 
@@ -59,16 +61,16 @@ def topk(
     mask: Bool[torch.Tensor, "q n"],
     k: int,
 ) -> Float[torch.Tensor, ""]:
-    """As `pairwise`, over the `k` nearest at full width of each query: L_topk."""
+    """Average |full − scores| over each query's `k` nearest at full width: L_topk."""
     nearest = full.masked_fill(mask, _NEVER).topk(min(k, full.shape[1] - 1), dim=1).indices
     return (full - scores).gather(1, nearest).abs().mean()
 
 
 def reconstruction(
-    mapped: Float[torch.Tensor, "n width"], start: Float[torch.Tensor, "n width"]
+    mapped: Float[torch.Tensor, "n width"], initial: Float[torch.Tensor, "n width"]
 ) -> Float[torch.Tensor, ""]:
-    """|start − mapped|, mean over rows: L_rec, from where the map started."""
-    return (start - mapped).abs().sum(dim=1).mean()
+    """Average |initial − mapped| over rows: L_rec, the distance from the initialization."""
+    return (initial - mapped).abs().sum(dim=1).mean()
 
 
 def ranking(
@@ -76,9 +78,10 @@ def ranking(
     grades: Float[torch.Tensor, "q n"],
     mask: Bool[torch.Tensor, "q n"],
 ) -> Float[torch.Tensor, ""]:
-    """(y_j − y_k) · log(1 + exp(s_k − s_j)) over documents with grades y_j > y_k: L_rank.
+    """Average (y_j − y_k) · log(1 + exp(s_k − s_j)) over documents with grades y_j > y_k: L_rank.
 
-    Mean over the pairs of all queries; documents without judgement have grade 0. 0 without pairs.
+    The mean is over the pairs of all queries, and 0 without pairs. Documents without a judgment
+    have grade 0.
     """
     total, pairs = scores.new_zeros(()), 0
     for query in torch.nonzero((grades > 0).any(dim=1)).flatten().tolist():

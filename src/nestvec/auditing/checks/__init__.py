@@ -1,22 +1,22 @@
-"""The families of checks: each is asked once per variant, and knows when it has nothing to say."""
+"""Checks of an audit: each measures one aspect of every variant that it applies to."""
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.checks.check import Family
-from nestvec.auditing.checks.corpus import Growth, Poisoning
-from nestvec.auditing.checks.few_shot import FewShot
-from nestvec.auditing.checks.hard_negatives import EditedDocuments, NearMisses
-from nestvec.auditing.checks.quality import Fidelity, Relevance
-from nestvec.auditing.checks.queries import Disturbed, Slices, Strangers
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.checks.check import Check
+from nestvec.auditing.checks.corpus import GrowthCheck, PoisoningCheck
+from nestvec.auditing.checks.few_shot import FewShotCheck
+from nestvec.auditing.checks.hard_negatives import CounterfactualCheck, HardNegativeCheck
+from nestvec.auditing.checks.quality import FidelityCheck, RelevanceCheck
+from nestvec.auditing.checks.queries import OutOfDistributionCheck, PerturbationCheck, SliceCheck
 
-__all__ = ["Family", "families"]
+__all__ = ["Check", "applicable_checks"]
 
-_ALL: tuple[type[Family], ...] = (
-    Fidelity, Relevance, NearMisses, EditedDocuments, Growth, Slices, Disturbed, Strangers,
-    Poisoning, FewShot,
+_CHECKS: tuple[type[Check], ...] = (
+    FidelityCheck, RelevanceCheck, HardNegativeCheck, CounterfactualCheck, GrowthCheck, SliceCheck,
+    PerturbationCheck, OutOfDistributionCheck, PoisoningCheck, FewShotCheck,
 )  # fmt: skip
 
 
-def families(exact: Exact) -> tuple[Family, ...]:
-    """Those that the task has something for."""
-    ready = (family.of(exact) for family in _ALL)
-    return tuple(family for family in ready if family is not None)
+def applicable_checks(baseline: Baseline) -> tuple[Check, ...]:
+    """Prepare the checks that the inputs of an audit have data for."""
+    checks = (check.prepare(baseline) for check in _CHECKS)
+    return tuple(check for check in checks if check is not None)

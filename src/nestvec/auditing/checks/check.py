@@ -1,27 +1,28 @@
-"""What a family of checks is."""
+"""Protocol of the checks of an audit."""
 
 from collections.abc import Iterable
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluated import Made
-from nestvec.auditing.types import Findings
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluated import EvaluatedVariant
+from nestvec.auditing.types import CheckResult
 
 
 @runtime_checkable
-class Family(Protocol):
-    """Checks that belong together. What all variants share in them is worked out once, in here."""
+class Check(Protocol):
+    """One aspect of a variant, measured; an instance holds whatever all variants share."""
 
-    name: ClassVar[str]
-    """Its random numbers are drawn by this name: they do not depend on what else is asked."""
+    seed_key: ClassVar[str]
+    """Its part of the seed, so that its random numbers do not depend on the other checks. Every
+    figure of a report depends on it: it never changes, even where the class has a new name."""
 
     @classmethod
-    def of(cls, exact: Exact) -> "Family | None":
-        """Ready to be asked; None where the task holds nothing to ask about."""
+    def prepare(cls, baseline: Baseline) -> "Check | None":
+        """Prepare the check; None where the inputs have no data for it."""
         ...
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """What is to be said of one variant; nothing where a check does not apply to it."""
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure a variant; nothing where the check does not apply to it."""
         ...

@@ -1,4 +1,4 @@
-"""The corpus: what becomes of answers as it grows, and as somebody plants documents in it."""
+"""Checks of the corpus: its growth, and documents that an attacker plants in it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,90 +7,104 @@ from typing import ClassVar
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluated import Made
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluated import EvaluatedVariant
 from nestvec.auditing.measures.distractors import Distractors
 from nestvec.auditing.measures.growth import corpus_growth
 from nestvec.auditing.measures.paired import Paired
-from nestvec.auditing.measures.poisoning import PLANTED, Plants, beaten, plant, poisoning
+from nestvec.auditing.measures.poisoning import (
+    PLANTED,
+    PlantedDocuments,
+    make_planted,
+    poisoning,
+    reaches_top_k,
+)
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.types import Findings, K
+from nestvec.auditing.types import CheckResult, K
 from nestvec.shapes import Bool, Float32, Float64
 
 
 @dataclass(frozen=True)
-class Growth:
-    """Judged documents among fewer and more others."""
+class GrowthCheck:
+    """Recall of the relevant documents among fewer and more distractors."""
 
-    name: ClassVar[str] = "growth"
-    exact: Exact
-    of_full: Distractors
+    seed_key: ClassVar[str] = "growth"
+    baseline: Baseline
+    full_width_distractors: Distractors
 
     @classmethod
-    def of(cls, exact: Exact) -> "Growth | None":
-        """Where there are judgements, and others beside the judged documents."""
-        found = exact.distractors
-        return None if found is None else cls(exact, found)
+    def prepare(cls, baseline: Baseline) -> "GrowthCheck | None":
+        """Prepare the check where there are relevance judgments and enough distractors."""
+        distractors = baseline.distractors
+        return None if distractors is None else cls(baseline, distractors)
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """Recall@10; of a rescored variant, how many judged documents reach the shortlist.
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure recall@10, or with a rerank, how many relevant documents reach the shortlist.
 
-        What the shortlist lets through is ordered as by full vectors: among m documents the
-        recall of the two together is at most the smaller of both, and at least their sum − 1.
+        The full vectors order the shortlist. So among m documents, the recall of both stages
+        together is at most the smaller of the two recalls, and at least their sum − 1.
         """
-        depth = made.variant.rescore or K
-        if made.distractors is None or depth > self.of_full.least:
+        depth = variant.variant.rerank or K
+        if variant.distractors is None or depth > self.full_width_distractors.min_count:
             return
-        found = corpus_growth(self.of_full, made.distractors, depth, rng)
-        yield _of_shortlist(found) if made.variant.rescore else found
+        growth = corpus_growth(self.full_width_distractors, variant.distractors, depth, rng)
+        yield _in_shortlist(growth) if variant.variant.rerank else growth
 
 
 @dataclass(frozen=True)
-class Poisoning:
-    """Documents planted in the midst of half of the queries: do they reach the others?"""
+class PoisoningCheck:
+    """Success of documents planted in the midst of half of the queries with the other half."""
 
-    name: ClassVar[str] = "poisoning"
-    exact: Exact
+    seed_key: ClassVar[str] = "poisoning"
+    baseline: Baseline
 
     @classmethod
-    def of(cls, exact: Exact) -> "Poisoning | None":
-        """Where there are queries enough to learn from."""
-        return cls(exact) if len(exact.task.full.queries) >= 2 * PLANTED else None
+    def prepare(cls, baseline: Baseline) -> "PoisoningCheck | None":
+        """Prepare the check where an attacker has enough queries to learn from."""
+        return cls(baseline) if len(baseline.inputs.full.queries) >= 2 * PLANTED else None
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """Of vectors that were made here: plants must be made alike."""
-        if made.transform is None:
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure the share of held-out queries that a planted document reaches.
+
+        Nothing for vectors compressed elsewhere: planted documents must be encoded as they were.
+        """
+        if variant.encoder is None:
             return
-        held_out, planted = self._plants.held_out, self._plants.vectors
-        coded = made.transform.documents(planted)
-        listed = made.found.ranking if made.shortlist is None else made.shortlist
-        place = K - 1 if made.shortlist is None else -1
-        success = beaten(made.encoded.queries[held_out], coded, listed.scores[held_out, place])
-        if made.shortlist is not None:
-            # Through the shortlist, and then to the first ten.
-            success &= self._beaten_by_full(made.ranking.scores[held_out, K - 1])
-        yield poisoning(Paired(self._of_full, _any(success)), rng)
+        held_out, vectors = self._planted.held_out, self._planted.vectors
+        codes = variant.encoder.encode_documents(vectors)
+        is_reranked = variant.shortlist is not None
+        ranking = variant.shortlist if is_reranked else variant.first_pass.ranking
+        assert ranking is not None
+        last_scores = ranking.scores[held_out, -1 if is_reranked else K - 1]
+        success = reaches_top_k(variant.embeddings.queries[held_out], codes, last_scores)
+        if is_reranked:
+            # A planted document has to reach the shortlist first, and then the first ten.
+            success &= self._reaches_baseline(variant.ranking.scores[held_out, K - 1])
+        yield poisoning(Paired(self._baseline_success, _any_success(success)), rng)
 
     @cached_property
-    def _plants(self) -> Plants:
-        return plant(self.exact.task.full, generator(self.exact.task.seed, "poison"))
+    def _planted(self) -> PlantedDocuments:
+        inputs = self.baseline.inputs
+        return make_planted(inputs.full, generator(inputs.seed, "poison"))
 
     @cached_property
-    def _of_full(self) -> Float64[np.ndarray, " h"]:
-        kth = self.exact.ranking.scores[self._plants.held_out, K - 1]
-        return _any(self._beaten_by_full(kth))
+    def _baseline_success(self) -> Float64[np.ndarray, " h"]:
+        kth_scores = self.baseline.ranking.scores[self._planted.held_out, K - 1]
+        return _any_success(self._reaches_baseline(kth_scores))
 
-    def _beaten_by_full(self, kth: Float32[np.ndarray, " h"]) -> Bool[np.ndarray, "h plants"]:
-        queries = self.exact.task.full.queries[self._plants.held_out]
-        return beaten(queries, self._plants.vectors, kth)
+    def _reaches_baseline(
+        self, kth_scores: Float32[np.ndarray, " h"]
+    ) -> Bool[np.ndarray, "h planted"]:
+        queries = self.baseline.inputs.full.queries[self._planted.held_out]
+        return reaches_top_k(queries, self._planted.vectors, kth_scores)
 
 
-def _of_shortlist(found: Findings) -> Findings:
-    return Findings(
-        {f"shortlist_{name}": estimate for name, estimate in found.metrics.items()},
-        {f"shortlist_{name}": details for name, details in found.details.items()},
+def _in_shortlist(growth: CheckResult) -> CheckResult:
+    return CheckResult(
+        {f"shortlist_{name}": estimate for name, estimate in growth.metrics.items()},
+        {f"shortlist_{name}": details for name, details in growth.details.items()},
     )
 
 
-def _any(success: Bool[np.ndarray, "h plants"]) -> Float64[np.ndarray, " h"]:
+def _any_success(success: Bool[np.ndarray, "h planted"]) -> Float64[np.ndarray, " h"]:
     return np.asarray(success.any(axis=1), np.float64)

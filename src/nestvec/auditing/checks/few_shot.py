@@ -1,4 +1,4 @@
-"""Classes of documents: are they still told apart by a few examples?"""
+"""Check of few-shot classification: the nearest class mean of a few examples."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,30 +6,30 @@ from typing import ClassVar
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluated import Made
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluated import EvaluatedVariant
 from nestvec.auditing.measures.few_shot import few_shot
-from nestvec.auditing.types import Findings
+from nestvec.auditing.types import CheckResult
 from nestvec.shapes import Int64
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShotCheck:
     """Few-shot classification of the documents."""
 
-    name: ClassVar[str] = "few shots"
-    exact: Exact
+    seed_key: ClassVar[str] = "few shots"
+    baseline: Baseline
     labels: Int64[np.ndarray, " n"]
 
     @classmethod
-    def of(cls, exact: Exact) -> "FewShot | None":
-        """Where documents have labels."""
-        labels = exact.task.extras.labels
-        return None if labels is None else cls(exact, labels)
+    def prepare(cls, baseline: Baseline) -> "FewShotCheck | None":
+        """Prepare the check where the documents have labels."""
+        labels = baseline.inputs.stress.labels
+        return None if labels is None else cls(baseline, labels)
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """Of vectors alone: rescoring answers queries, it classifies nothing."""
-        if made.variant.rescore:
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure a variant without rerank, which is a matter of queries and classifies nothing."""
+        if variant.variant.rerank:
             return
-        documents = self.exact.task.full.documents
-        yield few_shot(documents, made.encoded.documents, self.labels, made.kept.values, rng)
+        full, documents = self.baseline.inputs.full.documents, variant.embeddings.documents
+        yield few_shot(full, documents, self.labels, variant.primary_metric.paired, rng)

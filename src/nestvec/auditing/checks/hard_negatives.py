@@ -1,4 +1,4 @@
-"""Near misses: documents that almost answer, given, mined, or made by editing those that do."""
+"""Checks of hard negatives: supplied, mined, or edited positives."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,83 +6,91 @@ from typing import ClassVar
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluated import Made
-from nestvec.auditing.measures.hard_negatives import excess_fragility, hard_negatives
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluated import EvaluatedVariant
+from nestvec.auditing.measures.hard_negatives import excess_fragility, hard_negative_metrics
 from nestvec.auditing.perturbations.mining import mine_from_union
-from nestvec.auditing.perturbations.reencoding import Edited
-from nestvec.auditing.ranking.scorers import ByShortlist, ByVectors, Scorer
-from nestvec.auditing.types import EDITED, Encoded, Findings, Triplets
+from nestvec.auditing.perturbations.reencoding import Counterfactuals
+from nestvec.auditing.ranking.scorers import Scorer, ShortlistScorer, VectorScorer
+from nestvec.auditing.types import COUNTERFACTUAL, CheckResult, EmbeddingPair, Triplets
 
 
 @dataclass(frozen=True)
-class NearMisses:
-    """Hard negatives among the documents: given or mined."""
+class HardNegativeCheck:
+    """Hard negatives among the documents, supplied or mined."""
 
-    name: ClassVar[str] = "near misses"
-    exact: Exact
+    seed_key: ClassVar[str] = "near misses"
+    baseline: Baseline
 
     @classmethod
-    def of(cls, exact: Exact) -> "NearMisses | None":
-        """Where some are given, or may be mined."""
-        return None if exact.task.negatives is None else cls(exact)
+    def prepare(cls, baseline: Baseline) -> "HardNegativeCheck | None":
+        """Prepare the check where hard negatives were supplied or can be mined."""
+        return None if baseline.inputs.hard_negative_source is None else cls(baseline)
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """What is told apart, and what is lost by it."""
-        triplets = self._triplets(made)
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure how well a variant tells hard negatives from positives, and its fragility."""
+        triplets = self._triplets(variant)
         if triplets is None:
             return
-        yield hard_negatives(*made.scorers, triplets, rng)
-        yield excess_fragility(*made.scorers, triplets, len(self.exact.task.full.documents), rng)
+        n_documents = len(self.baseline.inputs.full.documents)
+        yield hard_negative_metrics(*variant.scorers, triplets, rng)
+        yield excess_fragility(*variant.scorers, triplets, n_documents, rng)
 
-    def _triplets(self, made: Made) -> Triplets | None:
-        task = self.exact.task
-        if task.triplets is not None or task.judged is None:
-            return task.triplets
-        rankings = self.exact.ranking.rows, made.ranking.rows
-        return mine_from_union(rankings, task.judged, task.own, len(task.full.documents))
+    def _triplets(self, variant: EvaluatedVariant) -> Triplets | None:
+        inputs = self.baseline.inputs
+        if inputs.triplets is not None or inputs.judgments is None:
+            return inputs.triplets
+        rankings = self.baseline.ranking.rows, variant.ranking.rows
+        n_documents = len(inputs.full.documents)
+        return mine_from_union(rankings, inputs.judgments, inputs.self_match, n_documents)
 
 
 @dataclass(frozen=True)
-class EditedDocuments:
-    """Answers with one detail made wrong: what is wrong is known by construction."""
+class CounterfactualCheck:
+    """Hard negatives that are positives with one wrong detail, by construction."""
 
-    name: ClassVar[str] = "edited documents"
-    edited: Edited
+    seed_key: ClassVar[str] = "edited documents"
+    counterfactuals: Counterfactuals
 
     @classmethod
-    def of(cls, exact: Exact) -> "EditedDocuments | None":
-        """Where texts could be edited and encoded."""
-        edited = exact.task.extras.edited
-        return None if edited is None else cls(edited)
+    def prepare(cls, baseline: Baseline) -> "CounterfactualCheck | None":
+        """Prepare the check where texts could be edited and encoded."""
+        counterfactuals = baseline.inputs.stress.counterfactuals
+        return None if counterfactuals is None else cls(counterfactuals)
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """As of other near misses, all kinds together by the name "edited", and each kind."""
-        if made.transform is None:
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure edited documents as hard negatives: all kinds together, and each kind.
+
+        Nothing for vectors compressed elsewhere: edited documents must be encoded as they were.
+        """
+        if variant.encoder is None:
             return
-        edited, scorers = self.edited, self._scorers(made)
-        found = hard_negatives(*scorers, edited.triplets, rng)
-        yield Findings(
-            {_named(name): estimate for name, estimate in found.metrics.items()},
-            {"edited_documents": found.details["hard_negatives"]},
+        triplets, scorers = self.counterfactuals.triplets, self._scorers(variant)
+        hard = hard_negative_metrics(*scorers, triplets, rng)
+        yield CheckResult(
+            {_metric_key(name): estimate for name, estimate in hard.metrics.items()},
+            {"counterfactual_documents": hard.details["hard_negatives"]},
         )
-        fragility = excess_fragility(*scorers, edited.triplets, edited.corpus, rng)
-        yield Findings({_named(name): one for name, one in fragility.metrics.items()})
+        fragility = excess_fragility(*scorers, triplets, self.counterfactuals.n_corpus, rng)
+        yield CheckResult({_metric_key(name): e for name, e in fragility.metrics.items()})
 
-    def _scorers(self, made: Made) -> tuple[Scorer, Scorer]:
-        """As `Made.scorers`, in the small world of edits."""
-        edited, transform = self.edited, made.transform
-        assert transform is not None
-        if made.shortlist is not None:
-            found = made.shortlist.rows
-            own, listed = (
-                ByShortlist(edited.full, rows[edited.queries], edited.rows)
-                for rows in (made.exact.shortlist(found.shape[1]), found)
+    def _scorers(self, variant: EvaluatedVariant) -> tuple[Scorer, Scorer]:
+        """Make scorers as `EvaluatedVariant.scorers` does, for the small corpus of the edits."""
+        edits, encoder = self.counterfactuals, variant.encoder
+        assert encoder is not None
+        if variant.shortlist is not None:
+            shortlist = variant.shortlist.rows
+            baseline_scorer, variant_scorer = (
+                ShortlistScorer(edits.full, rows[edits.queries], edits.rows)
+                for rows in (variant.baseline.shortlist(shortlist.shape[1]), shortlist)
             )
-            return own, listed
-        sides = transform.queries(edited.full.queries), transform.documents(edited.full.documents)
-        return ByVectors(edited.full), ByVectors(Encoded(*sides))
+            return baseline_scorer, variant_scorer
+        embeddings = EmbeddingPair(
+            encoder.encode_queries(edits.full.queries),
+            encoder.encode_documents(edits.full.documents),
+        )
+        return VectorScorer(edits.full), VectorScorer(embeddings)
 
 
-def _named(metric: str) -> str:
-    return metric if ":" in metric else f"{metric}:{EDITED}"
+def _metric_key(name: str) -> str:
+    return name if ":" in name else f"{name}:{COUNTERFACTUAL}"

@@ -1,4 +1,4 @@
-"""The answers themselves: as the full vectors give them, and as people judge them."""
+"""Checks of the ranking: agreement with the baseline, and relevance by judgments."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,49 +6,53 @@ from typing import ClassVar
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluated import Made
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluated import EvaluatedVariant
 from nestvec.auditing.measures.fidelity import fidelity, geometry, resolution
 from nestvec.auditing.measures.local_dimension import local_dimension
 from nestvec.auditing.measures.relevance import relevance
-from nestvec.auditing.types import Findings
+from nestvec.auditing.types import CheckResult
 
 
 @dataclass(frozen=True)
-class Fidelity:
-    """What is kept of the full vectors' answers, and how the variant's space looks."""
+class FidelityCheck:
+    """Agreement of a variant's ranking with the baseline, and the geometry of its vectors."""
 
-    name: ClassVar[str] = "fidelity"
-    exact: Exact
+    seed_key: ClassVar[str] = "fidelity"
+    baseline: Baseline
 
     @classmethod
-    def of(cls, exact: Exact) -> "Fidelity":
-        """Of every task."""
-        return cls(exact)
+    def prepare(cls, baseline: Baseline) -> "FidelityCheck":
+        """Prepare the check, which applies to all inputs."""
+        return cls(baseline)
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """Agreement, resolution, geometry; local dimensions of distances by the variant itself."""
-        task = self.exact.task
-        yield fidelity(made.agreed, made.found.depths, len(task.full.documents), rng, task.groups)
-        yield resolution(task.full, made.encoded, self.exact.ranking, rng)
-        yield geometry(made.encoded, made.ranking, rng)
-        if task.unit:
-            yield local_dimension(made.encoded, made.found.ranking, rng)
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure agreement, resolution and geometry; of unit vectors, the local dimension too.
+
+        The local dimension comes from the variant's distances, before any rerank.
+        """
+        inputs, first_pass = self.baseline.inputs, variant.first_pass
+        n_documents = len(inputs.full.documents)
+        yield fidelity(variant.agreement, first_pass.depths, n_documents, rng, inputs.groups)
+        yield resolution(inputs.full, variant.embeddings, self.baseline.ranking, rng)
+        yield geometry(variant.embeddings, variant.ranking, rng)
+        if inputs.unit:
+            yield local_dimension(variant.embeddings, first_pass.ranking, rng)
 
 
 @dataclass(frozen=True)
-class Relevance:
-    """What is kept of relevance, by people's judgements."""
+class RelevanceCheck:
+    """Relevance of a variant's results by judgments, compared with the baseline's."""
 
-    name: ClassVar[str] = "relevance"
-    exact: Exact
+    seed_key: ClassVar[str] = "relevance"
+    baseline: Baseline
 
     @classmethod
-    def of(cls, exact: Exact) -> "Relevance | None":
-        """Where there are judgements."""
-        return None if exact.relevance is None else cls(exact)
+    def prepare(cls, baseline: Baseline) -> "RelevanceCheck | None":
+        """Prepare the check where there are relevance judgments."""
+        return None if baseline.relevance is None else cls(baseline)
 
-    def findings(self, made: Made, rng: np.random.Generator) -> Iterable[Findings]:
-        """Of judged queries."""
-        assert self.exact.relevance is not None and made.relevance is not None
-        yield relevance(self.exact.relevance, made.relevance, rng, self.exact.groups)
+    def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
+        """Measure the queries that have judgments."""
+        assert self.baseline.relevance is not None and variant.relevance is not None
+        yield relevance(self.baseline.relevance, variant.relevance, rng, self.baseline.groups)

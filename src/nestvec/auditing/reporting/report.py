@@ -1,160 +1,173 @@
-"""The report: one JSON value, and what is read out of it.
+"""Audit report: one JSON value, with its tables, files and comparisons.
 
-Its fields: `schema`, `nestvec` (its version), `made` (UTC, or null), `command`, `seed`, `inputs`
-(sizes and SHA-256), `thresholds`, `preflight`, `full` (metrics of the full vectors), `variants`,
-`asymmetry` (what is kept where one side alone is coded), `safe_dims`, `knee`, `worst_queries` (by
-the name of the variant) and `texts` (how documents among these begin, by id). Each of `variants`
-has `name`, `dims`, `bits`, `rotation`, `side`, `rescore`, `control`, `label`, `bytes`, `verdict`,
-`reasons`, `queries_needed`, `metrics`, `details`, `preflight`, and in `equal_bytes` the names of
-others of its size. Each of `metrics` is {"value", "low", "high", "n"}; null where a number is
-infinite or not defined.
+Its fields: `schema`, `nestvec` (its version), `created_at` (UTC, or null), `command`, `seed`,
+`inputs` (sizes and SHA-256), `thresholds`, `preflight`, `full` (metrics of the full vectors),
+`variants`, `asymmetry` (retention where only one side is coded), `safe_dims`, `knee`,
+`worst_queries` (by the name of the variant) and `texts` (beginnings of the documents that these
+name first, by id). Each of `variants` has `name`, `dims`, `bits`, `rotation`, `random_dims`,
+`side`, `rerank`, `control`, `label`, `size_bytes`, `verdict`, `reasons`, `queries_needed`,
+`metrics`, `details`, `preflight`, and in `equal_bytes` the names of the other variants of its size.
+Each of `metrics` is {"value", "low", "high", "n"}; null where a number is infinite or undefined.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from nestvec.auditing.verdict import FAIL, INSUFFICIENT
+from nestvec.auditing.reporting.comparison import compare_reports
+from nestvec.auditing.reporting.junit import junit_tree
+from nestvec.auditing.reporting.schema import SCHEMA, SCHEMA_1, upgrade
+from nestvec.auditing.reporting.table import report_html, report_text
+from nestvec.auditing.verdict import FAIL
+from nestvec.deprecation import renamed_arguments, renamed_attributes, warn_renamed
 from nestvec.errors import DataError
 from nestvec.statistics import Estimate
 
-SCHEMA = "nestvec.audit/1"
 
-
-@dataclass(frozen=True)
-class Report:
-    """What an audit found. `content` is JSON but for estimates and NumPy numbers in it."""
+@dataclass(frozen=True, repr=False)
+class AuditReport:
+    """Result of an audit. `content` is JSON, apart from the estimates and NumPy numbers in it."""
 
     content: Mapping[str, Any]
 
     @classmethod
-    def load(cls, path: str | Path) -> "Report":
-        """A report that was saved; `DataError` for a file that is none."""
+    def load(cls, path: str | Path) -> "AuditReport":
+        """Read a saved report; one of schema 1 is upgraded, with a `DeprecationWarning`.
+
+        `DataError` for a file that cannot be read or is not a report.
+        """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as e:
             raise DataError(
-                f"{path} cannot be read as a report ({e}); give a report.json"
+                f"{path} cannot be read as a report ({e}); pass a report.json"
             ) from None
-        is_one = isinstance(content, dict) and content.get("schema") == SCHEMA
-        if not is_one or not isinstance(content.get("variants"), list):
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema not in (SCHEMA, SCHEMA_1) or not isinstance(content.get("variants"), list):
             raise DataError(f"{path} is no report of schema {SCHEMA}; run the audit again")
+        if schema == SCHEMA_1:
+            warnings.warn(
+                f"{path} has schema {SCHEMA_1}, which was read as {SCHEMA}; save it again with "
+                "save_json to keep it so",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            content = _upgraded(content, path)
         return cls(content)
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """The verdict of each variant by its name."""
-        return {one["name"]: one["verdict"] for one in self.content["variants"]}
+        """Verdicts by the names of the variants."""
+        return {variant["name"]: variant["verdict"] for variant in self.content["variants"]}
 
     @property
-    def failed(self) -> tuple[str, ...]:
-        """The variants that FAIL, controls aside: those are there to be worse."""
+    def failed_variants(self) -> tuple[str, ...]:
+        """Names of the variants that FAIL, without the controls, which are there to be worse."""
         return tuple(
-            one["name"]
-            for one in self.content["variants"]
-            if one["verdict"] == FAIL and one["control"] is None
+            variant["name"]
+            for variant in self.content["variants"]
+            if variant["verdict"] == FAIL and variant["control"] is None
         )
 
-    def signed(self, command: str, made: datetime) -> "Report":
-        """The same report with the command that makes it again, and when this one was made.
+    def with_provenance(self, command: str, created_at: datetime) -> "AuditReport":
+        """Return the same report with the command that reproduces it and the time of its making.
 
-        Both say where a report comes from and not what it found: `audit` leaves the time out, so
-        that equal input and seed give an equal report.
+        `audit` leaves the time out, so that equal input and seed give an equal report.
         """
-        at = made.astimezone(timezone.utc).isoformat(timespec="seconds")
-        return replace(self, content={**self.content, "command": command, "made": at})
+        timestamp = created_at.astimezone(timezone.utc).isoformat(timespec="seconds")
+        content = {**self.content, "command": command, "created_at": timestamp}
+        return replace(self, content=content)
 
     def to_json(self) -> dict[str, Any]:
-        """The whole report as JSON values, the caller's to change."""
-        content: dict[str, Any] = plain(self.content)
+        """Copy the whole report as JSON values."""
+        content: dict[str, Any] = to_plain(self.content)
         return content
 
     def save_json(self, path: str | Path) -> None:
-        """Write `to_json` to a file."""
+        """Write the report as JSON, which `load` reads."""
         text = json.dumps(self.to_json(), ensure_ascii=False, indent=1, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
+    def save_html(self, path: str | Path) -> None:
+        """Write the report as one HTML page, which needs no network and no other file.
+
+        `MissingExtraError` without the extra "audit".
+        """
+        from nestvec.auditing.reporting.page import save_html
+
+        save_html(self.to_json(), path)
+
     def save_junit(self, path: str | Path) -> None:
-        """Write a JUnit test suite: a case per variant, skipped where data do not suffice.
+        """Write a JUnit test suite with a case per variant; INSUFFICIENT DATA is skipped."""
+        junit_tree(self.to_json()).write(path, encoding="utf-8", xml_declaration=True)
 
-        What a case prints is its metrics, a line each.
+    @renamed_arguments({"old": "previous"})
+    def compare(self, previous: "AuditReport") -> list[dict[str, Any]]:
+        """List the variants of both reports with their `old` and `new` verdicts.
+
+        Also their `changed_metrics`: those whose intervals do not contain the other report's value.
         """
-        suite = ElementTree.Element("testsuite", name="nestvec audit")
-        counts = {"tests": 0, "failures": 0, "skipped": 0}
-        for one in self.to_json()["variants"]:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname="nestvec.audit", name=one["name"]
-            )
-            counts["tests"] += 1
-            # A control that is worse than what it is held against is no failure.
-            failing = one["verdict"] == FAIL and one["control"] is None
-            if failing or one["verdict"] == INSUFFICIENT:
-                tag = "failure" if failing else "skipped"
-                counts["failures" if failing else "skipped"] += 1
-                ElementTree.SubElement(case, tag, message="; ".join(one["reasons"]))
-            lines = (f"{name} {_in_words(metric)}" for name, metric in one["metrics"].items())
-            ElementTree.SubElement(case, "system-out").text = "\n".join(lines)
-        suite.attrib |= {name: str(count) for name, count in counts.items()}
-        ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+        return compare_reports(previous.to_json(), self.to_json())
 
-    def compare(self, old: "Report") -> list[dict[str, Any]]:
-        """What became of each variant that both reports have: verdicts, and metrics that moved.
+    def __str__(self) -> str:
+        """Return the report as a table, with the safe dims below."""
+        return report_text(self.to_json())
 
-        A metric moved if neither interval holds the other's value.
-        """
-        before = {one["name"]: one for one in old.to_json()["variants"]}
-        return [
-            {
-                "name": one["name"],
-                "before": before[one["name"]]["verdict"],
-                "after": one["verdict"],
-                "moved": dict(_moved(before[one["name"]]["metrics"], one["metrics"])),
-            }
-            for one in self.to_json()["variants"]
-            if one["name"] in before
-        ]
+    def __repr__(self) -> str:
+        """Return the number of variants by verdict on one line."""
+        verdicts = Counter(self.verdicts.values())
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+        return f"<AuditReport of {len(self.content['variants'])} variants: {counts}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for notebooks."""
+        return report_html(self.to_json())
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Deprecated name of `failed_variants`."""
+        warn_renamed("AuditReport.failed", "AuditReport.failed_variants")
+        return self.failed_variants
+
+    @renamed_arguments({"made": "created_at"})
+    def signed(self, command: str, created_at: datetime) -> "AuditReport":
+        """Do as `with_provenance`, under its deprecated name."""
+        warn_renamed("AuditReport.signed", "AuditReport.with_provenance")
+        return self.with_provenance(command, created_at)
 
 
-def _moved(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in after.keys() & before.keys():
-        old, new = before[name], after[name]
-        if not (_holds(old, new["value"]) or _holds(new, old["value"])):
-            yield name, {"before": old["value"], "after": new["value"]}
+__getattr__ = renamed_attributes(__name__, {"Report": ("AuditReport", AuditReport)})
 
 
-def _in_words(metric: Mapping[str, Any]) -> str:
-    value, low, high = (
-        "–" if metric[part] is None else f"{metric[part]:.4g}" for part in ("value", "low", "high")
-    )
-    return f"{value} ({low} to {high}, n={metric['n']})"
+def _upgraded(content: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    try:
+        return upgrade(content)
+    except (AttributeError, KeyError, TypeError) as e:
+        raise DataError(
+            f"{path} says that it is a report of schema {SCHEMA_1}, but is not complete "
+            f"({e!r}); run the audit again"
+        ) from None
 
 
-def _holds(estimate: Mapping[str, Any], value: float | None) -> bool:
-    """Whether a value lies in an interval; an end that is null is open."""
-    low, high = estimate["low"], estimate["high"]
-    return value is None or ((low is None or low <= value) and (high is None or value <= high))
-
-
-def plain(value: Any) -> Any:
-    """Estimates and NumPy numbers as JSON has them; infinity and NaN, which it has not, as null."""
+def to_plain(value: Any) -> Any:
+    """Convert estimates and NumPy numbers to JSON values; infinity and NaN become null."""
     if isinstance(value, Estimate):
-        return plain(value._asdict())
+        return to_plain(value._asdict())
     if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): to_plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [to_plain(part) for part in value]
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return to_plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return deepcopy(value)

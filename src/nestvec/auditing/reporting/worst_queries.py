@@ -1,83 +1,92 @@
-"""The queries that lose most, with what was answered before and after."""
+"""Worst queries of a variant: those that lose most, with both rankings and texts."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluated import Made
-from nestvec.auditing.task import Task
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluated import EvaluatedVariant
+from nestvec.auditing.task import AuditInputs
 from nestvec.auditing.types import K
 from nestvec.shapes import Float64, Int64
 
-if TYPE_CHECKING:
-    from nestvec.auditing.evaluation import Measured
-
-SHOWN = 20
-_QUOTED = 3
-"""So many answers of each ranking have their texts beside them."""
-_LONGEST = 160
-"""Characters of a text that are kept."""
+MAX_QUERIES = 20
+"""A variant's report lists up to so many queries: enough to read, and a report stays small."""
+_QUOTED_HITS = 3
+"""Hits of each ranking whose texts a report quotes."""
+_MAX_CHARACTERS = 160
+"""Characters quoted of a text."""
 
 
-def most_lost(
-    before: Float64[np.ndarray, " q"], after: Float64[np.ndarray, " q"]
+def largest_losses(
+    baseline_scores: Float64[np.ndarray, " q"], variant_scores: Float64[np.ndarray, " q"]
 ) -> Int64[np.ndarray, " worst"]:
-    """Up to 20 queries that lose, the largest loss first; equal ones in the order of queries."""
-    losses = before - after
-    order = np.argsort(-losses, kind="stable")[:SHOWN]
+    """Find up to `MAX_QUERIES` queries that lose, largest loss first; ties by query row."""
+    losses = baseline_scores - variant_scores
+    order = np.argsort(-losses, kind="stable")[:MAX_QUERIES]
     return np.asarray(order[losses[order] > 0])
 
 
-def worst_queries(exact: Exact, made: Made) -> list[dict[str, Any]]:
-    """The queries of `most_lost`, each with its id, and its text if that is known.
+def worst_queries(baseline: Baseline, variant: EvaluatedVariant) -> list[dict[str, Any]]:
+    """Describe the queries of `largest_losses` as JSON values.
 
-    Also what it scored before and after, both rankings, and the documents judged relevant to it,
-    best first (none without judgements).
+    Each has its id (and text, if known), both scores, both rankings, and the relevant documents,
+    the best first (none without judgments).
     """
-    task, kept = exact.task, made.kept
-    found = []
-    for place in most_lost(kept.before, kept.after).tolist():
-        row = int(task.asked[place])
-        text = {} if task.extras.texts.queries is None else {"text": task.extras.texts.queries[row]}
-        found.append(
+    inputs, metric = baseline.inputs, variant.primary_metric
+    texts = inputs.stress.texts.queries
+    entries = []
+    for place in largest_losses(metric.baseline_scores, metric.variant_scores).tolist():
+        row = int(inputs.evaluated_queries[place])
+        text = {} if texts is None else {"text": texts[row]}
+        entries.append(
             {
-                "query": task.query_ids[row], **text,
-                "before": float(kept.before[place]), "after": float(kept.after[place]),
-                "full": [task.ids[answer] for answer in exact.ranking.rows[row, :K]],
-                "variant": [task.ids[answer] for answer in made.ranking.rows[row, :K]],
-                "relevant": [task.ids[answer] for answer in _relevant(task, row)],
+                "query": inputs.query_ids[row],
+                **text,
+                "baseline_score": float(metric.baseline_scores[place]),
+                "variant_score": float(metric.variant_scores[place]),
+                "baseline_top": _ids(inputs, baseline.ranking.rows[row, :K]),
+                "variant_top": _ids(inputs, variant.ranking.rows[row, :K]),
+                "relevant": _ids(inputs, _relevant_rows(inputs, row)),
             }
-        )  # fmt: skip
-    return found
+        )
+    return entries
 
 
-def texts_of(task: Task, measured: Sequence["Measured"]) -> dict[str, str]:
-    """The beginnings of the documents among the first three anywhere in the worst queries, by id.
+def quoted_texts(inputs: AuditInputs, queries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Quote, by id, the documents that worst queries name first.
 
-    Of what is relevant, the best. Empty where texts are not known.
+    These are three of each ranking, and the most relevant one. Empty where texts are unknown.
     """
-    texts = task.extras.texts.documents
+    texts = inputs.stress.texts.documents
     if texts is None:
         return {}
-    shown = {
+    ids = {
         id_
-        for one in measured
-        for query in one.worst
-        for id_ in (*query["full"][:_QUOTED], *query["variant"][:_QUOTED], *query["relevant"][:1])
+        for query in queries
+        for id_ in (
+            *query["baseline_top"][:_QUOTED_HITS],
+            *query["variant_top"][:_QUOTED_HITS],
+            *query["relevant"][:1],
+        )
     }
-    return {str(id_): _beginning(texts[row]) for row, id_ in enumerate(task.ids) if id_ in shown}
+    return {str(id_): _beginning(texts[row]) for row, id_ in enumerate(inputs.ids) if id_ in ids}
 
 
-def _relevant(task: Task, row: int) -> list[int]:
-    if task.judged is None:
-        return []
-    of_query = np.flatnonzero(task.judged.queries == row)
-    order = of_query[np.argsort(-task.judged.grades[of_query], kind="stable")]
-    return [int(document) for document in task.judged.documents[order[:K]]]
+def _ids(inputs: AuditInputs, rows: Int64[np.ndarray, " k"]) -> list[Any]:
+    return [inputs.ids[row] for row in rows]
+
+
+def _relevant_rows(inputs: AuditInputs, query_row: int) -> Int64[np.ndarray, " relevant"]:
+    if inputs.judgments is None:
+        return np.empty(0, np.int64)
+    entries = np.flatnonzero(inputs.judgments.queries == query_row)
+    order = np.argsort(-inputs.judgments.grades[entries], kind="stable")
+    return inputs.judgments.documents[entries[order[:K]]]
 
 
 def _beginning(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1].rstrip()}…"
+    is_short = len(line) <= _MAX_CHARACTERS
+    return line if is_short else f"{line[: _MAX_CHARACTERS - 1].rstrip()}…"

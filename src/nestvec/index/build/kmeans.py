@@ -144,7 +144,7 @@ def assign_twice(
     return first, second
 
 
-class Filling(NamedTuple):
+class CellAssignment(NamedTuple):
     """Which slot each row fills at home, and which in its second cell.
 
     Slots lie in blocks: `kernels.layout` tells how. Homes count the rows cell after cell.
@@ -170,7 +170,7 @@ class Filling(NamedTuple):
         seconds: Int64[np.ndarray, " n"],
         cells: int,
         lanes: int,
-    ) -> "Filling":
+    ) -> "CellAssignment":
         """Blocks of `lanes` slots for rows of the given cells; second cell −1 is none."""
         seconds = seconds[seconds >= 0]
         counts = np.bincount(owners, minlength=cells)

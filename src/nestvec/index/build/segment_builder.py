@@ -16,7 +16,7 @@ import numpy as np
 
 from nestvec.codes import Codec, RowCodes, row_norms
 from nestvec.index.build import kmeans
-from nestvec.index.storage.segment_rows import Source, copy_blocks, vectors_name, writing_rows
+from nestvec.index.storage.segment_rows import RowSource, copy_blocks, vectors_name, rows_writer
 from nestvec.index.storage.coded_segment import codes_name
 from nestvec.index.storage.tensor_file import Layout, TensorWriter
 from nestvec.kernels.layout import LANES, PARTS, RECORD_TAIL, centroid_bytes, pack_records
@@ -45,7 +45,7 @@ class BuildOptions:
 def write_segment(
     folder: Path,
     number: int,
-    sources: Sequence[Source],
+    sources: Sequence[RowSource],
     options: BuildOptions,
     progress: Progress,
 ) -> None:
@@ -53,7 +53,7 @@ def write_segment(
     n, dim = sum(map(len, sources)), sources[0].dim
     with (
         progress("indexing", 3 * n) as advance,
-        writing_rows(folder / vectors_name(number), sources) as stored,
+        rows_writer(folder / vectors_name(number), sources) as stored,
     ):
         moment = second_moment(_counted(copy_blocks(sources, stored), advance), dim)
         _write_codes(folder / codes_name(number), stored, moment, options, advance)
@@ -68,12 +68,12 @@ def _counted(
         advance(len(block))
 
 
-class _Layout(NamedTuple):
+class _CellLayout(NamedTuple):
     """How the rows of a segment lie in cells."""
 
     rotation: Float32[np.ndarray, "dim dim"]
     centroids: kmeans.Centroids
-    filling: kmeans.Filling
+    filling: kmeans.CellAssignment
     codec: Codec
 
 
@@ -86,10 +86,10 @@ def _write_codes(
 ) -> None:
     layout = _lay_out(vectors, moment, options, advance)
     with TensorWriter(path, _tensors(layout, len(vectors), options.metric)) as writer:
-        statistics = _Statistics(len(layout.centroids.steps))
+        statistics = _CellStatistics(len(layout.centroids.steps))
         writer.arrays["scale"][...] = np.nan
-        for part, coded in _coded(vectors, layout, options.metric):
-            _put(writer.arrays, part, coded, layout.filling, statistics)
+        for part, coded in _code_rows(vectors, layout, options.metric):
+            _write_rows(writer.arrays, part, coded, layout.filling, statistics)
             advance(part.stop - part.start)
         for name, array in _structure(layout, statistics).items():
             writer.arrays[name][...] = array
@@ -100,7 +100,7 @@ def _lay_out(
     moment: Float[np.ndarray, "dim dim"],
     options: BuildOptions,
     advance: Advance,
-) -> _Layout:
+) -> _CellLayout:
     rng = np.random.default_rng(options.seed)
     dim = vectors.shape[1]
     if options.rotation == "pca":
@@ -114,17 +114,17 @@ def _lay_out(
     sample = _prefixes(vectors, chosen, rotation[:, :cell_dims], options.metric)
     centroids = kmeans.Centroids.rounded(kmeans.train_cells(sample, count, rng))
     del sample
-    owners, seconds = _assign_all(vectors, rotation, centroids, options.metric, advance)
+    owners, seconds = _assign_cells(vectors, rotation, centroids, options.metric, advance)
     codec = _fit_codec(vectors, rotation, centroids, owners, energy, options, rng)
-    return _Layout(rotation, centroids, kmeans.Filling.of(owners, seconds, count, LANES), codec)
+    return _CellLayout(rotation, centroids, kmeans.CellAssignment.of(owners, seconds, count, LANES), codec)
 
 
-def coded_rows(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
+def rows_to_code(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
     """What is coded of the rows: under the cosine metric their directions."""
     return normalize(block) if metric == "cosine" else block
 
 
-def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
+def _tensors(layout: _CellLayout, rows: int, metric: str) -> Layout:
     """All arrays of the file, bulk first: what nothing is found through."""
     codec, blocks = layout.codec, int(layout.filling.rests[-1])
     f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
@@ -157,7 +157,7 @@ def _tensors(layout: _Layout, rows: int, metric: str) -> Layout:
     return {**bulk, **structure}
 
 
-class _Statistics:
+class _CellStatistics:
     """Sums over the rows of each cell."""
 
     def __init__(self, cells: int) -> None:
@@ -166,7 +166,7 @@ class _Statistics:
         self.counts = np.zeros(cells)
         self.longest = 0.0
 
-    def add(self, owners: Int64[np.ndarray, " m"], rows: "_Rows") -> None:
+    def add(self, owners: Int64[np.ndarray, " m"], rows: "_CodedRows") -> None:
         """Take in some rows."""
         # Lengths are float32, half a step off at most; below the normal range steps are 2⁻¹⁴⁹.
         longest = float(rows.lengths.max(initial=0)) * (1 + 1e-6) + 2.0**-148
@@ -185,7 +185,7 @@ class _Statistics:
         )
 
 
-def _structure(layout: _Layout, statistics: _Statistics) -> dict[str, np.ndarray]:
+def _structure(layout: _CellLayout, statistics: _CellStatistics) -> dict[str, np.ndarray]:
     priors, spreads = statistics.means()
     filling = layout.filling
     return {
@@ -210,7 +210,7 @@ def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lane
     return np.pad(values, (0, -len(values) % LANES))
 
 
-class _Rows(NamedTuple):
+class _CodedRows(NamedTuple):
     """Some rows as they are stored."""
 
     coded: RowCodes
@@ -222,19 +222,19 @@ class _Rows(NamedTuple):
     """Heads and scales in second cells."""
 
 
-def _coded(
-    vectors: Float32[np.ndarray, "n dim"], layout: _Layout, metric: str
-) -> Iterator[tuple[slice, _Rows]]:
+def _code_rows(
+    vectors: Float32[np.ndarray, "n dim"], layout: _CellLayout, metric: str
+) -> Iterator[tuple[slice, _CodedRows]]:
     """All rows, coded in order, by two threads."""
 
-    def code(part: slice) -> _Rows:
+    def code(part: slice) -> _CodedRows:
         block, second = vectors[part], None
         residuals, lengths = _residuals(block, layout, layout.filling.owners[part], metric)
         coded = layout.codec.encode(residuals, lengths)
         if len(layout.filling.seconds):
             others, _ = _residuals(block, layout, layout.filling.seconds[part], metric)
             second = layout.codec.encode_head(others)
-        return _Rows(coded, row_norms(residuals), lengths, biases(block, metric), second)
+        return _CodedRows(coded, row_norms(residuals), lengths, rank_biases(block, metric), second)
 
     parts = list(_parts(len(vectors), _CODED_ROWS))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -244,12 +244,12 @@ def _coded(
             yield from zip(some, pool.map(code, some), strict=True)
 
 
-def _put(
+def _write_rows(
     arrays: Mapping[str, np.ndarray],
     part: slice,
-    rows: _Rows,
-    filling: kmeans.Filling,
-    statistics: _Statistics,
+    rows: _CodedRows,
+    filling: kmeans.CellAssignment,
+    statistics: _CellStatistics,
 ) -> None:
     owners, slots, coded = filling.owners[part], filling.slots[part], rows.coded
     statistics.add(owners, rows)
@@ -275,7 +275,7 @@ def _put_head(
         arrays["bias"][slots] = bias
 
 
-def biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
+def rank_biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
     """What is added to a row's inner product to rank it: −|x|²/2 under the Euclidean metric."""
     if metric != "euclidean":
         return np.zeros(len(block), np.float32)
@@ -283,7 +283,7 @@ def biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarr
     return np.asarray(-squares / 2, np.float32)
 
 
-def _assign_all(
+def _assign_cells(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
     centroids: kmeans.Centroids,
@@ -295,7 +295,7 @@ def _assign_all(
     to_prefix = np.ascontiguousarray(rotation[:, : values.shape[1]])
     own, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
     for part in _parts(len(vectors)):
-        prefix = coded_rows(vectors[part], metric) @ to_prefix
+        prefix = rows_to_code(vectors[part], metric) @ to_prefix
         own[part], spill[part] = kmeans.assign_twice(prefix, values)
         advance(part.stop - part.start)
     return own, spill
@@ -303,16 +303,16 @@ def _assign_all(
 
 def _residuals(
     block: Float32[np.ndarray, "n dim"],
-    layout: _Layout,
+    layout: _CellLayout,
     owners: Int64[np.ndarray, " n"],
     metric: str,
 ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, " n"]]:
     """Rotated rows less their centroids, and the lengths of the rows."""
-    coded = coded_rows(block, metric)
-    return _less_centroids(coded, layout.rotation, layout.centroids, owners), row_norms(coded)
+    coded = rows_to_code(block, metric)
+    return _subtract_centroids(coded, layout.rotation, layout.centroids, owners), row_norms(coded)
 
 
-def _less_centroids(
+def _subtract_centroids(
     rows: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
     centroids: kmeans.Centroids,
@@ -335,8 +335,8 @@ def _fit_codec(
     rng: "np.random.Generator",
 ) -> Codec:
     chosen = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
-    rows = coded_rows(np.asarray(vectors[chosen]), options.metric)
-    residuals = _less_centroids(rows, rotation, centroids, owners[chosen])
+    rows = rows_to_code(np.asarray(vectors[chosen]), options.metric)
+    residuals = _subtract_centroids(rows, rotation, centroids, owners[chosen])
     return Codec.fit(residuals, energy, options.bits)
 
 
@@ -353,7 +353,7 @@ def _prefixes(
     """Some rows, rotated, on the prefix that cells are made on; few of them whole at a time."""
     prefixes = np.empty((len(chosen), to_prefix.shape[1]), np.float32)
     for part in _parts(len(chosen), _CODED_ROWS):
-        prefixes[part] = coded_rows(vectors[chosen[part]], metric) @ to_prefix
+        prefixes[part] = rows_to_code(vectors[chosen[part]], metric) @ to_prefix
     return prefixes
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nestvec.index.storage.manifest import Contents
+from nestvec.index.storage.manifest import Manifest
 from nestvec.plan import Plan
 
 _KEY = "tuned"
@@ -23,7 +23,7 @@ class StoredPlan:
     evidence: Mapping[str, Any]
 
 
-def tuned_plans(contents: Contents) -> dict[int, StoredPlan]:
+def stored_plans(contents: Manifest) -> dict[int, StoredPlan]:
     """The tuned plans that an index keeps, by `k`."""
     kept = contents.meta.get(_KEY, {})
     now = contents.rows_checksum() if kept else None
@@ -33,9 +33,9 @@ def tuned_plans(contents: Contents) -> dict[int, StoredPlan]:
     }
 
 
-def with_tuned_plan(
-    contents: Contents, k: int, plan: Plan, evidence: Mapping[str, Any]
-) -> Contents:
+def with_stored_plan(
+    contents: Manifest, k: int, plan: Plan, evidence: Mapping[str, Any]
+) -> Manifest:
     """The next generation: the same rows, and a plan for `k` that is safe for them."""
     one = {"plan": str(plan), "rows": contents.rows_checksum(), "evidence": evidence}
     kept = {**contents.meta.get(_KEY, {}), str(k): one}

@@ -12,7 +12,7 @@ _BOUNDED_PER_SCORED = 16
 """The same for rows that are bounded."""
 
 
-def widened(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan | None:
+def plan_for_filter(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan | None:
     """`plan` so that it meets as many allowed rows as it would if all `rows` were allowed.
 
     That is enough even where the allowed rows have a subject of their own, far from the query's.
@@ -31,6 +31,6 @@ def widened(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan 
     return plan if plan.probe is None else replace(plan, probe=probe)
 
 
-def few(allowed: int, rows: int) -> bool:
+def scan_is_cheaper(allowed: int, rows: int) -> bool:
     """Whether it costs less to score all allowed rows in full than to bound all `rows`."""
     return _BOUNDED_PER_SCORED * allowed <= rows

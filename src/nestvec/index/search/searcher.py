@@ -1,4 +1,4 @@
-"""Searching all parts of a snapshot, and making one answer of theirs."""
+"""Search all segments of a snapshot and merge their hits."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,22 +6,22 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.hits import Hits, SearchStats, StageStats
-from nestvec.index.search.filtered_plan import few, widened
+from nestvec.index.search.filtered_plan import plan_for_filter, scan_is_cheaper
 from nestvec.index.search.segment_search import (
-    Answers,
-    run_bounds,
-    run_plan,
-    run_scan,
-    run_until_full,
+    SegmentHits,
+    scan_rows,
+    search_by_bounds,
+    search_plan,
+    search_until_full,
 )
-from nestvec.index.snapshot import Part, Snapshot
+from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.kernels.layout import PARTS
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64
 
 
-class Question(NamedTuple):
-    """What is asked of every part."""
+class SearchRequest(NamedTuple):
+    """A search as every segment sees it: queries, k, plan, threads and metric."""
 
     queries: Float32[np.ndarray, "q dim"]
     k: int
@@ -30,90 +30,94 @@ class Question(NamedTuple):
     metric: str
 
 
-def search_parts(snapshot: Snapshot, question: Question) -> Hits:
-    """The `k` best live rows of all parts as the plan finds them; equal scores go by row number."""
+def search_segments(snapshot: Snapshot, request: SearchRequest) -> Hits:
+    """Search by the plan and merge the `k` best live rows; ties go to the smaller row."""
     parts = snapshot.searched
-    answers = [_run(part, question) for part in parts]
-    best = _Best.of(parts, answers, question.k)
-    proven = np.zeros(len(question.queries), bool)
-    return best.hits(proven, lambda: _stats(parts, answers, question.plan))
+    answers = [_search_segment(part, request) for part in parts]
+    best = _MergedHits.merge(parts, answers, request.k)
+    proven = np.zeros(len(request.queries), bool)
+    return best.hits(proven, request.plan, lambda: _stats(parts, answers, request.plan))
 
 
-def search_exactly(snapshot: Snapshot, question: Question) -> Hits:
-    """The exact `k` best live rows of all parts, and the proof: a search by the plan comes first.
+def search_exact(snapshot: Snapshot, request: SearchRequest) -> Hits:
+    """Search the exact `k` best live rows, with proof.
 
-    Its k-th best score is what the bounds of all other rows are held against.
+    A search by the plan comes first: its k-th best score is what the bounds of all other rows are
+    compared with.
     """
     parts = snapshot.searched
-    first = [_run(part, question) for part in parts]
-    best = _Best.of(parts, first, question.k)
-    proofs = [_prove(part, question, best.floors, None) for part in parts]
+    first = [_search_segment(part, request) for part in parts]
+    best = _MergedHits.merge(parts, first, request.k)
+    proofs = [_prove_segment(part, request, best.floors, None) for part in parts]
     answers = [answer for answer, _ in proofs]
-    exact = _Best.of(parts, answers, question.k)
+    exact = _MergedHits.merge(parts, answers, request.k)
     return exact.hits(
-        np.ones(len(question.queries), bool),
-        lambda: _stats(parts, first, question.plan) + _exact_stats(parts, answers),
+        np.ones(len(request.queries), bool),
+        request.plan,
+        lambda: _stats(parts, first, request.plan) + _exact_stats(parts, answers),
     )
 
 
-def search_certified(snapshot: Snapshot, question: Question) -> Hits:
-    """What `search_parts` answers, and for each query whether that is proven to be exact.
+def search_with_certificates(snapshot: Snapshot, request: SearchRequest) -> Hits:
+    """Search by the plan, and certify the hits of each query that are proven to be exact.
 
-    A wrong answer is given up at the k-th row that is better than its last.
+    The proof of a query is given up at the k-th row that scores above its last hit.
     """
     parts = snapshot.searched
-    first = [_run(part, question) for part in parts]
-    best = _Best.of(parts, first, question.k)
-    proofs = [_prove(part, question, best.floors, question.k - 1) for part in parts]
+    first = [_search_segment(part, request) for part in parts]
+    best = _MergedHits.merge(parts, first, request.k)
+    proofs = [_prove_segment(part, request, best.floors, request.k - 1) for part in parts]
     answers = [answer for answer, _ in proofs]
     proven = ~np.any([given_up for _, given_up in proofs], axis=0)
-    proven &= (_Best.of(parts, answers, question.k).numbers == best.numbers).all(axis=1)
+    proven &= (_MergedHits.merge(parts, answers, request.k).numbers == best.numbers).all(axis=1)
     return best.hits(
-        proven, lambda: _stats(parts, first, question.plan) + _exact_stats(parts, answers)
+        proven,
+        request.plan,
+        lambda: _stats(parts, first, request.plan) + _exact_stats(parts, answers),
     )
 
 
-def _run(part: Part, question: Question) -> Answers:
-    k, plan = min(question.k, part.count), question.plan
-    queries, threads, metric = question.queries, question.threads, question.metric
+def _search_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
+    k, plan = min(request.k, part.count), request.plan
+    queries, threads, metric = request.queries, request.threads, request.metric
     if part.coded is None:
-        return _scan(part, question)
+        return _scan_segment(part, request)
     if part.live is None:
-        return run_plan(part.coded, queries, k, plan, threads, None, metric)
+        return search_plan(part.coded, queries, k, plan, threads, None, metric)
     held, cells = part.coded.held_cells, len(part.coded.cells.counts)
-    wider = widened(plan, part.count, len(part.rows), held, cells)
+    wider = plan_for_filter(plan, part.count, len(part.rows), held, cells)
     if wider is None:
-        return _scan(part, question)
-    return run_until_full(part.coded, queries, k, wider, threads, part.live, metric)
+        return _scan_segment(part, request)
+    return search_until_full(part.coded, queries, k, wider, threads, part.live, metric)
 
 
-def _scan(part: Part, question: Question) -> Answers:
-    """The live rows of a part, all scored in full, whatever the plan."""
+def _scan_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
+    """Score all live rows of a segment in full, whatever the plan."""
     live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live.view(bool))
-    k, vectors = min(question.k, part.count), part.rows.vectors
-    return run_scan(vectors, live, question.queries, k, question.threads, question.metric)
+    k, vectors = min(request.k, part.count), part.rows.vectors
+    return scan_rows(vectors, live, request.queries, k, request.threads, request.metric)
 
 
-def _prove(
-    part: Part,
-    question: Question,
+def _prove_segment(
+    part: LiveSegment,
+    request: SearchRequest,
     floors: Float64[np.ndarray, " q"],
-    patience: int | None,
-) -> tuple[Answers, Bool[np.ndarray, " q"]]:
-    if part.coded is None or few(part.count, len(part.rows)):
-        return _scan(part, question), np.zeros(len(floors), bool)
-    k = min(question.k, part.count)
-    return run_bounds(
-        part.coded, question.queries, k, floors, question.threads, part.live, question.metric,
-        patience,
+    max_above_floor: int | None,
+) -> tuple[SegmentHits, Bool[np.ndarray, " q"]]:
+    if part.coded is None or scan_is_cheaper(part.count, len(part.rows)):
+        return _scan_segment(part, request), np.zeros(len(floors), bool)
+    k = min(request.k, part.count)
+    return search_by_bounds(
+        part.coded, request.queries, k, floors, request.threads, part.live, request.metric,
+        max_above_floor,
     )  # fmt: skip
 
 
-class _Best(NamedTuple):
-    """The best of what several parts answer.
+class _MergedHits(NamedTuple):
+    """The best hits of several segments, merged.
 
-    Parts are in order of their row numbers, and each answers equal scores by rising row: a stable
-    sort is all that is needed. Where fewer rows are found, the rest is row −1 with score −∞.
+    Segments are in order of their row numbers, and each orders equal scores by rising row, so a
+    stable sort suffices. Where fewer than k rows are found, the rest is row −1 with score −∞.
     """
 
     numbers: Int64[np.ndarray, "q k"]
@@ -121,7 +125,9 @@ class _Best(NamedTuple):
     ids: np.ndarray
 
     @classmethod
-    def of(cls, parts: Sequence[Part], answers: Sequence[Answers], k: int) -> "_Best":
+    def merge(
+        cls, parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], k: int
+    ) -> "_MergedHits":
         if len(answers) == 1 and answers[0].fill(k):
             rows, held = answers[0].rows, parts[0].rows
             return cls(held.numbers[rows], answers[0].scores, held.ids[rows])
@@ -140,11 +146,18 @@ class _Best(NamedTuple):
 
     @property
     def floors(self) -> Float64[np.ndarray, " q"]:
-        """What the k-th best is known to reach."""
+        """The k-th best score of each query."""
         return np.ascontiguousarray(self.scores[:, -1])
 
-    def hits(self, certified: Bool[np.ndarray, " q"], measure: Callable[[], SearchStats]) -> Hits:
-        return Hits(self.ids, self.scores.astype(np.float32), self.numbers, certified, measure)
+    def hits(
+        self,
+        certified: Bool[np.ndarray, " q"],
+        plan: Plan,
+        compute_stats: Callable[[], SearchStats],
+    ) -> Hits:
+        return Hits(
+            self.ids, self.scores.astype(np.float32), self.numbers, certified, plan, compute_stats
+        )
 
 
 def _padded(array: np.ndarray, k: int, value: int | float | None) -> np.ndarray:
@@ -153,15 +166,15 @@ def _padded(array: np.ndarray, k: int, value: int | float | None) -> np.ndarray:
     return wide
 
 
-def _numbers(part: Part, rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q k"]:
-    """Row numbers of local rows; −1, which stands for no row, stays."""
+def _numbers(part: LiveSegment, rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q k"]:
+    """Turn rows of a segment into row numbers of the index; −1, for no row, stays."""
     return np.where(rows < 0, -1, part.rows.numbers[rows])
 
 
 def _ids(
-    parts: Sequence[Part], answers: Sequence[Answers], best: Int64[np.ndarray, "q k"]
+    parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], best: Int64[np.ndarray, "q k"]
 ) -> np.ndarray:
-    """The id of each answer: only those of rows that are in the end answered are looked up."""
+    """Look up the ids of the merged hits alone."""
     found = np.empty(best.shape, parts[0].rows.ids.dtype)
     first = 0
     for part, answer in zip(parts, answers, strict=True):
@@ -173,7 +186,7 @@ def _ids(
     return found
 
 
-def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> SearchStats:
+def _stats(parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], plan: Plan) -> SearchStats:
     queries, cells, probe_bytes, full = len(answers[0].rows), 0, 0, 0
     rows = np.zeros(len(plan.stages), np.int64)
     size_bytes = np.zeros(len(plan.stages), np.int64)
@@ -196,8 +209,10 @@ def _stats(parts: Sequence[Part], answers: Sequence[Answers], plan: Plan) -> Sea
     return SearchStats(queries, cells, probe_bytes, tuple(stages))
 
 
-def _exact_stats(parts: Sequence[Part], answers: Sequence[Answers]) -> tuple[StageStats, ...]:
-    """What the proof read; rows of parts without codes are counted by the plan."""
+def _exact_stats(
+    parts: Sequence[LiveSegment], answers: Sequence[SegmentHits]
+) -> tuple[StageStats, ...]:
+    """Sum up what the proof read; rows of segments without codes are counted by the plan."""
     totals, head, words = np.zeros(4, np.int64), 0, 0
     for part, answer in zip(parts, answers, strict=True):
         counts = answer.counts.sum(axis=0)
@@ -216,5 +231,5 @@ def _exact_stats(parts: Sequence[Part], answers: Sequence[Answers]) -> tuple[Sta
     )
 
 
-def _full_bytes(parts: Sequence[Part], rows: int) -> int:
+def _full_bytes(parts: Sequence[LiveSegment], rows: int) -> int:
     return rows * 4 * int(parts[0].rows.vectors.shape[1])

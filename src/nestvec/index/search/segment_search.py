@@ -22,7 +22,7 @@ _ALL = np.empty(0, np.uint8)
 """What kernels take for a mask that allows all rows."""
 
 
-class Answers(NamedTuple):
+class SegmentHits(NamedTuple):
     """What one segment answers: its own row numbers, best first."""
 
     rows: Int64[np.ndarray, "q k"]
@@ -31,7 +31,7 @@ class Answers(NamedTuple):
     """[cells probed, rows per stage…, rows scored in full] of each query."""
 
     @classmethod
-    def blank(cls, queries: int, k: int, counts: int) -> "Answers":
+    def blank(cls, queries: int, k: int, counts: int) -> "SegmentHits":
         """To be filled in by a kernel."""
         return cls(
             np.empty((queries, k), np.int64),
@@ -45,7 +45,7 @@ class Answers(NamedTuple):
         return self.rows.shape[1] == k and -1 not in self.rows[:, -1].tolist()
 
 
-def run_plan(
+def search_plan(
     segment: Segment,
     queries: Float32[np.ndarray, "q dim"],
     k: int,
@@ -53,14 +53,14 @@ def run_plan(
     threads: int | None = None,
     allowed: UInt8[np.ndarray, " n"] | None = None,
     metric: str = "ip",
-) -> Answers:
+) -> SegmentHits:
     """The `k` best rows of the segment for each query, as `plan` finds them.
 
     Only rows that are `allowed` (1, by row; None: all) are found; places that stay empty hold row
     −1 and score −inf. `threads` (None: all cores) share out the queries; the answer does not depend
     on them.
     """
-    answers = Answers.blank(len(queries), k, len(plan.stages) + 2)
+    answers = SegmentHits.blank(len(queries), k, len(plan.stages) + 2)
     kernel, packed = load().search_batch, segment.derived.segment_plan(plan)
     options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
 
@@ -74,7 +74,7 @@ def run_plan(
     return answers
 
 
-def run_until_full(
+def search_until_full(
     segment: Segment,
     queries: Float32[np.ndarray, "q dim"],
     k: int,
@@ -82,13 +82,13 @@ def run_until_full(
     threads: int | None,
     allowed: UInt8[np.ndarray, " n"],
     metric: str,
-) -> Answers:
+) -> SegmentHits:
     """As `run_plan`, with twice the cells, and again, for each query that finds fewer than `k`.
 
     At least `k` rows must be allowed. A kernel probes until cells hold `k` rows, allowed or not;
     only its answer tells how many of them were allowed. `counts` are of all that was read.
     """
-    answers = run_plan(segment, queries, k, plan, threads, allowed, metric)
+    answers = search_plan(segment, queries, k, plan, threads, allowed, metric)
     if plan.probe is None or answers.fill(k):
         return answers
     probed, probe = answers.counts[:, 0].copy(), plan.probe
@@ -98,14 +98,14 @@ def run_until_full(
         if not len(short):
             continue
         wider = replace(plan, probe=probe)
-        more = run_plan(segment, queries[short], k, wider, threads, allowed, metric)
+        more = search_plan(segment, queries[short], k, wider, threads, allowed, metric)
         answers.rows[short], answers.scores[short] = more.rows, more.scores
         answers.counts[short] += more.counts
         probed[short] = more.counts[:, 0]
     return answers
 
 
-def run_bounds(
+def search_by_bounds(
     segment: Segment,
     queries: Float32[np.ndarray, "q dim"],
     k: int,
@@ -114,14 +114,14 @@ def run_bounds(
     allowed: UInt8[np.ndarray, " n"] | None = None,
     metric: str = "ip",
     patience: int | None = None,
-) -> tuple[Answers, Bool[np.ndarray, " q"]]:
+) -> tuple[SegmentHits, Bool[np.ndarray, " q"]]:
     """The best `k` of all (allowed) rows that reach the query's floor: proven, by bounds.
 
     That is `kernels.reference.exact_one`, but for rows below the floor. `counts` are [all cells,
     rows bounded by their heads, rows bounded by all words, rows scored in full]. With `patience`, a
     query is given up once more than so many rows score above its floor; which, comes second.
     """
-    answers = Answers.blank(len(queries), k, 4)
+    answers = SegmentHits.blank(len(queries), k, 4)
     kernel, bounds = load_exact().exact_batch, segment.derived.bounds
     options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
     limit = k if patience is None else patience
@@ -138,16 +138,16 @@ def run_bounds(
     return answers._replace(counts=counts), answers.counts[:, 3] > 0
 
 
-def run_scan(
+def scan_rows(
     vectors: Float32[np.ndarray, "n dim"],
     candidates: Int64[np.ndarray, " m"],
     queries: Float32[np.ndarray, "q dim"],
     k: int,
     threads: int | None = None,
     metric: str = "ip",
-) -> Answers:
+) -> SegmentHits:
     """The `k` best of the candidate rows, each scored in full; `counts` are how many there are."""
-    answers = Answers.blank(len(queries), k, 1)
+    answers = SegmentHits.blank(len(queries), k, 1)
     kernel, kind = load_exact().scan_batch, METRICS[metric]
 
     def run(queries: np.ndarray, *out: np.ndarray) -> None:

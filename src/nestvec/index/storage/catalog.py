@@ -2,7 +2,8 @@
 
 A change to an index is one transaction here; segment files are written before it and never after.
 What searches depend on carries one checksum, each row of texts its own: SQLite would not notice a
-flipped bit. The tables are described in docs/FORMAT.md; why they are as they are, in decision 10.
+flipped bit. The tables are described in docs/reference/file-formats.md; why they are as they are,
+in decision 10.
 """
 
 import json
@@ -14,18 +15,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nestvec.documents import Document
+from nestvec.documents import Document, Id
 from nestvec.errors import DamagedIndexError, NestvecError, NewerFormatError, StorageError
 from nestvec.index.storage import format_1
 from nestvec.index.storage.manifest import (
     SCHEMA,
     WITH_ADAPTER,
-    Contents,
-    Entry,
-    File,
-    Id,
+    FileEntry,
+    Manifest,
     RowRecord,
-    file_of,
+    SegmentEntry,
+    file_entry,
     row_checksum,
 )
 
@@ -48,15 +48,15 @@ _FAILURES = ("is full", "readonly", "unable to open", "locked", "I/O error", "bu
 # --- reading -------------------------------------------------------------------------------------
 
 
-def read(folder: Path) -> Contents:
+def load_manifest(folder: Path) -> Manifest:
     """The last commit of the index in `folder`; clear errors when it is none."""
     if not (folder / NAME).is_file():
         raise StorageError(
             f"{folder} is not a nestvec index (it holds no {NAME}); "
             "build one with Index.build or 'nestvec index'"
         )
-    with reading(folder) as db:
-        return read_contents(db, folder)
+    with read_transaction(folder) as db:
+        return read_manifest(db, folder)
 
 
 def recognize(folder: Path) -> dict[str, Any] | None:
@@ -102,7 +102,7 @@ def _known_meta(path: Path, mode: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def read_transaction(folder: Path) -> Iterator[sqlite3.Connection]:
     """A connection that sees one commit; what a killed writer left half done is undone first."""
     path = folder / NAME
     with _nonsense(path), _connect(path, "ro") as db:
@@ -126,7 +126,7 @@ def _begin(db: sqlite3.Connection) -> None:
     db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
-def read_contents(db: sqlite3.Connection, folder: Path) -> Contents:
+def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
     """The commit that `db` sees, its checksum checked."""
     (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
     if (folder / NAME).stat().st_size % page_bytes:
@@ -138,18 +138,18 @@ def read_contents(db: sqlite3.Connection, folder: Path) -> Contents:
             "upgrade nestvec"
         )
     if version == 1:
-        return format_1.read_contents(db)
+        return format_1.read_manifest(db)
     meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
-    files: dict[int, list[File]] = {}
+    files: dict[int, list[FileEntry]] = {}
     for segment, *file in db.execute(
         "SELECT segment, name, size_bytes, checksums FROM files ORDER BY name"
     ):
-        files.setdefault(segment, []).append(file_of(*file))
+        files.setdefault(segment, []).append(file_entry(*file))
     entries = tuple(
-        Entry(segment, layout, rows, deleted, tuple(files.pop(segment, ())))
+        SegmentEntry(segment, layout, rows, deleted, tuple(files.pop(segment, ())))
         for segment, layout, rows, deleted in db.execute("SELECT * FROM segments ORDER BY segment")
     )
-    contents = Contents({k: v for k, v in meta.items() if k != "checksum"}, entries)
+    contents = Manifest({k: v for k, v in meta.items() if k != "checksum"}, entries)
     if files or meta["checksum"] != contents.checksum():
         raise ValueError("it differs from its checksum")
     return contents
@@ -163,14 +163,14 @@ def _format(db: sqlite3.Connection) -> int:
     return version
 
 
-def documents(folder: Path, rows: Sequence[int], of: Contents) -> list[Document]:
+def documents(folder: Path, rows: Sequence[int], of: Manifest) -> list[Document]:
     """What is stored with the given rows of the generation `of`, in their order.
 
     `StorageError` when they are gone since: the index was replaced, or they were deleted and the
     index compacted.
     """
-    with reading(folder) as db:
-        now = read_contents(db, folder)
+    with read_transaction(folder) as db:
+        now = read_manifest(db, folder)
         if now.lineage != of.lineage:
             raise StorageError(f"{folder} was replaced by another index; open it again")
         if now.meta["format"] == 1:
@@ -195,13 +195,13 @@ def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | No
     return Document(id_, text, None if metadata is None else json.loads(metadata))
 
 
-def rows_of(folder: Path, ids: Iterable[Id], of: Contents) -> list[int | None] | None:
+def rows_of(folder: Path, ids: Iterable[Id], of: Manifest) -> list[int | None] | None:
     """The live row of each id, or None without one; None at all unless `of` is the last commit.
 
     Only the last commit, and none of format 1, has a table of its ids.
     """
-    with reading(folder) as db:
-        now = read_contents(db, folder)
+    with read_transaction(folder) as db:
+        now = read_manifest(db, folder)
         moved = (now.lineage, now.generation) != (of.lineage, of.generation)
         if moved or now.meta["format"] == 1:
             return None
@@ -216,20 +216,20 @@ def _find(db: sqlite3.Connection, ids: Iterable[Id]) -> list[int | None]:
 
 def verify(folder: Path) -> None:
     """`DamagedIndexError` unless every page and every row is as it was written."""
-    with reading(folder) as db:
+    with read_transaction(folder) as db:
         (answer,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         if answer != "ok":
             raise ValueError(answer)
-        if read_contents(db, folder).meta["format"] == 1:
+        if read_manifest(db, folder).meta["format"] == 1:
             return
         for values in db.execute("SELECT row, id, text, metadata, checksum FROM rows"):
             _document(values[0], values)
 
 
-def live_rows(folder: Path, of: Contents) -> list[tuple[Id, int]] | None:
+def live_rows(folder: Path, of: Manifest) -> list[tuple[Id, int]] | None:
     """All ids and their rows, by row; None unless `of` is the last commit, and of this format."""
-    with reading(folder) as db:
-        now = read_contents(db, folder)
+    with read_transaction(folder) as db:
+        now = read_manifest(db, folder)
         if now != of or now.meta["format"] == 1:
             return None
         return db.execute("SELECT id, row FROM ids ORDER BY row").fetchall()
@@ -239,15 +239,15 @@ def live_rows(folder: Path, of: Contents) -> list[tuple[Id, int]] | None:
 
 
 @contextmanager
-def create(folder: Path) -> Iterator["Ledger"]:
+def create(folder: Path) -> Iterator["CatalogTransaction"]:
     """The catalog of a new index, to be filled and committed."""
     with _connect(folder / NAME, "rwc") as db:
         db.executescript(SCHEMA)
-        yield Ledger(db, folder)
+        yield CatalogTransaction(db, folder)
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator["Ledger"]:
+def write_transaction(folder: Path) -> Iterator["CatalogTransaction"]:
     """The catalog of an index, to be changed by the one who holds its lock."""
     with _connect(folder / NAME, "rw") as db:
         # A commit that has returned stays, whatever happens to the machine.
@@ -255,23 +255,23 @@ def writing(folder: Path) -> Iterator["Ledger"]:
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         # Pages go to the file at the end of a transaction alone: readers are not kept waiting.
         db.execute("PRAGMA cache_spill = OFF")
-        yield Ledger(db, folder)
+        yield CatalogTransaction(db, folder)
 
 
-class Ledger:
+class CatalogTransaction:
     """A catalog open for writing. Nothing that it does is seen by readers until `commit`."""
 
     def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
         self._db = db
         self._folder = folder
 
-    def read(self) -> Contents:
+    def read(self) -> Manifest:
         """The last commit, brought to the current format if it has an older one."""
         with _nonsense(self._folder / NAME), self._transaction():
             if _format(self._db) == 1:
                 contents = format_1.upgrade(self._db)
                 self._put_contents(contents)
-            return read_contents(self._db, self._folder)
+            return read_manifest(self._db, self._folder)
 
     def sweep(self, next_row: int) -> None:
         """Forget rows that a writer put here and did not live to commit."""
@@ -304,7 +304,7 @@ class Ledger:
         return total
 
     def commit(
-        self, contents: Contents, gone: Iterable[Id] = (), come: Iterable[tuple[Id, int]] = ()
+        self, contents: Manifest, gone: Iterable[Id] = (), come: Iterable[tuple[Id, int]] = ()
     ) -> None:
         """Make `contents` the last commit; `gone` ids are free, `come` ids name their rows."""
         with self._transaction():
@@ -312,7 +312,7 @@ class Ledger:
             self._db.executemany("INSERT INTO ids VALUES (?, ?)", come)
             self._put_contents(contents)
 
-    def _put_contents(self, contents: Contents) -> None:
+    def _put_contents(self, contents: Manifest) -> None:
         for table in ("meta", "segments", "files"):
             self._db.execute(f"DELETE FROM {table}")
         meta = {**contents.meta, "checksum": contents.checksum()}

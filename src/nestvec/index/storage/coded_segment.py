@@ -47,7 +47,7 @@ def _segment_plan(codec: Codec, cells: int, rows: int, plan: Plan) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Derived:
+class SearchState:
     """What searches work out of a segment once, however its cells are ranked afterwards."""
 
     codec: Codec
@@ -79,7 +79,7 @@ class Segment:
     cells: Cells
     codec: Codec
     vectors: Float32[np.ndarray, "n dim"]
-    derived: Derived
+    derived: SearchState
 
     @classmethod
     def open(cls, path: Path, vectors: Float32[np.ndarray, "n dim"]) -> "Segment":
@@ -120,7 +120,7 @@ class Segment:
             )
         )
         longest = float(arrays["longest"][0])
-        once = Derived(codec, cells.rotation, len(cells.counts), len(vectors), longest)
+        once = SearchState(codec, cells.rotation, len(cells.counts), len(vectors), longest)
         return cls(path, cells, codec, vectors, once)
 
     @cached_property

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from nestvec.errors import DamagedIndexError, StorageError
 from nestvec.index.storage.coded_segment import BULK
-from nestvec.index.storage.manifest import File
+from nestvec.index.storage.manifest import FileEntry
 from nestvec.index.storage.tensor_file import CHUNK_BYTES, checksums, chunks_without, damaged_chunk
 
 SEGMENT_FILE = re.compile(r"\d{6,}\.(vectors|codes)\.safetensors")
 """Names that `vectors_name` and `codes_name` give."""
 
 
-def list_file(path: Path) -> File:
+def file_entry(path: Path) -> FileEntry:
     """The file as a catalog lists it; it is on disk for good when this returns."""
     _sync(path)
-    return File(path.name, path.stat().st_size, checksums(path))
+    return FileEntry(path.name, path.stat().st_size, checksums(path))
 
 
 def sync_folder(folder: Path) -> None:
@@ -33,7 +33,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def check_file(folder: Path, file: File, whole: bool) -> None:
+def check_file(folder: Path, file: FileEntry, whole: bool) -> None:
     """`DamagedIndexError` unless the file has its size and its checksums.
 
     Unless it is the `whole` file that is to be checked, bulk is passed over: codes and vectors,
@@ -50,7 +50,7 @@ def check_file(folder: Path, file: File, whole: bool) -> None:
         raise DamagedIndexError(f"{path} {problem}; restore it or build the index again")
 
 
-def _problem(path: Path, file: File, whole: bool) -> str | None:
+def _problem(path: Path, file: FileEntry, whole: bool) -> str | None:
     size = path.stat().st_size
     if size != file.size_bytes:
         return f"has {size} bytes instead of {file.size_bytes}"

@@ -17,20 +17,27 @@ from nestvec.documents import Document
 from nestvec.errors import DamagedIndexError
 from nestvec.index.storage.coded_segment import codes_name
 from nestvec.index.storage.ids import Ids
-from nestvec.index.storage.manifest import FORMAT, SCHEMA, Contents, Entry, file_of, row_checksum
-from nestvec.index.storage.segment_rows import Rows, vectors_name
+from nestvec.index.storage.manifest import (
+    FORMAT,
+    SCHEMA,
+    Manifest,
+    SegmentEntry,
+    file_entry,
+    row_checksum,
+)
+from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.index.storage.tensor_file import map_tensors
 
 LAYOUT = "format-1"
 _ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted IS NULL"
 
 
-def read_contents(db: sqlite3.Connection) -> Contents:
+def read_manifest(db: sqlite3.Connection) -> Manifest:
     """What the catalog says, as one of format 2 would say it."""
     meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
     ((rows,),) = db.execute("SELECT rows FROM segments").fetchall()
     files = tuple(
-        file_of(*row)
+        file_entry(*row)
         for row in db.execute("SELECT name, size_bytes, checksums FROM files ORDER BY name")
     )
     if {file.name for file in files} != {codes_name(1), vectors_name(1)} or rows != meta["rows"]:
@@ -42,10 +49,10 @@ def read_contents(db: sqlite3.Connection) -> Contents:
         "next_segment": 2,
         "lineage": f"{zlib.crc32(b''.join(file.checksums for file in files)):08x}",
     }
-    return Contents(said, (Entry(1, LAYOUT, rows, None, files),))
+    return Manifest(said, (SegmentEntry(1, LAYOUT, rows, None, files),))
 
 
-def open_rows(folder: Path) -> Rows:
+def open_rows(folder: Path) -> SegmentRows:
     """The rows of the one segment; its codes are left alone but for the ids among them."""
     path = folder / codes_name(1)
     vectors, arrays = map_tensors(folder / vectors_name(1)), map_tensors(path)
@@ -53,7 +60,7 @@ def open_rows(folder: Path) -> Rows:
         ids = Ids.from_arrays(arrays)
         if len(ids) != len(vectors["vectors"]):
             raise ValueError("it holds another number of rows than the vectors file")
-        return Rows(np.arange(len(ids)), ids, vectors["vectors"])
+        return SegmentRows(np.arange(len(ids)), ids, vectors["vectors"])
     except (KeyError, ValueError) as e:
         raise DamagedIndexError(
             f"{path} is damaged ({e}); restore it or build the index again"
@@ -69,9 +76,9 @@ def document(db: sqlite3.Connection, row: int) -> Document:
     return Document(id_, text, None if metadata is None else json.loads(metadata))
 
 
-def upgrade(db: sqlite3.Connection) -> Contents:
+def upgrade(db: sqlite3.Connection) -> Manifest:
     """Bring the tables to format 2, within the caller's transaction; its contents are returned."""
-    contents = read_contents(db)
+    contents = read_manifest(db)
     db.execute("ALTER TABLE rows RENAME TO rows_1")
     db.execute("DROP INDEX live_ids")
     for table in ("meta", "segments", "files"):
@@ -82,7 +89,7 @@ def upgrade(db: sqlite3.Connection) -> Contents:
     db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", _checked(db.execute(old)))
     db.execute("INSERT INTO ids SELECT id, row FROM rows")
     db.execute("DROP TABLE rows_1")
-    return Contents({**contents.meta, "format": FORMAT}, contents.entries)
+    return Manifest({**contents.meta, "format": FORMAT}, contents.entries)
 
 
 def _checked(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:

@@ -32,7 +32,7 @@ CREATE TABLE ids (id PRIMARY KEY NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID;
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class FileEntry:
     """A file of the index, relative to its directory."""
 
     name: str
@@ -41,7 +41,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SegmentEntry:
     """A segment as the catalog knows it."""
 
     segment: int
@@ -50,15 +50,15 @@ class Entry:
     rows: int
     deleted: bytes | None
     """A bit for each row, packed and compressed; None when all rows are live."""
-    files: tuple[File, ...]
+    files: tuple[FileEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class Manifest:
     """One generation of an index: all that a reader needs to know to open it."""
 
     meta: Mapping[str, Any]
-    entries: tuple[Entry, ...]
+    entries: tuple[SegmentEntry, ...]
 
     @property
     def lineage(self) -> str:
@@ -94,14 +94,14 @@ def row_checksum(row: int, id_: Id, text: str | None, metadata: str | None) -> i
     return zlib.crc32(f"{row} {id_!r} {length} {text} {metadata}".encode())
 
 
-def file_of(name: Any, size_bytes: Any, checksums: Any) -> File:
+def file_entry(name: Any, size_bytes: Any, checksums: Any) -> FileEntry:
     """A file as listed; `ValueError` for what cannot be one."""
     if [type(value) for value in (name, size_bytes, checksums)] != [str, int, bytes]:
         raise ValueError("its list of files is damaged")
     if not name.isprintable() or Path(name).name != name:
         raise ValueError(f"{name!r} is no name of a file")
-    return File(name, size_bytes, checksums)
+    return FileEntry(name, size_bytes, checksums)
 
 
-def _listed(file: File) -> list[Any]:
+def _listed(file: FileEntry) -> list[Any]:
     return [file.name, file.size_bytes, file.checksums.hex()]

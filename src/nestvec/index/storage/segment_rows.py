@@ -24,7 +24,7 @@ def vectors_name(segment: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class SegmentRows:
     """Rows in order of their numbers, which say when each was added and are never given twice."""
 
     numbers: Int64[np.ndarray, " n"]
@@ -32,7 +32,7 @@ class Rows:
     vectors: Float[np.ndarray, "n dim"]
 
     @classmethod
-    def open(cls, path: Path) -> "Rows":
+    def open(cls, path: Path) -> "SegmentRows":
         """Map the file."""
         arrays = map_tensors(path)
         try:
@@ -52,13 +52,13 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class RowSource:
     """Where the rows of a new segment come from: `kept` of some rows, or all of them.
 
     With an `adapter` the vectors are what it makes of them, a block at a time.
     """
 
-    rows: Rows
+    rows: SegmentRows
     kept: Bool[np.ndarray, " n"] | None = None
     adapter: Transform | None = None
 
@@ -92,7 +92,7 @@ class Source:
 
 
 @contextmanager
-def writing_rows(path: Path, sources: Sequence[Source]) -> Iterator[Float32[np.ndarray, "n dim"]]:
+def rows_writer(path: Path, sources: Sequence[RowSource]) -> Iterator[Float32[np.ndarray, "n dim"]]:
     """Create the file of rows from `sources`; the vectors are left to be filled in."""
     numbers = np.concatenate([source.numbers() for source in sources])
     ids = Ids.join([source.ids() for source in sources])
@@ -112,7 +112,7 @@ def writing_rows(path: Path, sources: Sequence[Source]) -> Iterator[Float32[np.n
 
 
 def copy_blocks(
-    sources: Sequence[Source], stored: Float32[np.ndarray, "n dim"]
+    sources: Sequence[RowSource], stored: Float32[np.ndarray, "n dim"]
 ) -> Iterator[Float32[np.ndarray, "m dim"]]:
     """Fill `stored` from the sources, block by block; each block is yielded when it is stored."""
     first = 0

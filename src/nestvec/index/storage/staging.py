@@ -37,25 +37,25 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
     try:
         with writer_lock(path, "overwrite") if overwrite and path.exists() else nullcontext():
             yield stage
-            _put_in_place(stage, path, overwrite)
+            _publish(stage, path, overwrite)
     except OSError as e:
         raise StorageError(f"the index at {path} was not written ({e}); nothing was kept") from e
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _put_in_place(stage: Path, path: Path, overwrite: bool) -> None:
+def _publish(stage: Path, path: Path, overwrite: bool) -> None:
     if not overwrite or not path.exists():
         stage.rename(path)
         sync_folder(path.parent)
         return
     check_replaceable(path)  # once more: building takes time, in which files may come
-    if not _exchange(stage, path):
+    if not _swap_folders(stage, path):
         _replace_in_two_steps(stage, path)
     sync_folder(path.parent)
 
 
-def _exchange(stage: Path, path: Path) -> bool:
+def _swap_folders(stage: Path, path: Path) -> bool:
     """Let the two folders change places, in one step; whether the system can do that."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:

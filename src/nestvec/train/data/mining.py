@@ -10,7 +10,7 @@ from nestvec.vectors import check_dims
 _BLOCK = 256
 
 
-def mine(
+def mine_hard_negatives(
     queries: Float[Tensor, "q dim"],
     documents: Float[Tensor, "n dim"],
     own: Int64[Tensor, " q"],
@@ -30,11 +30,11 @@ def mine(
     found = torch.full((len(queries), count), -1, dtype=torch.int64)
     for first in range(0, len(queries), _BLOCK):
         part = queries[first : first + _BLOCK]
-        mine = own[first : first + _BLOCK, None]
+        mine_hard_negatives = own[first : first + _BLOCK, None]
         at_full = normalize(part) @ full.T
         scores = normalize(part[:, :dims]) @ short.T
-        scores[at_full > at_full.gather(1, mine) + margin] = -torch.inf
-        scores.scatter_(1, mine, -torch.inf)
+        scores[at_full > at_full.gather(1, mine_hard_negatives) + margin] = -torch.inf
+        scores.scatter_(1, mine_hard_negatives, -torch.inf)
         best = scores.topk(min(count, len(documents)), dim=1)
         rows = torch.where(best.values.isfinite(), best.indices, -1)
         found[first : first + _BLOCK, : rows.shape[1]] = rows.cpu()

@@ -12,7 +12,7 @@ from nestvec.encode.checkpoint import without_bars
 from nestvec.engine.validators import check_at_least
 from nestvec.errors import InputError
 from nestvec.extras import require
-from nestvec.train.models import word_pieces
+from nestvec.train.models import wordpiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Bert:
 
     def tokenizer(self, texts: Iterable[str]) -> Any:
         """Word pieces learned from texts, the same from the same texts."""
-        pieces = word_pieces.learn(list(texts), self.vocabulary)
+        pieces = wordpiece.learn(list(texts), self.vocabulary)
         return require("transformers", "train").BertTokenizerFast(
             tokenizer_object=pieces._tokenizer, model_max_length=self.max_tokens
         )

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nestvec.errors import InputError
-from nestvec.losses.checks import as_parameters, check_embeddings
+from nestvec.losses.checks import check_embeddings, match_parameter_dtype
 from nestvec.losses.cross_entropy import (
     nested_cross_entropy,
     nested_tied_cross_entropy,
     tied_logits,
 )
-from nestvec.losses.cuts import Cuts, Weights
+from nestvec.losses.nesting_dims import NestingDims, Weights
 from nestvec.shapes import Float, Int64
 
 
@@ -29,7 +29,7 @@ class NestedHead(nn.Module):
         super().__init__()
         if classes < 2:
             raise InputError(f"classes={classes} leave nothing to tell apart; use 2 or more")
-        self.dims = Cuts.spanning(dims).dims
+        self.dims = NestingDims.for_widest(dims).dims
         self.tied = tied
         widths = self.dims[-1:] if tied else self.dims
         self.classifiers = nn.ModuleList(nn.Linear(width, classes, bias) for width in widths)
@@ -80,6 +80,6 @@ class NestedHead(nn.Module):
                 f"{self.dims[-1]}; the largest of its sizes is to be the width of the model"
             )
         widest = self.classifiers[-1].weight
-        rows = as_parameters(embeddings, widest)
+        rows = match_parameter_dtype(embeddings, widest)
         check_embeddings(embeddings=rows, classifier=widest)
         return rows

@@ -72,7 +72,7 @@ class Tower(nn.Module, ABC):
         rows = np.empty((len(items), self.width), dtype=np.float32)
         for first in range(0, len(items), at_once):
             chosen = list(order[first : first + at_once])
-            features = moved(self.features(take(items, chosen)), device)
+            features = to_device(self.features(select_items(items, chosen)), device)
             rows[chosen] = self(features).detach().float().cpu().numpy()
         return rows
 
@@ -130,7 +130,9 @@ class ImageTower(Tower):
         self.model.save(folder)
 
 
-def text_tower(settings: Bert | Pretrained, texts: Sequence[str], width: int | None) -> TextTower:
+def build_text_tower(
+    settings: Bert | Pretrained, texts: Sequence[str], width: int | None
+) -> TextTower:
     """A tower for such texts, projected to `width` where the model has another."""
     if isinstance(settings, Bert):
         tokenizer = settings.tokenizer(texts)
@@ -144,14 +146,14 @@ def text_tower(settings: Bert | Pretrained, texts: Sequence[str], width: int | N
     return TextTower(model)
 
 
-def take(items: Any, rows: Sequence[int]) -> Any:
+def select_items(items: Any, rows: Sequence[int]) -> Any:
     """Some of the items, in this order."""
     if isinstance(items, np.ndarray):
         return items[list(rows)]
     return [items[row] for row in rows]
 
 
-def moved(features: Features, device: torch.device) -> Features:
+def to_device(features: Features, device: torch.device) -> Features:
     """The features with their tensors on a device."""
     return {
         name: value.to(device) if isinstance(value, Tensor) else value

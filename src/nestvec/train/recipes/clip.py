@@ -10,16 +10,16 @@ from nestvec.engine.checkpoint import RunFolder
 from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
 from nestvec.engine.seeding import seeded_global_rng
-from nestvec.losses.cuts import Cuts
+from nestvec.losses.nesting_dims import NestingDims
 from nestvec.train.data.images import Images
 from nestvec.train.data.pairs import Items, Pairs
-from nestvec.train.evaluation.ranks import recall_at_1
+from nestvec.train.evaluation.positive_ranks import recall_at_1
 from nestvec.train.models.bert import Bert
 from nestvec.train.models.image_model import ResNet, ViT
-from nestvec.train.models.towers import ImageTower, Pretrained, Tower, check_kind, text_tower
-from nestvec.train.recipes.contrastive import ContrastTask, Objective
-from nestvec.train.recipes.image import model_for
-from nestvec.train.recipes.text import digest_of
+from nestvec.train.models.towers import ImageTower, Pretrained, Tower, build_text_tower, check_kind
+from nestvec.train.recipes.contrastive import ContrastiveConfig, ContrastTask
+from nestvec.train.recipes.image import build_model
+from nestvec.train.recipes.text import pairs_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ClipConfig:
     loop: Loop = field(default_factory=Loop)
 
     def __post_init__(self) -> None:
-        Cuts.spanning(self.dims, self.weights)
+        NestingDims.for_widest(self.dims, self.weights)
 
 
 def train_clip(
@@ -51,13 +51,13 @@ def train_clip(
     a folder for each side.
     """
     train, held_out = data
-    place = RunFolder.for_run(folder, "clip", config, digest_of(data))
+    place = RunFolder.for_run(folder, "clip", config, pairs_fingerprint(data))
     width = max(config.dims)
     with seeded_global_rng(config.loop.seed, "model"):
         left = _tower(config.left, train.left, width)
-        right = text_tower(config.right, train.right, width)
+        right = build_text_tower(config.right, train.right, width)
     sizes = tuple((a, b) for a in sorted(config.dims) for b in sorted(config.dims))
-    goal = Objective(
+    goal = ContrastiveConfig(
         config.dims,
         config.weights,
         config.temperature,
@@ -77,6 +77,6 @@ def _tower(settings: Bert | Pretrained | ResNet | ViT, items: Items, width: int)
     check_kind(items, settings)
     if isinstance(items, np.ndarray) and isinstance(settings, ResNet | ViT):
         images = Images(items, np.zeros(len(items), dtype=np.int64), ("any",))
-        return ImageTower(model_for(images, settings, width))
+        return ImageTower(build_model(images, settings, width))
     assert isinstance(settings, Bert | Pretrained) and isinstance(items, tuple)
-    return text_tower(settings, items, width)
+    return build_text_tower(settings, items, width)

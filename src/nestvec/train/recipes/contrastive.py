@@ -15,14 +15,14 @@ from nestvec.engine.task import EpochTask
 from nestvec.engine.validators import check_at_least, check_positive
 from nestvec.errors import DimsError, InputError
 from nestvec.losses.cached import cached_encode
-from nestvec.losses.cuts import Cuts, Weights
 from nestvec.losses.distillation import guardrail
 from nestvec.losses.info_nce import nested_info_nce
+from nestvec.losses.nesting_dims import NestingDims, Weights
 from nestvec.shapes import Bool, Float, Int64
-from nestvec.train.data.mining import mine
+from nestvec.train.data.mining import mine_hard_negatives
 from nestvec.train.data.pairs import Pairs
-from nestvec.train.evaluation.ranks import asymmetric, own_ranks
-from nestvec.train.models.towers import Features, Tower, moved, take
+from nestvec.train.evaluation.positive_ranks import positive_ranks, rank_at_dims
+from nestvec.train.models.towers import Features, Tower, select_items, to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Mining:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Objective:
+class ContrastiveConfig:
     """What is asked of pairs, whatever the towers."""
 
     dims: tuple[int, ...]
@@ -71,7 +71,7 @@ class Objective:
 
     def check_width(self, width: int) -> None:
         """Refuse sizes that vectors of this width do not have."""
-        Cuts.of(self.dims, width, self.weights)
+        NestingDims.of(self.dims, width, self.weights)
         mined = () if self.mining is None else (self.mining.dims,)
         for name, sizes in {"measured": sum(self.sizes, ()), "mining.dims": mined}.items():
             wrong = [size for size in sizes if not 1 <= size <= width]
@@ -105,7 +105,7 @@ class ContrastTask(EpochTask):
     mined: Tensor
 
     def __init__(
-        self, left: Tower, right: Tower, train: Pairs, held_out: Pairs, goal: Objective
+        self, left: Tower, right: Tower, train: Pairs, held_out: Pairs, goal: ContrastiveConfig
     ) -> None:
         super().__init__()
         if left.width != right.width:
@@ -133,7 +133,9 @@ class ContrastTask(EpochTask):
             return
         sides = (self.left.embed(pairs.left), self.right.embed(pairs.right), pairs.own)
         left, right, own = map(torch.from_numpy, sides)
-        self.mined.copy_(mine(left, right, own, mining.dims, mining.count, mining.margin))
+        self.mined.copy_(
+            mine_hard_negatives(left, right, own, mining.dims, mining.count, mining.margin)
+        )
 
     def row_batch(self, rows: Int64[Tensor, " batch"], draw: torch.Generator) -> Batch:
         """Left items, their right ones, and the negatives that are given or mined."""
@@ -141,11 +143,11 @@ class ContrastTask(EpochTask):
         own, asked = pairs.own[rows.numpy()], pairs.asked[rows.numpy()]
         mined = self.mined[rows.to(self.device)].flatten().cpu().numpy()
         mined = mined[mined >= 0]
-        texts = take(pairs.right, [*own.tolist(), *mined.tolist()])
-        given = [] if pairs.negatives is None else take(pairs.negatives, numbers)
+        texts = select_items(pairs.right, [*own.tolist(), *mined.tolist()])
+        given = [] if pairs.negatives is None else select_items(pairs.negatives, numbers)
         candidates = np.concatenate([own, mined, self._negatives[rows.numpy()].ravel()])
         excluded = torch.from_numpy(self._answers.among(asked, candidates)).to(self.device)
-        left = self._features(self.left, take(pairs.left, numbers))
+        left = self._features(self.left, select_items(pairs.left, numbers))
         return Batch(left, self._features(self.right, texts + given), excluded)
 
     def _features(self, tower: Tower, items: Any) -> list[Features]:
@@ -153,7 +155,9 @@ class ContrastTask(EpochTask):
         pieces = [
             range(first, min(first + size, len(items))) for first in range(0, len(items), size)
         ]
-        return [moved(tower.features(take(items, piece)), self.device) for piece in pieces]
+        return [
+            to_device(tower.features(select_items(items, piece)), self.device) for piece in pieces
+        ]
 
     def forward(self, batch: Batch) -> Rows:
         """The embeddings of both sides."""
@@ -197,7 +201,7 @@ class ContrastTask(EpochTask):
         left, right = self.left.embed(pairs.left), self.right.embed(pairs.right)
         scores = {}
         for sizes in self.goal.sizes:
-            ranks = own_ranks(*asymmetric(left, right, *sizes), pairs.own)
+            ranks = positive_ranks(*rank_at_dims(left, right, *sizes), pairs.own)
             name = str(sizes[0]) if sizes[0] == sizes[1] else f"{sizes[0]} x {sizes[1]}"
             scores[name] = self.goal.measure(ranks)
         return scores

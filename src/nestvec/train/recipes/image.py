@@ -17,7 +17,7 @@ from nestvec.engine.seeding import seeded_global_rng
 from nestvec.engine.task import EpochTask
 from nestvec.errors import InputError
 from nestvec.extras import require
-from nestvec.losses.cuts import Cuts
+from nestvec.losses.nesting_dims import NestingDims
 from nestvec.shapes import Float, Int64, UInt8
 from nestvec.train.data.images import Images
 from nestvec.train.models.image_model import ImageModel, ResNet, ViT
@@ -42,7 +42,7 @@ class ImageConfig:
     loop: Loop = field(default_factory=Loop)
 
     def __post_init__(self) -> None:
-        Cuts.spanning(self.dims, self.weights)
+        NestingDims.for_widest(self.dims, self.weights)
         if not 0 <= self.label_smoothing <= 1:
             raise InputError(f"label_smoothing={self.label_smoothing} is no share; use 0 to 1")
 
@@ -77,10 +77,10 @@ class ImageTask(EpochTask):
         super().__init__()
         self.config, self.train_images, self.held_out = config, train, held_out
         self.rows = len(train)
-        self.model = model_for(train, config.model, max(config.dims))
+        self.model = build_model(train, config.model, max(config.dims))
         self.head = NestedHead(config.dims, len(train.classes), tied=config.tied)
         # Weights in the order of the head's sizes, which rise.
-        self.weights = Cuts.spanning(config.dims, config.weights).weights
+        self.weights = NestingDims.for_widest(config.dims, config.weights).weights
 
     def row_batch(
         self, rows: Int64[Tensor, " batch"], draw: torch.Generator
@@ -118,7 +118,7 @@ class ImageTask(EpochTask):
         _save_head(self.head, self.train_images.classes, folder)
 
 
-def model_for(images: Images, architecture: ResNet | ViT, dim: int) -> ImageModel:
+def build_model(images: Images, architecture: ResNet | ViT, dim: int) -> ImageModel:
     """A new network for images like these."""
     size: Any = images.pixels.shape[1:]
     some = images.pixels[:: max(1, len(images) // 1000)].reshape(-1, size[-1]) / 255

@@ -16,7 +16,7 @@ from nestvec.engine.seeding import generator, seeded_global_rng
 from nestvec.engine.task import EpochTask
 from nestvec.errors import InputError
 from nestvec.losses.cross_entropy import nested_masked_lm, tied_logits
-from nestvec.losses.cuts import Cuts
+from nestvec.losses.nesting_dims import NestingDims
 from nestvec.shapes import Float, Int64
 from nestvec.train.data.held_out import hold_out
 from nestvec.train.models import bert
@@ -60,7 +60,7 @@ class MlmConfig:
     loop: Loop = field(default_factory=Loop)
 
     def __post_init__(self) -> None:
-        Cuts.of(self.dims, self.model.hidden, self.weights)
+        NestingDims.of(self.dims, self.model.hidden, self.weights)
         if max(self.dims) != self.model.hidden or not 0 < self.masked < 1:
             raise InputError(
                 f"the largest of dims={list(self.dims)} is to be model.hidden={self.model.hidden}, "
@@ -104,7 +104,9 @@ class MlmTask(EpochTask):
         super().__init__()
         self.config = config
         self.tokenizer = config.model.tokenizer(train)
-        self.tokens, self.held_out = (self._numbers(texts) for texts in data_of(train, held_out))
+        self.tokens, self.held_out = (
+            self._numbers(texts) for texts in check_nonempty(train, held_out)
+        )
         self.rows = len(self.tokens)
         self.model = config.model.model(self.tokenizer)
         self.bias = nn.Parameter(torch.zeros(len(self.tokenizer)))
@@ -122,7 +124,7 @@ class MlmTask(EpochTask):
         attended = (tokens != self.tokenizer.pad_token_id).long()
         width = max(1, int(attended.sum(1).max()))
         tokens, attended = tokens[:, :width], attended[:, :width]
-        hidden, labels = mask(tokens, self.tokenizer, self.config.masked, draw)
+        hidden, labels = mask_tokens(tokens, self.tokenizer, self.config.masked, draw)
         return Masked(*(tensor.to(self.device) for tensor in (hidden, attended, labels)))
 
     def forward(self, batch: Masked) -> Float[Tensor, "batch length dim"]:
@@ -168,14 +170,14 @@ class MlmTask(EpochTask):
         bert.save(bert.as_sentence_transformer(self.model, self.tokenizer, length), folder)
 
 
-def data_of(train: Texts, held_out: Texts) -> tuple[Texts, Texts]:
+def check_nonempty(train: Texts, held_out: Texts) -> tuple[Texts, Texts]:
     """Both sides, neither of them empty."""
     if not train or not held_out:
         raise InputError(f"{len(train)} texts to train on and {len(held_out)} held out; give some")
     return train, held_out
 
 
-def mask(
+def mask_tokens(
     tokens: Int64[Tensor, "batch length"], tokenizer: Any, share: float, draw: torch.Generator
 ) -> tuple[Int64[Tensor, "batch length"], Int64[Tensor, "batch length"]]:
     """Some tokens hidden, and labels: what they were, −100 elsewhere.

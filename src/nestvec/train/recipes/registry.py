@@ -19,7 +19,7 @@ from nestvec.train.recipes.text import TextConfig, train_text
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RecipeSpec:
     """What a configuration file's `data` and the rest of it are, and what is done with them."""
 
     read: Callable[[Table], Any]
@@ -34,15 +34,15 @@ def _pairs(table: Table) -> tuple[Pairs, Pairs]:
     return Pairs.of_images(train), Pairs.of_images(held_out)
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "text": Recipe(lambda t: build(PairFile, t, "data.").read(), TextConfig, train_text),
-    "image": Recipe(lambda t: build(ImageFile, t, "data.").read(), ImageConfig, train_image),
-    "clip": Recipe(_pairs, ClipConfig, train_clip),
-    "mlm": Recipe(lambda t: build(TextFile, t, "data.").read(), MlmConfig, train_mlm),
+RECIPES: Mapping[str, RecipeSpec] = {
+    "text": RecipeSpec(lambda t: build(PairFile, t, "data.").read(), TextConfig, train_text),
+    "image": RecipeSpec(lambda t: build(ImageFile, t, "data.").read(), ImageConfig, train_image),
+    "clip": RecipeSpec(_pairs, ClipConfig, train_clip),
+    "mlm": RecipeSpec(lambda t: build(TextFile, t, "data.").read(), MlmConfig, train_mlm),
 }
 
 
-def run(
+def train_recipe(
     name: str, table: Table, folder: Path, listen: Listener, *, overwrite: bool = False
 ) -> TrainingResult:
     """Do what a configuration file says, in `folder`; go on with a run that was begun there.

@@ -10,10 +10,10 @@ from nestvec.engine.schedule import Loop
 from nestvec.engine.seeding import seeded_global_rng
 from nestvec.errors import InputError
 from nestvec.train.data.pairs import Pairs
-from nestvec.train.evaluation.ranks import ndcg_at_10
+from nestvec.train.evaluation.positive_ranks import ndcg_at_10
 from nestvec.train.models.bert import Bert
-from nestvec.train.models.towers import Pretrained, text_tower
-from nestvec.train.recipes.contrastive import ContrastTask, Mining, Objective
+from nestvec.train.models.towers import Pretrained, build_text_tower
+from nestvec.train.recipes.contrastive import ContrastiveConfig, ContrastTask, Mining
 
 _LOOP = Loop(steps=300, learning_rate=2e-5, weight_decay=0.01)
 
@@ -52,7 +52,7 @@ def train_text(
     cosines of renormalised prefixes. `folder / "model"` then holds a Sentence Transformers model:
     load it with `truncate_dim`, or name it to `nestvec encode --model`.
     """
-    place = RunFolder.for_run(folder, "text", config, digest_of(data))
+    place = RunFolder.for_run(folder, "text", config, pairs_fingerprint(data))
     return train_task(text_task(data, config), config.loop, place, listen)
 
 
@@ -63,9 +63,9 @@ def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
         raise InputError("train_text takes texts on both sides; for images use train_clip")
     with seeded_global_rng(config.loop.seed, "model"):
         texts = (*train.left, *train.right)
-        tower = text_tower(config.model, texts, None)
+        tower = build_text_tower(config.model, texts, None)
         tower = tower.rotated(texts) if config.rotated else tower
-    goal = Objective(
+    goal = ContrastiveConfig(
         config.dims,
         config.weights,
         config.temperature,
@@ -81,7 +81,7 @@ def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
     return ContrastTask(tower, tower, train, held_out, goal)
 
 
-def digest_of(data: tuple[Pairs, Pairs]) -> str:
+def pairs_fingerprint(data: tuple[Pairs, Pairs]) -> str:
     """What a checkpoint remembers of its pairs."""
     parts = [p for pairs in data for p in (pairs.left, pairs.right, pairs.own, pairs.negatives)]
     return fingerprint(*parts)

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no network."""
+"""Report page: one HTML file that needs no network."""
 
 from nestvec.auditing.reporting.page.page import render, save_html
 

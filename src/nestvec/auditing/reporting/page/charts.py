@@ -1,7 +1,7 @@
-"""The page's charts: Vega-Lite specifications, as data.
+"""Charts of the page: Vega-Lite specifications, as data.
 
-Colours are CSS variables, which an SVG takes as any other colour: light, dark and print are the
-style sheet's matter, and a change of theme redraws nothing. Series differ in shape as well as in
+Colours are CSS variables, which an SVG takes as any other colour: the style sheet alone decides on
+light, dark and print, and a change of theme redraws nothing. Series differ in shape as well as in
 colour.
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nestvec.auditing.reporting.page import figures
+from nestvec.auditing.reporting.formatting import format_estimate
 from nestvec.statistics import Estimate
 
 Spec = dict[str, Any]
 
-SERIES = 6
-"""The style sheet has so many colours for series."""
+SERIES_COLORS = 6
+"""Colours for series in the style sheet; further series repeat them."""
 _CONFIG: Spec = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -45,114 +45,121 @@ _CONFIG: Spec = {
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """An estimate, its place on the other axis, its series, and its name where it is pointed at."""
+class ChartPoint:
+    """An estimate, its position on the other axis, its series, and its name in the tooltip."""
 
-    at: int | str
+    position: int | str
     series: str
     name: str
     estimate: Estimate
-    forecast: bool = False
-    """Extrapolated by a model, not measured."""
+    extrapolated: bool = False
+    """Computed by a model beyond the data, and drawn dashed."""
 
 
-def by_dims(points: Sequence[Point], quantity: str, limit: float | None = None) -> Spec:
-    """A line with its band per series over the dimensions; `limit` is the threshold, if any."""
-    dims = sorted({point.at for point in points}, key=float)
+def chart_by_dims(points: Sequence[ChartPoint], quantity: str, limit: float | None = None) -> Spec:
+    """Draw a line with its band per series over the dimensions, and a dotted line at `limit`."""
+    dims = sorted({point.position for point in points}, key=float)
     x = {
-        "field": "at",
+        "field": "position",
         "type": "quantitative",
         "title": "dimensions",
         "scale": {"type": "log", "base": 2, "nice": False, "padding": 12},
         "axis": {"values": dims, "format": "d", "grid": False, "labelOverlap": "greedy"},
     }
-    y = _measure(quantity)
-    return _chart(points, [*_limit("y", y, limit), *_lines(y, _shared(points, x=x))])
+    y = _value_axis(quantity)
+    return _chart(points, [*_limit_layer("y", y, limit), *_line_layers(y, _encoding(points, x=x))])
 
 
-def by_documents(points: Sequence[Point], quantity: str) -> Spec:
-    """A line with its band per series over the size of the corpus; forecasts are dashed."""
+def chart_by_corpus_size(points: Sequence[ChartPoint], quantity: str) -> Spec:
+    """Draw a line with its band per series over the distractors; extrapolated parts are dashed."""
     x = {
-        "field": "at",
+        "field": "position",
         "type": "quantitative",
-        "title": "other documents",
+        "title": "distractors",
         "scale": {"type": "log", "nice": False, "padding": 12},
         "axis": {"format": "~s", "grid": False, "labelOverlap": "greedy", "tickCount": 6},
     }
-    return _chart(points, _lines(_measure(quantity), _shared(points, x=x)))
+    return _chart(points, _line_layers(_value_axis(quantity), _encoding(points, x=x)))
 
 
-def by_name(
-    points: Sequence[Point], quantity: str, limit: float | None = None, most: float = math.inf
+def chart_by_name(
+    points: Sequence[ChartPoint],
+    quantity: str,
+    limit: float | None = None,
+    max_value: float = math.inf,
 ) -> Spec:
-    """A dot with its interval per name, series below each other; `limit` is where harm begins.
+    """Draw a dot with its interval per name and series, and a dotted line at `limit`.
 
-    What lies above `most` is drawn at it: one number that is beside the point hides the others.
+    Values above `max_value` are drawn at it, so that one far outlier does not flatten the others.
     """
     y = {
-        "field": "at",
+        "field": "position",
         "type": "nominal",
         "title": None,
         "sort": None,
         "scale": {"paddingInner": 0.4, "paddingOuter": 0.2},
         "axis": {"labelLimit": 150, "grid": True, "ticks": False},
     }
-    x = _measure(quantity)
-    shared = _shared(points, y=y)
+    x = _value_axis(quantity)
+    encoding = _encoding(points, y=y)
     height: Spec = {"step": 26}
-    if len(_names(points)) > 1:
-        shared |= {"yOffset": {"field": "series", "type": "nominal", "sort": None}}
+    if len(_series_names(points)) > 1:
+        encoding |= {"yOffset": {"field": "series", "type": "nominal", "sort": None}}
         height = {"step": 14, "for": "offset"}
-    layers = [*_limit("x", x, limit), *_dots("x", x, shared)]
-    return {**_chart(points, layers, most), "height": height}
+    layers = [*_limit_layer("x", x, limit), *_dot_layers("x", x, encoding)]
+    return {**_chart(points, layers, max_value), "height": height}
 
 
-def _chart(points: Sequence[Point], layers: Sequence[Spec], most: float = math.inf) -> Spec:
-    drawn = [_datum(p, most) for p in points if math.isfinite(p.estimate.value)]
+def _chart(
+    points: Sequence[ChartPoint], layers: Sequence[Spec], max_value: float = math.inf
+) -> Spec:
+    values = [_datum(p, max_value) for p in points if math.isfinite(p.estimate.value)]
     return {
         "width": "container",
         "height": 280,
-        "data": {"values": drawn},
+        "data": {"values": values},
         "layer": list(layers),
         "config": _CONFIG,
     }
 
 
-def _datum(point: Point, most: float) -> Mapping[str, Any]:
-    value, low, high, _ = (min(x, most) if math.isfinite(x) else None for x in point.estimate)
+def _datum(point: ChartPoint, max_value: float) -> Mapping[str, Any]:
+    value, low, high, _ = (
+        min(number, max_value) if math.isfinite(number) else None for number in point.estimate
+    )
     return {
-        "at": point.at,
+        "position": point.position,
         "series": point.series,
         "name": point.name,
         "value": value,
         "low": value if low is None else low,
         "high": value if high is None else high,
-        "said": figures.sentence(point.estimate),
-        "forecast": point.forecast,
+        "text": format_estimate(point.estimate),
+        "extrapolated": point.extrapolated,
     }
 
 
-def _names(points: Sequence[Point]) -> list[str]:
-    """Each series once, in the order of the points."""
+def _series_names(points: Sequence[ChartPoint]) -> list[str]:
+    """List each series once, in the order of the points."""
     return list(dict.fromkeys(point.series for point in points))
 
 
-def _shared(points: Sequence[Point], **place: Spec) -> Spec:
-    """What every layer of a chart encodes: the place on the other axis, and the series."""
-    names = _names(points)
-    colours = [f"var(--series-{i % SERIES + 1})" for i in range(len(names))]
-    colour: Spec = {
+def _encoding(points: Sequence[ChartPoint], **position: Spec) -> Spec:
+    """Make the part that all layers encode: the position on the other axis, and the series."""
+    names = _series_names(points)
+    colors = [f"var(--series-{i % SERIES_COLORS + 1})" for i in range(len(names))]
+    color: Spec = {
         "field": "series",
         "type": "nominal",
         "title": None,
-        "scale": {"domain": names, "range": colours},
+        "scale": {"domain": names, "range": colors},
     }
     if len(names) < 2:
-        colour["legend"] = None
-    return {**place, "color": colour}
+        color["legend"] = None
+    return {**position, "color": color}
 
 
-def _measure(quantity: str) -> Spec:
+def _value_axis(quantity: str) -> Spec:
     return {
         "type": "quantitative",
         "title": quantity,
@@ -161,48 +168,51 @@ def _measure(quantity: str) -> Spec:
     }
 
 
-def _lines(y: Spec, shared: Spec) -> list[Spec]:
+def _line_layers(y: Spec, encoding: Spec) -> list[Spec]:
     dash = {
-        "field": "forecast",
+        "field": "extrapolated",
         "type": "nominal",
         "legend": None,
         "scale": {"domain": [False, True], "range": [[1, 0], [5, 4]]},
     }
-    line = {**shared, "y": {**y, "field": "value"}, "strokeDash": dash}
+    line = {**encoding, "y": {**y, "field": "value"}, "strokeDash": dash}
     return [
-        {"mark": {"type": "area", "opacity": 0.14}, "encoding": {**shared, **_ends("y", y)}},
+        {"mark": {"type": "area", "opacity": 0.14}, "encoding": {**encoding, **_interval("y", y)}},
         {"mark": {"type": "line", "strokeWidth": 2}, "encoding": line},
-        *_dots("y", y, shared),
+        *_dot_layers("y", y, encoding),
     ]
 
 
-def _dots(axis: str, measure: Spec, shared: Spec) -> list[Spec]:
+def _dot_layers(axis: str, value_axis: Spec, encoding: Spec) -> list[Spec]:
     tooltip = [
         {"field": "name", "type": "nominal", "title": "variant"},
-        {"field": "said", "type": "nominal", "title": measure["title"]},
+        {"field": "text", "type": "nominal", "title": value_axis["title"]},
     ]
     dot = {
-        **shared,
-        axis: {**measure, "field": "value"},
-        "shape": {**shared["color"], "scale": {"domain": shared["color"]["scale"]["domain"]}},
+        **encoding,
+        axis: {**value_axis, "field": "value"},
+        "shape": {**encoding["color"], "scale": {"domain": encoding["color"]["scale"]["domain"]}},
         "tooltip": tooltip,
     }
-    interval = {**shared, **_ends(axis, measure)}
+    interval = {**encoding, **_interval(axis, value_axis)}
     return [
         {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": interval},
         {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1}, "encoding": dot},
     ]
 
 
-def _ends(axis: str, measure: Spec) -> Spec:
-    return {axis: {**measure, "field": "low"}, f"{axis}2": {"field": "high"}}
+def _interval(axis: str, value_axis: Spec) -> Spec:
+    return {axis: {**value_axis, "field": "low"}, f"{axis}2": {"field": "high"}}
 
 
-def _limit(axis: str, measure: Spec, limit: float | None) -> list[Spec]:
+def _limit_layer(axis: str, value_axis: Spec, limit: float | None) -> list[Spec]:
     if limit is None:
         return []
-    mark = {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]}
-    # Data of its own, one row: a rule per point would be drawn otherwise.
+    # A data set of one row: over the chart's own data, a rule would be drawn for every point.
     return [
-        {"data": {"values": [{}]}, "mark": mark, "encoding": {axis: {**measure, "datum": limit}}}
+        {
+            "data": {"values": [{}]},
+            "mark": {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]},
+            "encoding": {axis: {**value_axis, "datum": limit}},
+        }
     ]

@@ -1,29 +1,29 @@
-"""The metrics by their names in the report: what a reader calls them, and where they belong."""
+"""Titles and explanations of the metrics, and the sections that show them."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nestvec.auditing.reporting.page import figures
+from nestvec.auditing.reporting.formatting import format_number, format_percent
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's name in the report, and its name and meaning on the page."""
+    """A metric: its name in the report, its title and its explanation on the page."""
 
     name: str
     title: str
     meaning: str = ""
     is_share: bool = False
 
-    def write(self, value: float) -> str:
-        """The value as the first screen has it."""
-        return figures.percent(value) if self.is_share else figures.number(value)
+    def format(self, value: float) -> str:
+        """Format a value for the first screen."""
+        return format_percent(value) if self.is_share else format_number(value)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Metrics that one section shows, those first that matter most."""
+class MetricGroup:
+    """Metrics that one section shows, the most important first."""
 
     id: str
     title: str
@@ -33,163 +33,198 @@ class Group:
 
 _RETENTION = Metric(
     "ndcg@10_retention",
-    "nDCG@10 kept",
-    "Quality of the first ten by people's judgements; what full vectors reach is 100 %.",
+    "nDCG@10 retention",
+    "nDCG@10 by relevance judgments, as a share of the baseline's.",
     is_share=True,
 )
-_RECALL_KEPT = Metric(
+_RECALL_RETENTION = Metric(
     "recall@10_retention",
-    "Recall@10 kept",
-    "Relevant documents among the first ten, of those that full vectors find.",
+    "Recall@10 retention",
+    "Relevant documents among the first ten, as a share of the baseline's.",
     is_share=True,
 )
 _OVERLAP = Metric(
     "overlap_with_ties@10",
-    "The same first ten",
-    "Answers that full vectors give too; equals of the tenth count.",
+    "Overlap@10 with the baseline",
+    "The share of the baseline's first ten results that is returned here too. Scores tied with "
+    "the tenth count.",
     is_share=True,
 )
 _FRAGILITY = Metric(
     "excess_fragility",
-    "Near misses against plain ones",
-    "Below 1: telling near misses apart suffers more than telling random documents apart.",
+    "Excess fragility",
+    "Retention on hard negatives divided by retention on random documents. Below 1, compression "
+    "hurts hard negatives more.",
 )
 _FLIPS = Metric(
     "net_flips",
-    "Near misses lost, net",
-    "Hard negatives that only full vectors get right, less those that only this size does.",
+    "Net flips",
+    "Hard negatives that only the baseline ranks correctly, minus those that only the variant "
+    "does.",
     is_share=True,
 )
 _SHORTLIST = Metric(
     "shortlist_95%",
-    "Shortlist depth",
-    "So many answers hold the whole true first ten, for 95 % of queries.",
+    "Shortlist depth for 95% of queries",
+    "Results to rerank so that the baseline's whole first ten is among them.",
 )
 
-RELEVANCE = Group(
+RELEVANCE = MetricGroup(
     "relevance",
     "Relevance",
-    "What is kept of the quality that people's judgements measure. Bands are 95 % intervals of "
-    "the same queries before and after.",
+    "Quality by relevance judgments, compared with the baseline: the same queries answered by the "
+    "full vectors. Bands are 95% intervals.",
     (
         _RETENTION,
-        _RECALL_KEPT,
-        Metric("recall@100_retention", "Recall@100 kept"),
-        Metric("mrr@10_retention", "MRR@10 kept"),
+        _RECALL_RETENTION,
+        Metric("recall@100_retention", "Recall@100 retention"),
+        Metric("mrr@10_retention", "MRR@10 retention"),
         Metric("ndcg@10", "nDCG@10"),
         Metric("recall@10", "Recall@10"),
         Metric("recall@100", "Recall@100"),
         Metric("mrr@10", "MRR@10"),
-        Metric("loss_p5", "nDCG@10 change that one query in twenty falls below"),
+        Metric("loss_p5", "nDCG@10 change, 5% quantile of the queries"),
         Metric("large_losses", "Queries that lose more than 0.2 of nDCG@10"),
     ),
 )
-FIDELITY = Group(
+FIDELITY = MetricGroup(
     "fidelity",
-    "Fidelity to the full vectors",
-    "What is kept of the answers that full vectors give, right or wrong: no labels are needed. A "
-    "shortlist depth says how many answers must be rescored to hold the whole true first ten.",
+    "Agreement with the baseline",
+    "How many of the baseline's results each variant returns too, right or wrong. This needs no "
+    "relevance judgments. Shortlist depth is the number of results to rerank so that the "
+    "baseline's whole first ten is among them.",
     (
         _OVERLAP,
         _SHORTLIST,
-        Metric("shortlist_99%", "Shortlist depth for 99 % of queries"),
+        Metric("shortlist_99%", "Shortlist depth for 99% of queries"),
         Metric("overlap@10", "Overlap@10, ties not counted"),
         Metric("rbo", "Rank-biased overlap"),
         Metric("tau", "Kendall's τ-b"),
-        Metric("inverse_ratio@10", "Nearness of what is found"),
-        Metric("zero_overlap", "Queries with none of the first ten"),
-        Metric("resolution", "Score gap that keeps its order (ε95)"),
-        Metric("effective_rank", "Dimensions in use (effective rank)"),
-        Metric("local_dimension", "Dimensions around a query (local)"),
+        Metric("inverse_ratio@10", "Distance ratio@10, baseline / variant"),
+        Metric("zero_overlap", "Queries with no overlap@10"),
+        Metric("resolution", "Smallest score gap that keeps its order (ε95)"),
+        Metric("effective_rank", "Effective rank (dimensions in use)"),
+        Metric("local_dimension", "Local intrinsic dimension"),
         Metric("hub_skew", "Hubness (skewness)"),
     ),
 )
-HARD = Group(
+HARD_NEGATIVES = MetricGroup(
     "hard-negatives",
     "Hard negatives",
-    "Whether documents that only nearly answer are still told from those that do. Chance is 0.5 "
-    "for a triplet. Excess fragility is what is kept on near misses over what is kept on random "
-    "documents.",
+    "Do queries still rank their relevant documents above documents that only look relevant? "
+    "Chance gets half of the triplets right. Excess fragility divides the retention on hard "
+    "negatives by the retention on random documents.",
     (
-        Metric("triplet_accuracy", "Triplets in the right order"),
+        Metric("triplet_accuracy", "Triplet accuracy"),
         _FRAGILITY,
         _FLIPS,
-        Metric("triplet_retention", "Triplet accuracy kept"),
-        Metric("group_accuracy", "Queries that beat all their near misses"),
-        Metric("flip_loss", "Of what was right, lost"),
-        Metric("retention_hard", "Kept on near misses"),
-        Metric("retention_easy", "Kept on random documents"),
-        Metric("rank_in_set", "Rank among the near misses"),
-        Metric("margin_p5", "Margin, 5 % quantile"),
-        Metric("margin_p25", "Margin, quarter"),
+        Metric("triplet_retention", "Triplet accuracy retention"),
+        Metric("group_accuracy", "Group accuracy (all hard negatives beaten)"),
+        Metric("flip_loss", "Share lost of the groups that were right"),
+        Metric("retention_hard", "Retention on hard negatives"),
+        Metric("retention_easy", "Retention on random documents"),
+        Metric("rank_in_set", "Rank among the hard negatives"),
+        Metric("margin_p5", "Margin, 5% quantile"),
+        Metric("margin_p25", "Margin, 25% quantile"),
         Metric("margin_p50", "Margin, median"),
     ),
 )
-FEW_SHOT = Group(
+FEW_SHOT = MetricGroup(
     "few-shot",
     "Few-shot classification",
-    "Whether classes of documents are still told apart by the nearest mean of five examples each, "
-    "over random choices of up to five classes. The difference is that to the full vectors.",
+    "Are classes of documents still told apart by the nearest mean of five examples per class? "
+    "Classes and examples are drawn at random many times, up to five classes each time.",
     (
         Metric("few_shot_accuracy", "Few-shot accuracy"),
-        Metric("few_shot_difference", "Few-shot accuracy, change"),
-        Metric("few_shot_retention", "Few-shot accuracy kept"),
+        Metric("few_shot_difference", "Few-shot accuracy, variant − baseline"),
+        Metric("few_shot_retention", "Few-shot accuracy retention"),
     ),
 )
-POISONING = Group(
+POISONING = MetricGroup(
     "poisoning",
-    "Planted documents",
+    "Poisoning",
     "Ten documents are planted in the midst of half of the queries, as an attacker would who knows "
-    "these. Success is the share of the other queries that find one among their first ten.",
+    "these queries. Attack success is the share of the other queries that find a planted document "
+    "among their first ten.",
     (
-        Metric("attack_success", "Queries reached by planted documents"),
-        Metric("attack_gain", "Queries reached beyond those by full vectors"),
+        Metric("attack_success", "Attack success"),
+        Metric("attack_gain", "Attack success, variant − baseline"),
     ),
 )
-GROUPS = (RELEVANCE, FIDELITY, HARD, FEW_SHOT, POISONING)
+GROUPS = (RELEVANCE, FIDELITY, HARD_NEGATIVES, FEW_SHOT, POISONING)
 
-HEADLINES = (_RETENTION, _FRAGILITY, _OVERLAP, _RECALL_KEPT, _SHORTLIST)
-"""The first screen has the first three of these that were measured."""
+HEADLINES = (_RETENTION, _FRAGILITY, _OVERLAP, _RECALL_RETENTION, _SHORTLIST)
+"""The first screen shows the first three of these that were measured."""
 
 _TITLES = {metric.name: metric.title for group in GROUPS for metric in group.metrics} | {
     "recall@10_at_tenth": "Recall@10 in a tenth of the corpus",
-    "recall@10_at_n": "Recall@10 in the corpus",
-    "recall@10_at_tenfold": "Recall@10 in ten times the corpus, modelled",
-    "retention_at_tenth": "Recall@10 kept in a tenth of the corpus",
-    "retention_at_n": "Recall@10 kept in the corpus",
-    "half_size": "Others among which half is lost",
-    "slice_retention": "Kept in the slice",
-    "slice_interaction": "Kept in the slice / kept in the rest",
+    "recall@10_at_n": "Recall@10 in the whole corpus",
+    "recall@10_at_tenfold": "Recall@10 in ten times the corpus, extrapolated",
+    "retention_at_tenth": "Recall@10 retention in a tenth of the corpus",
+    "retention_at_n": "Recall@10 retention in the whole corpus",
+    "half_size": "Distractors at which recall@10 falls to half",
+    "slice_retention": "Retention in the slice",
+    "slice_interaction": "Retention in the slice / elsewhere",
 }
 _SHORTLIST_RECALL = re.compile(r"shortlist_recall@(\d+)_at_(tenth|n|tenfold)")
-_PLACES = {
+_SHORTLIST_RETENTION = re.compile(r"shortlist_retention_at_(tenth|n|tenfold)")
+_CORPUS_SIZES = {
     "tenth": "in a tenth of the corpus",
-    "n": "in the corpus",
-    "tenfold": "in ten times the corpus, modelled",
+    "n": "in the whole corpus",
+    "tenfold": "in ten times the corpus, extrapolated",
 }
+_STRESS = re.compile(r"(.+)_(retention|interaction)")
+_STRESS_TITLES = {"retention": "Retention", "interaction": "Relative retention"}
+_STRESS_LABELS = {
+    "typos": "typing errors",
+    "farthest_quarter": "farthest quarter",
+    "rarest_tenth": "rarest tenth",
+    "few_shot": "few-shot classification",
+}
+_NOISE = re.compile(r"noise_([\d.]+)")
 
 
-def title_of(name: str) -> str:
-    """A metric's name on the page; `name:kind` has its kind behind, unknown ones stay."""
-    plain, _, kind = name.partition(":")
-    title = _TITLES.get(plain, plain.replace("_", " "))
-    if found := _SHORTLIST_RECALL.fullmatch(plain):
-        title = f"Judged documents in a shortlist of {found[1]} {_PLACES[found[2]]}"
+def metric_title(name: str) -> str:
+    """Title of a metric by its name in the report; the kind of `name:kind` is put behind.
+
+    Unknown names stay as they are, with spaces for underscores.
+    """
+    base, _, kind = name.partition(":")
+    title = _base_title(base)
     return f"{title}: {kind}" if kind else title
 
 
-def in_words(reason: str) -> str:
-    """A reason for a verdict with its metric, the first word, by its title."""
-    name, _, rest = reason.partition(" ")
-    return f"{title_of(name)} {rest}" if name.partition(":")[0] in _TITLES else reason
+def stress_label(stress: str) -> str:
+    """Label of a perturbation or of a difficult part of the queries: "noise, cosine 0.99"."""
+    if match := _NOISE.fullmatch(stress):
+        return f"noise, cosine {match[1]}"
+    return _STRESS_LABELS.get(stress, stress.replace("_", " "))
 
 
-def limits(thresholds: Mapping[str, float]) -> dict[str, float]:
-    """The report's thresholds by the metrics that they are of."""
-    of = {
+def describe_reason(reason: str) -> str:
+    """Write the reason of a verdict with the title of its metric, which is its first word."""
+    name, _, remainder = reason.partition(" ")
+    return f"{metric_title(name)} {remainder}" if name.partition(":")[0] in _TITLES else reason
+
+
+def metric_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Map the thresholds of a report to the names of the metrics that they apply to."""
+    metric_of = {
         "retention": "ndcg@10_retention",
         "overlap": "overlap_with_ties@10",
         "net_flips": "net_flips",
         "excess_fragility": "excess_fragility",
     }
-    return {metric: thresholds[name] for name, metric in of.items() if name in thresholds}
+    return {metric: thresholds[key] for key, metric in metric_of.items() if key in thresholds}
+
+
+def _base_title(name: str) -> str:
+    if name in _TITLES:
+        return _TITLES[name]
+    if match := _SHORTLIST_RECALL.fullmatch(name):
+        return f"Relevant documents in a shortlist of {match[1]} {_CORPUS_SIZES[match[2]]}"
+    if match := _SHORTLIST_RETENTION.fullmatch(name):
+        return f"Retention of relevant documents in the shortlist {_CORPUS_SIZES[match[1]]}"
+    if match := _STRESS.fullmatch(name):
+        return f"{_STRESS_TITLES[match[2]]} ({stress_label(match[1])})"
+    return name.replace("_", " ")

@@ -1,8 +1,8 @@
-// Each chart's specification lies beside it as JSON. The tables hold the same numbers for those who
-// read without scripts.
+// The specification of each chart stands beside it as JSON. The tables have the same numbers for
+// readers without JavaScript.
 for (const chart of document.querySelectorAll(".chart")) {
   const spec = JSON.parse(chart.nextElementSibling.textContent);
-  // Before it is drawn: room is kept for the rows of a legend as they are then.
+  // Set before drawing, because Vega reserves space for the rows of a legend at that moment.
   spec.config.legend.columns = chart.clientWidth < 520 ? 1 : 3;
   vegaEmbed(chart, spec, {
     mode: "vega-lite",

@@ -1,74 +1,82 @@
-"""The sections of the page, each there only if the report has something to put into it."""
+"""Sections of the page; a section appears only if the report has content for it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nestvec.auditing.reporting.page import comparisons, figures, provenance
-from nestvec.auditing.reporting.page.charts import Point, by_dims
+from nestvec.auditing.reporting.formatting import format_ratio, format_size, series_label
+from nestvec.auditing.reporting.page import comparisons, provenance
+from nestvec.auditing.reporting.page.charts import ChartPoint, chart_by_dims
+from nestvec.auditing.reporting.page.components import Cell, Chart, Section, Table, estimate_cell
 from nestvec.auditing.reporting.page.metrics import (
+    FEW_SHOT,
+    FIDELITY,
     GROUPS,
-    Group,
+    HARD_NEGATIVES,
+    POISONING,
+    RELEVANCE,
     Metric,
-    in_words,
-    limits,
-    title_of,
+    MetricGroup,
+    describe_reason,
+    metric_thresholds,
+    metric_title,
 )
-from nestvec.auditing.reporting.page.parts import Cell, Chart, Section, Table, estimate_cell
-from nestvec.auditing.reporting.page.rows import (
-    Row,
-    candidates,
-    family_of,
-    featured,
-    full_bytes,
+from nestvec.auditing.reporting.page.summary import VERDICT_CLASSES
+from nestvec.auditing.reporting.page.variant_rows import (
+    VariantRow,
+    example_variant,
+    full_size_bytes,
     read_estimates,
+    without_controls,
 )
-from nestvec.auditing.reporting.page.summary import KINDS
 from nestvec.statistics import Estimate
 
-Report = Mapping[str, Any]
+Content = Mapping[str, Any]
 
-_SLICED = {"slice_retention", "slice_interaction"}
-_DRAWN = 2
-"""So many metrics of a group get a chart; a table has them all."""
+_SLICE_METRICS = {"slice_retention", "slice_interaction"}
+_MAX_CHARTS = 2
+"""Metrics of a group that get a chart; a table has them all."""
 
 
-def build_sections(report: Report, rows: Sequence[Row]) -> tuple[Section, ...]:
-    """What is there, in the order in which a reader asks."""
-    shown = featured(report, rows)
+def build_sections(report: Content, rows: Sequence[VariantRow]) -> tuple[Section, ...]:
+    """Build the sections that the report has content for, verdicts first, inputs last."""
+    example = example_variant(report, rows)
     sections = (
-        _sizes(report, rows),
-        *(_measured(group, report, rows) for group in GROUPS),
-        comparisons.kinds(rows, shown),
-        comparisons.growth(rows, shown),
-        comparisons.stress(rows, shown),
-        comparisons.slices(rows, shown),
-        comparisons.asymmetry(report),
-        comparisons.controls(rows),
-        _others(rows),
-        provenance.preflight(report, rows),
-        provenance.worst_queries(report, shown),
-        provenance.thresholds(report),
-        provenance.rerun(report),
-        provenance.inputs(report),
+        _sizes_section(report, rows),
+        _metrics_section(RELEVANCE, report, rows),
+        _metrics_section(FIDELITY, report, rows),
+        _metrics_section(HARD_NEGATIVES, report, rows),
+        comparisons.kinds_section(rows, example),
+        comparisons.growth_section(rows, example),
+        comparisons.stress_section(rows, example),
+        comparisons.slices_section(rows, example),
+        comparisons.asymmetry_section(report),
+        comparisons.controls_section(rows),
+        _metrics_section(FEW_SHOT, report, rows),
+        _metrics_section(POISONING, report, rows),
+        _other_metrics_section(rows),
+        provenance.preflight_section(report, rows),
+        provenance.worst_queries_section(report, example),
+        provenance.thresholds_section(report),
+        provenance.command_section(report),
+        provenance.inputs_section(report),
     )
     return tuple(section for section in sections if section is not None)
 
 
-def _sizes(report: Report, rows: Sequence[Row]) -> Section | None:
-    """Verdicts at a glance, then every variant with its reasons."""
+def _sizes_section(report: Content, rows: Sequence[VariantRow]) -> Section | None:
     if not rows:
         return None
-    full = full_bytes(report)
-    every = Table(
-        "Every variant",
-        ("variant", "bytes", "times smaller", "verdict", "why"),
+    full = full_size_bytes(report)
+    variants = Table(
+        "All variants",
+        ("variant", "size", "times smaller", "verdict", "reason"),
         [
             (
                 Cell(row.name),
-                Cell(figures.size(row.size_bytes)),
-                Cell(figures.times(full / row.size_bytes)),
-                Cell(row.verdict, KINDS[row.verdict]),
-                Cell("; ".join(map(in_words, row.reasons)), "text", row.control or ""),
+                Cell(format_size(row.size_bytes)),
+                Cell(format_ratio(full / row.size_bytes)),
+                Cell(row.verdict, VERDICT_CLASSES[row.verdict]),
+                Cell("; ".join(map(describe_reason, row.reasons)), "text", _control_note(row)),
             )
             for row in rows
         ],
@@ -77,101 +85,112 @@ def _sizes(report: Report, rows: Sequence[Row]) -> Section | None:
     knee = report.get("knee") or {}
     return Section(
         "sizes",
-        "Which sizes are safe",
-        lead=f"For orientation: {knee['said']}." if "said" in knee else "",
-        tables=[_verdicts(candidates(rows)), _safe_dims(report), every],
+        "Safe sizes",
+        lead=f"For orientation only: {knee['message']}." if "message" in knee else "",
+        tables=[_verdict_table(without_controls(rows)), _safe_dims_table(report), variants],
     )
 
 
-def _safe_dims(report: Report) -> Table:
-    """The answer per series: what passed with all that is larger."""
+def _control_note(row: VariantRow) -> str:
+    return "" if row.control is None else f"control: {row.control}"
+
+
+def _safe_dims_table(report: Content) -> Table:
     return Table(
-        "Smallest dimensions that pass with all larger ones",
+        "Safe dimensions: the fewest that pass together with all larger sizes",
         ("precision", "safe from", "tested"),
         [
             (
-                Cell(family_of(found)),
-                Cell("none" if found["dims"] is None else f"{found['dims']} dimensions"),
-                Cell(", ".join(map(str, found["tested"]))),
+                Cell(series_label(entry)),
+                Cell("none" if entry["dims"] is None else f"{entry['dims']} dimensions"),
+                Cell(", ".join(map(str, entry["tested"]))),
             )
-            for found in report.get("safe_dims") or ()
+            for entry in report.get("safe_dims") or ()
         ],
     )
 
 
-def _verdicts(rows: Sequence[Row]) -> Table:
-    """Dimensions by families."""
-    families = list(dict.fromkeys(row.family for row in sorted(rows, key=lambda r: -r.size_bytes)))
-    found = {(row.dims, row.family): row for row in rows}
+def _verdict_table(rows: Sequence[VariantRow]) -> Table:
+    """Tabulate verdicts by dimensions and series."""
+    series = list(dict.fromkeys(row.series for row in sorted(rows, key=lambda r: -r.size_bytes)))
+    by_place = {(row.dims, row.series): row for row in rows}
     return Table(
-        "Verdicts, and the bytes of a vector",
-        ("dimensions", *families),
+        "Verdict and size of a vector, by dimensions and precision",
+        ("dimensions", *series),
         [
-            (Cell(str(dims)), *(_verdict_cell(found.get((dims, f))) for f in families))
+            (Cell(str(dims)), *(_verdict_cell(by_place.get((dims, name))) for name in series))
             for dims in sorted({row.dims for row in rows})
         ],
     )
 
 
-def _verdict_cell(row: Row | None) -> Cell:
+def _verdict_cell(row: VariantRow | None) -> Cell:
     if row is None:
         return Cell("")
-    return Cell(row.verdict, KINDS[row.verdict], figures.size(row.size_bytes))
+    return Cell(row.verdict, VERDICT_CLASSES[row.verdict], format_size(row.size_bytes))
 
 
-def _measured(group: Group, report: Report, rows: Sequence[Row]) -> Section | None:
-    """A group's metrics over the dimensions, and all of them in a table."""
+def _metrics_section(
+    group: MetricGroup, report: Content, rows: Sequence[VariantRow]
+) -> Section | None:
+    """Draw the first metrics of a group over the dimensions, and tabulate all of them."""
     metrics = [m for m in group.metrics if any(m.name in row.metrics for row in rows)]
     if not metrics:
         return None
-    limit = limits(report.get("thresholds", {}))
-    full = read_estimates(report.get("full", {}).get("metrics", {}))
+    limits = metric_thresholds(report.get("thresholds", {}))
+    baseline = read_estimates(report.get("full", {}).get("metrics", {}))
     names = [metric.name for metric in metrics]
     return Section(
         group.id,
         group.title,
         lead=group.lead,
-        charts=[_chart(metric, rows, limit.get(metric.name)) for metric in metrics[:_DRAWN]],
-        tables=[_numbers(f"{group.title}, in numbers", names, rows, full)],
+        charts=[
+            _dims_chart(metric, rows, limits.get(metric.name)) for metric in metrics[:_MAX_CHARTS]
+        ],
+        tables=[_metrics_table(f"{group.title}, in numbers", names, rows, baseline)],
     )
 
 
-def _chart(metric: Metric, rows: Sequence[Row], limit: float | None) -> Chart:
+def _dims_chart(metric: Metric, rows: Sequence[VariantRow], limit: float | None) -> Chart:
     points = [
-        Point(row.dims, row.family, row.name, row.metrics[metric.name])
-        for row in sorted(candidates(rows), key=lambda row: -row.size_bytes)
+        ChartPoint(row.dims, row.series, row.name, row.metrics[metric.name])
+        for row in sorted(without_controls(rows), key=lambda row: -row.size_bytes)
         if metric.name in row.metrics
     ]
-    at = "" if limit is None else f"; the dotted line is the threshold, {limit:g}"
-    return Chart(f"{metric.title}, by dimensions{at}.", by_dims(points, metric.title, limit))
+    threshold = "" if limit is None else f"; the dotted line is the threshold, {limit:g}"
+    caption = f"{metric.title}, by dimensions{threshold}."
+    return Chart(caption, chart_by_dims(points, metric.title, limit))
 
 
-def _others(rows: Sequence[Row]) -> Section | None:
-    """What has no chart of its own: no number of the report is left out."""
-    grouped = {metric.name for group in GROUPS for metric in group.metrics}
-    measured = dict.fromkeys(name for row in rows for name in row.metrics)
-    names = [name for name in measured if name.partition(":")[0] not in grouped | _SLICED]
+def _other_metrics_section(rows: Sequence[VariantRow]) -> Section | None:
+    """Tabulate the metrics that no other section shows, so that the page has every number."""
+    shown_elsewhere = {metric.name for group in GROUPS for metric in group.metrics} | _SLICE_METRICS
+    all_names = dict.fromkeys(name for row in rows for name in row.metrics)
+    names = [name for name in all_names if name.partition(":")[0] not in shown_elsewhere]
     if not names:
         return None
     return Section(
-        "other-numbers",
-        "Other numbers",
-        tables=[_numbers("What else was measured, in numbers", names, rows, {})],
+        "other-metrics",
+        "Other metrics",
+        tables=[_metrics_table("Everything else that was measured", names, rows, {})],
     )
 
 
-def _numbers(
-    caption: str, names: Sequence[str], rows: Sequence[Row], full: Mapping[str, Estimate]
+def _metrics_table(
+    caption: str,
+    names: Sequence[str],
+    rows: Sequence[VariantRow],
+    baseline: Mapping[str, Estimate],
 ) -> Table:
-    """Variants by metrics; the full vectors first, where they have any of these."""
-    listed = [("full vectors", full), *((row.name, row.metrics) for row in rows)]
+    """Tabulate metrics by variant, below the baseline if it has any of them."""
+    entries = [("full vectors", baseline), *((row.name, row.metrics) for row in rows)]
     return Table(
         caption,
-        ("variant", *(title_of(name) for name in names)),
+        ("variant", *(metric_title(name) for name in names)),
         [
-            (Cell(name), *(estimate_cell(found.get(metric)) for metric in names))
-            for name, found in listed
-            if found.keys() & set(names)
+            (Cell(label), *(estimate_cell(metrics.get(name)) for name in names))
+            for label, metrics in entries
+            if metrics.keys() & set(names)
         ],
         folded=True,
     )
