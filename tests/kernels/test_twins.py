@@ -417,11 +417,11 @@ def test_searching_exactly(  # noqa: PLR0913
     computed = search_exactly(any_backend, queries, floors, segment, bounds, options, max_above)
     below = scores < floors[:, None]
     rows[below], scores[below] = -1, -np.inf
-    given_up = (scores > floors[:, None]).sum(axis=1) > max_above
-    given_up &= max_above < k
-    assert (computed.counts[:, 3] == given_up).all()
-    assert (computed.rows[~given_up] == rows[~given_up]).all()
-    assert (computed.scores[~given_up] == scores[~given_up]).all()
+    abandoned = (scores > floors[:, None]).sum(axis=1) > max_above
+    abandoned &= max_above < k
+    assert (computed.counts[:, 3] == abandoned).all()
+    assert (computed.rows[~abandoned] == rows[~abandoned]).all()
+    assert (computed.scores[~abandoned] == scores[~abandoned]).all()
 
 
 def any_floors(rng, scores):

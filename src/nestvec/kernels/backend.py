@@ -4,8 +4,8 @@
 `nestvec.kernels.compiled` is the one that runs. Each further one (in C, on a GPU) has to pass the
 same twin tests, tests/kernels/test_twins.py, which compare it with the reference bit by bit.
 
-Functions that answer queries write into arrays that the caller has made, so that threads can share
-one batch out by slices of its arrays.
+Functions that answer queries write into arrays of the caller, so that threads can divide a batch by
+slices of its arrays.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -152,10 +152,10 @@ class Backend(Protocol):
         """Find the exact top k of a coded segment among the rows that score at least the floor.
 
         `floors` has one float64 score per query; −inf admits all rows. `segment` and `bounds` are a
-        packed `SegmentArrays` and `SegmentBounds`. A query is given up once more than
-        `max_above_floor` rows (fewer than k) score above its floor; its hits are then undefined.
+        packed `SegmentArrays` and `SegmentBounds`. A query is abandoned once more than
+        `max_above_floor` rows (fewer than k) score above its floor, and its hits are undefined.
         `out.counts` has four columns: rows bounded by their heads, rows bounded by all words, rows
-        scored in full, and 1 where the query was given up. The first three depend on the backend.
+        scored in full, and 1 where the query was abandoned. The first three depend on the backend.
         IndexError: a record names a row that does not exist.
         """
 

@@ -95,7 +95,7 @@ def filter_block(
 
     `arrays` are `HeadArrays`, `rows` are `BlockRows`, `terms` are `EstimateTerms`; the query's
     tables begin at flat index `table`. Estimates and record ids go into `entries` (`Entries`) from
-    flat `position` on, where there is space for 16. Returns the end of what was kept.
+    flat `position` on, where there is space for 16. Returns their end.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Intrinsics for inner products with rows of floats or of bytes, kept in registers throughout."""
+"""Intrinsics for inner products with rows of floats or of bytes, with sums in registers."""
 
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ def add_four_dims(
 
 
 def make_byte_products(native: bool) -> Any:
-    """Make `byte_products` of this processor's own instruction, or of portable steps."""
+    """Make `byte_products` from an instruction of this processor, or from portable steps."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         codes, query, sums = argument_data(context, builder, signature, arguments, 0, 2, 3)

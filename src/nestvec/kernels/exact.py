@@ -127,7 +127,7 @@ class Candidates(NamedTuple):
     cutoffs: np.ndarray  # float32 [tile], bound that a row has to reach for that
     n_pending: np.ndarray  # int64 [tile], rows that passed the bound by their heads
     record_ids: np.ndarray  # int64 [tile, 2, size], of these, and their cells
-    n_kept: np.ndarray  # int64 [tile], rows scored in full that may be among the best
+    n_scored: np.ndarray  # int64 [tile], rows scored in full that may be among the best
     values: np.ndarray  # float64 [tile, k + size], their scores
     keys: np.ndarray  # int64 [tile, k + size], their row numbers
 
@@ -142,7 +142,7 @@ class _Run(NamedTuple):
 
 @kernel
 def orthogonality_defect(rotation):
-    """Compute an upper bound on ‖I − R Rᵀ‖, allowance for its own float64 sums included."""
+    """Compute an upper bound on ‖I − R Rᵀ‖, allowance for the float64 sums included."""
     dim, lanes = len(rotation), np.empty(8)
     defect, squares = 0.0, 0.0
     for i in range(dim):
@@ -375,7 +375,7 @@ def bound_by_heads(cells, run, word_slots, query_bounds, t, cutoff, out):
 def collect_pending(starts, row_offsets, run, passed, record_ids, n_pending):
     """Append the record ids of the rows that passed, and their cells; returns their number.
 
-    `passed` is what `bound_by_heads` found; `record_ids` has `n_pending` entries before.
+    `passed` is the result of `bound_by_heads`; `record_ids` has `n_pending` entries before.
     """
     for block in range(run.start, run.stop):
         bits, cell = passed[0, block - run.start], passed[1, block - run.start]
@@ -419,16 +419,16 @@ def bound_by_all_words(cells, word_slots, query_bounds, candidates, t, allowed, 
 @kernel
 def _score_candidates(query, vectors, metric, rows, count, candidates, t, length):
     """Append the first `count` of `rows` whose full score reaches the floor; returns the number."""
-    lanes, floor, n_kept = np.empty(8), candidates.floors[t], candidates.n_kept[t]
+    lanes, floor, n_scored = np.empty(8), candidates.floors[t], candidates.n_scored[t]
     values, keys = candidates.values[t], candidates.keys[t]
     for i in range(min(_AHEAD, count)):
         prefetch_vector(vectors, rows[i])
     for i in range(count):
         prefetch_vector(vectors, rows[min(i + _AHEAD, count - 1)])
-        values[n_kept] = full_score(query, length, vectors[rows[i]], metric, lanes)
-        keys[n_kept] = rows[i]
-        n_kept += values[n_kept] >= floor
-    return n_kept
+        values[n_scored] = full_score(query, length, vectors[rows[i]], metric, lanes)
+        keys[n_scored] = rows[i]
+        n_scored += values[n_scored] >= floor
+    return n_scored
 
 
 @kernel
@@ -446,16 +446,16 @@ def refine_candidates(
     counts[1] += candidates.n_pending[t]
     counts[2] += count
     length, values = query_bounds.lengths[t], candidates.values[t]
-    n_kept = _score_candidates(query, vectors, metric, rows, count, candidates, t, length)
-    if n_kept > k:
-        select(values, candidates.keys[t], n_kept, k)
-        n_kept = k
-    if n_kept == k:
+    n_scored = _score_candidates(query, vectors, metric, rows, count, candidates, t, length)
+    if n_scored > k:
+        select(values, candidates.keys[t], n_scored, k)
+        n_scored = k
+    if n_scored == k:
         candidates.floors[t] = max(candidates.floors[t], values[:k].min())
         candidates.cutoffs[t] = score_cutoff(
             candidates.floors[t], length, longest, len(query), metric
         )
-    candidates.n_kept[t], candidates.n_pending[t] = n_kept, 0
+    candidates.n_scored[t], candidates.n_pending[t] = n_scored, 0
 
 
 @kernel
@@ -482,7 +482,7 @@ def _search_tile(
     starts, row_offsets, n_primary = cells.starts, cells.row_offsets, cells.counts
     cell, blocks = 0, starts[-1]
     for t in range(len(queries)):
-        candidates.floors[t], candidates.n_kept[t], candidates.n_pending[t] = floors[t], 0, 0
+        candidates.floors[t], candidates.n_scored[t], candidates.n_pending[t] = floors[t], 0, 0
         candidates.cutoffs[t] = score_cutoff(
             floors[t], query_bounds.lengths[t], longest, dim, options.metric
         )
@@ -504,7 +504,7 @@ def _search_tile(
                     queries[t], t, segment, word_slots, query_bounds, candidates, longest, options,
                     rows, counts[t],
                 )  # fmt: skip
-                n_above = np.sum(candidates.values[t, : candidates.n_kept[t]] > floors[t])
+                n_above = np.sum(candidates.values[t, : candidates.n_scored[t]] > floors[t])
                 counts[t, 3] = max_above_floor < k and n_above > max_above_floor
 
 
@@ -536,7 +536,7 @@ def exact_batch(queries, floors, segment, bounds, options, max_above_floor, out)
         for q in range(part.start, part.stop):
             t = q - start
             write_top_k(
-                candidates.n_kept[t], k, candidates.values[t], candidates.keys[t], out.rows[q],
+                candidates.n_scored[t], k, candidates.values[t], candidates.keys[t], out.rows[q],
                 out.scores[q],
             )  # fmt: skip
 
@@ -550,7 +550,7 @@ def scan_batch(queries, vectors, candidates, metric, k, out):
     out.counts[:] = len(candidates)
     for q in range(len(queries)):
         length = np.sqrt(dot(queries[q], queries[q], lanes))
-        n_kept, floor = 0, -np.inf
+        n_scored, floor = 0, -np.inf
         for i in range(len(candidates)):
             row = candidates[i]
             if i + 2 < len(candidates):
@@ -558,9 +558,9 @@ def scan_batch(queries, vectors, candidates, metric, k, out):
                     prefetch(vectors, candidates[i + 2] * width + d)
             score = full_score(queries[q], length, vectors[row], metric, lanes)
             if score >= floor:
-                values[n_kept], keys[n_kept] = score, row
-                n_kept += 1
-            if n_kept == len(values):
-                select(values, keys, n_kept, k)
-                n_kept, floor = k, values[:k].min()
-        write_top_k(n_kept, k, values, keys, out.rows[q], out.scores[q])
+                values[n_scored], keys[n_scored] = score, row
+                n_scored += 1
+            if n_scored == len(values):
+                select(values, keys, n_scored, k)
+                n_scored, floor = k, values[:k].min()
+        write_top_k(n_scored, k, values, keys, out.rows[q], out.scores[q])

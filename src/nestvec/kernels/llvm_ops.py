@@ -80,7 +80,7 @@ def concat(builder: Any, parts: list[Any]) -> Any:
 
 
 def llvm_function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """Declare one of LLVM's own functions."""
+    """Declare an intrinsic function of LLVM."""
     return cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(result, list(arguments)), name
     )

@@ -81,10 +81,10 @@ def select_float32(values, keys, start, count, keep):
         if reached == keep:
             break
     floor = float_of_rank(low)
-    n_kept = keep_at_least(values, keys, start, blocks, floor)
-    if n_kept > keep:  # equal values: the smaller keys
-        stop = start + n_kept
-        select(values[start:stop], keys[start:stop], n_kept, keep)
+    n_candidates = keep_at_least(values, keys, start, blocks, floor)
+    if n_candidates > keep:  # equal values: the smaller keys
+        stop = start + n_candidates
+        select(values[start:stop], keys[start:stop], n_candidates, keep)
     return keep, floor
 
 
@@ -174,9 +174,9 @@ def _best_cells(ranks, probe, values, keys):
         n_above = min(n_sampled - 1, 2 + n_sampled * probe * 3 // (2 * cells))
         _, floor = select_float32(values, keys, 0, n_sampled, n_above + 1)
         _number_cells(ranks, values, keys)
-        n_kept = keep_at_least(values, keys, 0, blocks, floor)
-        if n_kept >= probe:
-            return n_kept
+        n_candidates = keep_at_least(values, keys, 0, blocks, floor)
+        if n_candidates >= probe:
+            return n_candidates
     _number_cells(ranks, values, keys)
     return cells
 

@@ -388,7 +388,7 @@ def exact_batch(
 ) -> None:
     """Find `exact_one` among the rows that score at least the query's floor.
 
-    A query is given up if more than `max_above_floor` rows (fewer than k) score above its floor.
+    A query is abandoned if more than `max_above_floor` rows (fewer than k) score above its floor.
     Every allowed row is scored in full: `bounds` are for backends that leave rows out by them.
     """
     n, k = len(segment.vectors), options.k
@@ -397,8 +397,8 @@ def exact_batch(
         scores = _full_scores(query, segment.vectors, allowed, options.metric)
         reached = scores >= floor
         out.rows[q], out.scores[q] = _top_k(allowed[reached], scores[reached], k)
-        given_up = max_above_floor < k and (scores > floor).sum() > max_above_floor
-        out.counts[q] = 0, 0, len(allowed), given_up
+        abandoned = max_above_floor < k and (scores > floor).sum() > max_above_floor
+        out.counts[q] = 0, 0, len(allowed), abandoned
 
 
 def scan_batch(

@@ -8,7 +8,6 @@ from nestvec.kernels.block_filter import (
     BlockRows,
     Entries,
     EstimateTerms,
-    HeadArrays,
     filter_block,
 )
 from nestvec.kernels.jit import kernel
@@ -28,10 +27,9 @@ class Visits(NamedTuple):
     queries: np.ndarray  # int32
 
 
-class QueryTables(NamedTuple):
-    """Look-up tables of the head words, for each query of a tile, and how to read their sums."""
+class TableTerms(NamedTuple):
+    """Terms that turn sums of table entries into estimates, for each query of a tile."""
 
-    tables: np.ndarray  # uint8 [tile, words, 2, 2, 4, 16]
     shifts: np.ndarray  # float32 [tile]
     steps: np.ndarray  # float32 [tile]
 
@@ -56,30 +54,24 @@ def keep_allowed(record_ints, allowed, entries, start, stop):
 
 
 @kernel
-def scan_heads(
-    visits, scores, cells, allowed, word_slots, query_tables, keep, values, keys, n_kept
-):
+def scan_heads(visits, scores, cells, allowed, arrays, terms, keep, values, keys, sizes):
     """Estimate all rows in the visited cells by their heads, for the queries that probe them.
 
     `scores` [tile, cells] are of the cells. The best `keep` of query q come to the front of
-    `values[q]` and `keys[q]`, `n_kept[q]` in number. Candidates gather behind the best; when a
-    buffer is full, its best `keep` stay and the worst of these becomes the floor that others have
-    to reach: nothing that could belong to the best is lost. The memory of the next cell is asked
-    for while this one is read.
+    `values[q]` and `keys[q]`, `sizes[q]` in number. Candidates gather behind the best; when
+    a buffer is full, its best `keep` stay and the worst of these becomes the floor for others, so
+    that none of the best is lost. The next cell is prefetched while this one is read.
     """
     starts, overflow_starts = cells.starts, cells.overflow_starts
     counts, spill_counts = cells.counts, cells.spill_counts
     row_offsets, spill_row_offsets = cells.row_offsets, cells.spill_row_offsets
-    head, scale, record_ints = cells.head, cells.scale, cells.record_ints
-    spill_record_ids, words = cells.spill_record_ids, len(word_slots)
+    head, scale, word_slots = arrays.head, arrays.scale, arrays.word_slots
+    record_ints, words = cells.record_ints, len(word_slots)
     size, width, table_bytes = head.shape[1] * LANES, values.shape[1], 256 * words
     visited, query_starts, queries = visits.cells, visits.starts, visits.queries
-    shifts, steps = query_tables.shifts, query_tables.steps
-    arrays = HeadArrays(
-        head, scale, cells.bias, spill_record_ids, query_tables.tables.reshape(-1), word_slots
-    )
-    entries = Entries(values.reshape(-1), keys.reshape(-1))
-    floors = np.full(len(n_kept), -np.inf, np.float32)
+    flat_values, flat_keys = values.reshape(-1), keys.reshape(-1)
+    entries = Entries(flat_values, flat_keys)
+    floors = np.full(len(sizes), -np.inf, np.float32)
     for visit in range(len(visited)):
         cell = visited[visit]
         n_primary = starts[cell + 1] - starts[cell]
@@ -90,10 +82,10 @@ def scan_heads(
         next_overflow = overflow_starts[upcoming]
         next_blocks = next_primary + overflow_starts[upcoming + 1] - next_overflow
         next_overflow -= next_primary
-        prefetch(spill_record_ids, spill_row_offsets[upcoming])
+        prefetch(arrays.spill_record_ids, spill_row_offsets[upcoming])
         for member in range(query_starts[visit], query_starts[visit + 1]):
             q = queries[member]
-            count, floor, base = n_kept[q], floors[q], scores[q, cell]
+            count, floor, base = sizes[q], floors[q], scores[q, cell]
             ahead = next_blocks if member == query_starts[visit] else 0
             for i in range(max(blocks, ahead)):
                 if i < ahead:
@@ -105,23 +97,17 @@ def scan_heads(
                 if i >= blocks:
                     continue
                 lanes = counts[cell] - LANES * i
-                rows = BlockRows(
-                    i + (starts[cell] if i < n_primary else overflow),
-                    row_offsets[cell] + LANES * i,
-                    lanes,
-                    lanes + spill_counts[cell],
-                    spill_row_offsets[cell] - lanes,
-                )
-                terms = EstimateTerms(base, shifts[q], steps[q], floor)
+                block = i + (starts[cell] if i < n_primary else overflow)
+                spills = lanes + spill_counts[cell], spill_row_offsets[cell] - lanes
+                rows = BlockRows(block, row_offsets[cell] + LANES * i, lanes, *spills)
+                estimate = EstimateTerms(base, terms.shifts[q], terms.steps[q], floor)
                 start = q * width + count
-                end = filter_block(arrays, rows, q * table_bytes, terms, entries, start)
+                end = filter_block(arrays, rows, q * table_bytes, estimate, entries, start)
                 if len(allowed):
                     end = keep_allowed(record_ints, allowed, entries, start, end)
                 count = end - q * width
                 if count > width - LANES:
-                    count, floor = select_float32(
-                        entries.values, entries.keys, q * width, count, keep
-                    )
-            n_kept[q], floors[q] = count, floor
-    for q in range(len(n_kept)):
-        n_kept[q], _ = select_float32(entries.values, entries.keys, q * width, n_kept[q], keep)
+                    count, floor = select_float32(flat_values, flat_keys, q * width, count, keep)
+            sizes[q], floors[q] = count, floor
+    for q in range(len(sizes)):
+        sizes[q], _ = select_float32(flat_values, flat_keys, q * width, sizes[q], keep)

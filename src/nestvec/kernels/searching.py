@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.kernels.backend import TopK
+from nestvec.kernels.block_filter import HeadArrays
 from nestvec.kernels.dense import (
     CellArrays,
     RoundedQuery,
@@ -29,7 +30,7 @@ from nestvec.kernels.layout import (
     WIDE,
 )
 from nestvec.kernels.ranking import deduplicate, probe_cells, select, select_float32, sort
-from nestvec.kernels.scanning import QueryTables, Visits, is_allowed, scan_heads
+from nestvec.kernels.scanning import TableTerms, Visits, is_allowed, scan_heads
 from nestvec.kernels.simd import prefetch, selected_sum
 from nestvec.kernels.tables import nibble_sums, store_table_entries
 
@@ -51,7 +52,7 @@ class _Scratch(NamedTuple):
     n_probed: np.ndarray  # int64 [tile]
     values: np.ndarray  # float32 [tile, width]
     keys: np.ndarray  # int32 [tile, width]
-    n_kept: np.ndarray  # int64 [tile]
+    n_candidates: np.ndarray  # int64 [tile]
     full_scores: np.ndarray  # float64 [width]
     rows: np.ndarray  # int64 [width]
 
@@ -308,7 +309,7 @@ def _run_head_stage(size, cells, funnel, allowed, scratch, counts):
     word_table, sums = np.empty((words, GROUP), np.float32), np.empty((16 * words, 16))
     tables = np.empty((size, words, 2, 2, 4, 16), np.uint8)
     shifts, steps = np.empty(size, np.float32), np.empty(size, np.float32)
-    values, keys, n_kept = scratch.values, scratch.keys, scratch.n_kept
+    values, keys, n_candidates = scratch.values, scratch.keys, scratch.n_candidates
     total_spilled = 0
     for q in range(size):
         shift = word_values(scratch.rotated[q], sigma, dims, groups, coefficients, word_table)
@@ -321,15 +322,18 @@ def _run_head_stage(size, cells, funnel, allowed, scratch, counts):
     # A row may occur in two cells: the best of twice as many are enough.
     keep_entries = 2 * keep if total_spilled else keep
     visits = _group_by_cell(scratch.probed, scratch.n_probed[:size], len(n_primary))
+    arrays = HeadArrays(
+        cells.head, cells.scale, cells.bias, cells.spill_record_ids, tables.reshape(-1), word_slots
+    )
     scan_heads(
-        visits, scratch.scores, cells, allowed, word_slots, QueryTables(tables, shifts, steps),
-        keep_entries, values, keys, n_kept[:size],
+        visits, scratch.scores, cells, allowed, arrays, TableTerms(shifts, steps), keep_entries,
+        values, keys, n_candidates[:size],
     )  # fmt: skip
     hash_table = np.full(_hash_table_size(keep_entries if total_spilled else 0), -1, np.int64)
     for q in range(size):
         if total_spilled:
-            n_kept[q] = deduplicate(values[q], keys[q], n_kept[q], hash_table)
-        n_kept[q], _ = select_float32(values[q], keys[q], 0, n_kept[q], keep)
+            n_candidates[q] = deduplicate(values[q], keys[q], n_candidates[q], hash_table)
+        n_candidates[q], _ = select_float32(values[q], keys[q], 0, n_candidates[q], keep)
 
 
 @kernel
@@ -373,12 +377,12 @@ def _search_tile(queries, segment, plan, options, scratch, out):
     row_offsets, n_primary, record_ints = cells.row_offsets, cells.counts, cells.record_ints
     _probe_cells(queries, cells, plan.probe, k, scratch)
     for q in range(len(queries)):
-        out.counts[q, 0], scratch.n_kept[q] = scratch.n_probed[q], 0
+        out.counts[q, 0], scratch.n_candidates[q] = scratch.n_probed[q], 0
     if by_tables:
         _run_head_stage(len(queries), cells, funnel, allowed, scratch, out.counts)
     for q in range(len(queries)):
         values, keys, counts = scratch.values[q], scratch.keys[q], out.counts[q]
-        count = scratch.n_kept[q]
+        count = scratch.n_candidates[q]
         if not by_tables:
             probed = scratch.probed[q, : scratch.n_probed[q]]
             count = records_of_cells(probed, row_offsets, record_ints, allowed, keys)

@@ -1,4 +1,4 @@
-"""Intrinsics for inner steps that numba's own loops do not turn into good vector code."""
+"""Intrinsics for inner steps that numba does not turn into good vector code."""
 
 from typing import Any
 
@@ -137,7 +137,7 @@ def _sum_lanes(builder: Any, lanes: Any, add: Any) -> Any:
 
 
 def make_selected_integer_sum(native: bool) -> Any:
-    """Make `selected_integer_sum` of this processor's own instruction, or of portable steps."""
+    """Make `selected_integer_sum` from an instruction of this processor, or from portable steps."""
     zeros = constant(BYTES, 0)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

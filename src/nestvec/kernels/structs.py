@@ -1,7 +1,7 @@
 """Named tuples of arrays as numba structures, which a kernel receives as a single pointer.
 
 numba unpacks every array of a named tuple anew on each call from Python: 5 µs for the 30 arrays of
-a search that takes 100. A structure is unpacked once, when it is made.
+a search that takes 100. A structure is unpacked once, when it is built.
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ def _as_struct(record):
 
 
 def _struct_type(kind):
-    """The type of the structure that is made of a named tuple of this type."""
+    """Return the type of the structure for a named tuple of this type."""
     if not isinstance(kind, _NAMED_TUPLE):
         return kind
     fields = zip(kind.fields, kind, strict=True)

@@ -86,7 +86,7 @@ def table_totals(
             shifted = builder.lshr(builder.bitcast(codes, HALVES), constant(HALVES, 4))
             high = builder.and_(builder.bitcast(shifted, BYTES), constant(BYTES, 15))
             start = builder.add(builder.mul(loop.index, I64(256)), I64(128 * half))
-            for plane, (all_, odd) in enumerate(totals):
+            for plane, (pairs_total, odd_total) in enumerate(totals):
                 table = builder.add(start, builder.mul(plane_bytes, I64(plane)))
                 lows = load_vector(builder, BYTES, tables, table)
                 highs = load_vector(builder, BYTES, tables, builder.add(table, I64(64)))
@@ -96,13 +96,13 @@ def table_totals(
                     _look_up(builder, highs, high, shuffle),
                 )
                 pairs = builder.bitcast(sums, HALVES)
-                builder.store(builder.add(builder.load(all_), pairs), all_)
+                builder.store(builder.add(builder.load(pairs_total), pairs), pairs_total)
                 tops = builder.lshr(pairs, constant(HALVES, 8))
-                builder.store(builder.add(builder.load(odd), tops), odd)
+                builder.store(builder.add(builder.load(odd_total), tops), odd_total)
     total = constant(INTS, 0)
-    for plane, (all_, odd) in enumerate(totals):
-        odds = builder.load(odd)
-        evens = builder.sub(builder.load(all_), builder.shl(odds, constant(HALVES, 8)))
+    for plane, (pairs_total, odd_total) in enumerate(totals):
+        odds = builder.load(odd_total)
+        evens = builder.sub(builder.load(pairs_total), builder.shl(odds, constant(HALVES, 8)))
         lanes = _interleave(builder, _widen_and_sum(builder, evens), _widen_and_sum(builder, odds))
         total = builder.add(total, builder.shl(lanes, constant(INTS, 7 * plane)))
     return total
