@@ -101,7 +101,7 @@ def measure(folder: Path, judged: bool) -> dict[str, object]:
     with sampled_stages() as stages, tempfile.TemporaryDirectory() as checkpoint:
         from nestvec.auditing import audit
 
-        audit(documents, queries, qrels, variants=variants, seed=SEED, resume=checkpoint)
+        audit(documents, queries, qrels, variants=variants, seed=SEED, checkpoint=checkpoint)
     return {
         "wall_s": round(time.perf_counter() - start, 1),
         "cpu_s": round(time.process_time() - cpu, 1),

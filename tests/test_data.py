@@ -21,7 +21,7 @@ from nestvec.data import (
     read_triplets,
 )
 from nestvec.demo.corpus import load
-from nestvec.errors import DataError, IdsError, InputError, NestvecError
+from nestvec.errors import DataError, IdsError, InputError, MissingExtraError, NestvecError
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -542,3 +542,70 @@ def test_columns_are_in_the_order_of_the_ids(write):
 def test_columns_that_leave_out_an_id_are_refused(write, content, ids, message):
     with pytest.raises(DataError, match=message):
         read_columns(write("slices.tsv", content), "query-id", ids)
+
+
+# Names that say less than the content.
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("UP.JSONL", JSONL),
+        ("X.TSV.GZ", TSV),
+        ("x.ndjson", JSONL),
+        ("x.ndjson.gz", JSONL),
+        ("x.json", "[" + JSONL.strip().replace("\n", ",\n") + "]"),
+        ("without a suffix", JSONL),
+    ],
+)
+def test_names_in_other_letters_and_json_under_other_names_are_read(tmp_path, name, content):
+    raw = content.encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(raw) if name.lower().endswith(".gz") else raw)
+    assert read_texts(path).texts == ("On cats", "dogs")
+
+
+def test_a_file_may_be_gzipped_without_saying_so(tmp_path):
+    (tmp_path / "x.tsv").write_bytes(gzip.compress(TSV.encode()))
+    assert read_texts(tmp_path / "x.tsv").texts == ("On cats", "dogs")
+
+
+def test_zstandard_is_read_and_damage_is_named(tmp_path):
+    zstd = pytest.importorskip("backports.zstd")
+    whole = zstd.compress(JSONL.encode())
+    path = tmp_path / "x.jsonl.zst"
+    path.write_bytes(whole)
+    assert read_texts(path).texts == ("On cats", "dogs")
+    for damaged in (whole[:-3], whole[:6], whole[:5] + b"\xff\xff" + whole[7:]):
+        path.write_bytes(damaged)
+        assert "no whole Zstandard file" in refusal(path)
+
+
+def test_zstandard_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "x.jsonl").write_bytes(b"\x28\xb5\x2f\xfd\x04\x00\x09\x00\x00{}")
+    with pytest.raises(MissingExtraError, match=r"pip install 'nestvec\[zst\]'"):
+        read_texts(tmp_path / "x.jsonl")
+
+
+def test_a_record_of_an_array_is_named_by_its_number(write):
+    assert "record 2 is not a JSON object" in refusal(write("x.json", '[{"text": "a"},\n 3]'))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"embedding": [1, 2]},
+        {"more": list(range(16))},
+        {"deep": {"er": [0.5] * 16}},
+        {"metadata": {"m": [[0.5] * 16]}},
+    ],
+)
+def test_texts_with_vectors_are_refused_where_asked(write, record):
+    path = write("x.jsonl", JSONL + json.dumps({"_id": "c", "text": "x", **record}))
+    message = refusal(path, refuse_vectors=True)
+    assert "line 3 holds numbers" in message
+    assert "--key" in message
+    assert "--text-column" in message
+    assert read_texts(path).texts[2] == "x"

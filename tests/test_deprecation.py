@@ -1,8 +1,16 @@
 """Old names work, say what the new one is, and never hide a mistake."""
 
+from dataclasses import dataclass, replace
+
 import pytest
 
-from nestvec.deprecation import renamed_arguments, renamed_attributes, renamed_keys
+from nestvec.deprecation import (
+    field_names_before,
+    renamed_arguments,
+    renamed_attributes,
+    renamed_fields,
+    renamed_keys,
+)
 
 
 @renamed_arguments({"size": "dims"})
@@ -40,3 +48,20 @@ def test_old_keys_are_read_under_the_new_name_which_wins():
     assert table == {"eval_dims": 1, "k": 3}
     with pytest.warns(DeprecationWarning):
         assert renamed_keys({"a": 1, "b": 2}, {"a": "b"}, "a table") == {"b": 2}
+
+
+@renamed_fields({"size": "dims"})
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    dims: int
+    k: int = 10
+
+
+def test_an_old_field_works_as_an_argument_and_as_an_attribute():
+    with pytest.warns(DeprecationWarning, match="size= is now called dims="):
+        prefix = Prefix(size=64, k=3)
+    assert prefix == Prefix(64, 3) == replace(Prefix(64), k=3)
+    with pytest.warns(DeprecationWarning, match=r"Prefix\.size is now called Prefix\.dims"):
+        assert prefix.size == 64
+    assert field_names_before(Prefix) == {"size": "dims"}
+    assert field_names_before(int) == {}

@@ -26,7 +26,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-_LATER = {"Cascade": "nestvec.classify", "NestedHead": "nestvec.train"}
+_LATER = {
+    "AuditReport": "nestvec.auditing.reporting.report",
+    "Cascade": "nestvec.classify",
+    "NestedHead": "nestvec.train",
+}
 
 
 def __getattr__(name: str) -> typing.Any:

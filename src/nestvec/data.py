@@ -1,33 +1,25 @@
 """Texts and judged queries, read from files and checked row by row.
 
-Files of texts end in `.jsonl`, `.tsv`, `.csv` or `.txt`, each also gzipped (`.gz`), in UTF-8:
-
-- `.jsonl`  one JSON object a line, as in BEIR: `{"_id": …, "title": …, "text": …, "metadata": {…}}`
-- `.tsv`    a header line; fields separated by tabs, never quoted
-- `.csv`    a header line; fields separated by commas, quoted where needed
-- `.txt`    one text a line; the id is the line number, from 0
-
-Blank lines are skipped. A text that is empty is kept: judged collections have such documents, and
-rows must stay in step with vectors made elsewhere.
+The formats are those of `nestvec.inputs.records`; a JSON object is as in BEIR:
+`{"_id": …, "title": …, "text": …, "metadata": {…}}`. A text that is empty is kept: judged
+collections have such documents, and rows must stay in step with vectors made elsewhere.
 """
 
-import csv
-import gzip
-import json
 import math
 import os
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError, IdsError, InputError
+from nestvec.inputs.formats import TABLES, file_format
+from nestvec.inputs.numbers import long_lists, vector_fields, without_field
+from nestvec.inputs.records import Record, listed, read_records, read_tsv
 from nestvec.table import typed
 
 Id = int | str
-Record = dict[str, Any]
 
 ID_COLUMNS = ("_id", "id")
 BODY_COLUMNS = ("text", "abstract")
@@ -88,6 +80,8 @@ def read_texts(
     text_columns: str | Sequence[str] | None = None,
     id_column: str | None = None,
     limit: int | None = None,
+    *,
+    refuse_vectors: bool = False,
 ) -> Corpus:
     """The first `limit` texts of a file (all by default), with their ids and metadata.
 
@@ -96,6 +90,8 @@ def read_texts(
     is `_id`, or `id`, or a first column named `…_id`, or else the row number from 0. All other
     columns become metadata, and the entries of a `metadata` object stand beside them. Those of a
     table are numbers where all of a column are (`nestvec.table.typed`); an empty field is None.
+    With `refuse_vectors` a record that holds a vector beside its text is an error: texts that are
+    about to be encoded may have been encoded before.
 
     Raises `DataError` for a file that is not what its name says and `IdsError` for ids that are
     repeated or missing.
@@ -103,18 +99,85 @@ def read_texts(
     path = Path(path)
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit} reads nothing; use limit >= 1, or None for all texts")
-    records = islice(_records(path), limit)
+    records: Iterator[tuple[str, Record]] = islice(read_records(path), limit)
+    if refuse_vectors:
+        records = _without_vectors(path, records)
     first = next(records, None)
     if first is None:
         raise DataError(f"{path} holds no texts; the file is empty or has only a header")
     columns = _Columns.choose(path, first[1], text_columns, id_column)
     rows = zip(count(), chain([first], records))
-    read = [columns.split(path, line, record, row) for row, (line, record) in rows]
+    read = [columns.split(path, place, record, row) for row, (place, record) in rows]
     ids, texts, metadata = zip(*read, strict=True)
     try:
-        return Corpus(ids, texts, typed(metadata) if _suffix(path) in _TABLES else metadata)
+        return Corpus(ids, texts, _typed(path, metadata))
     except IdsError as e:
         raise IdsError(f"{path}: {e}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns beside vectors, one entry per row; None for those that the file lacks."""
+
+    ids: list[Any] | None
+    texts: list[str] | None
+    metadata: Sequence[Mapping[str, Any]] | None
+
+
+def read_columns_beside(
+    path: str | os.PathLike[str],
+    vector_field: str | None = None,
+    text_columns: str | Sequence[str] | None = None,
+    id_column: str | None = None,
+    limit: int | None = None,
+) -> Columns:
+    """The ids, texts and metadata of records that hold a vector, in `vector_field` or a usual one.
+
+    Columns are chosen as in `read_texts`, but there need be no text: a row without one has the
+    text "". Ids are as written; they may repeat.
+    """
+    path = Path(path)
+    records = [
+        (place, _without_vector(record, vector_field))
+        for place, record in islice(read_records(path), limit)
+    ]
+    first = next((record for _, record in records), {})
+    columns = _Columns.choose(path, first, text_columns, id_column, need_text=False)
+    read = [
+        columns.split(path, place, columns.with_text(record), row)
+        for row, (place, record) in enumerate(records)
+    ]
+    metadata = _typed(path, [rest for _, _, rest in read])
+    return Columns(
+        None if columns.id is None else [id_ for id_, _, _ in read],
+        [text for _, text, _ in read] if columns.text else None,
+        metadata if any(metadata) else None,
+    )
+
+
+def _without_vector(record: Record, field: str | None) -> Record:
+    for name in vector_fields(record) if field is None else [field]:
+        record = without_field(record, name)
+    return record
+
+
+def _without_vectors(
+    path: Path, records: Iterator[tuple[str, Record]]
+) -> Iterator[tuple[str, Record]]:
+    """The records; `DataError` at the first that holds a vector."""
+    for place, record in records:
+        fields = vector_fields(record) or long_lists(record)
+        if fields:
+            raise DataError(
+                f"{path}, {place} holds numbers like those of a vector in {listed(fields)}; use "
+                f"them as vectors with --key {fields[0]}, or encode a text beside them with "
+                "--text-column NAME"
+            )
+        yield place, record
+
+
+def _typed(path: Path, metadata: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    return typed(metadata) if file_format(path) in TABLES else tuple(metadata)
 
 
 def read_retrieval_set(folder: str | os.PathLike[str], split: str | None = None) -> RetrievalSet:
@@ -175,50 +238,57 @@ class _Columns:
         record: Record,
         text_columns: str | Sequence[str] | None,
         id_column: str | None,
+        *,
+        need_text: bool = True,
     ) -> "_Columns":
         """The columns asked for, or else the usual ones; `record` is the first of the file."""
         text = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns or ())
         for column in (*text, *([id_column] if id_column is not None else ())):
             if column not in record:
-                raise DataError(f"{path} has no column {column!r}; it has {_listed(record)}")
+                raise DataError(f"{path} has no column {column!r}; it has {listed(record)}")
         text = text or _usual_text(record)
-        if not text:
+        if need_text and not text:
             raise DataError(
                 f"{path} has none of the usual text columns (title, text, abstract); "
-                f"name the text column: it has {_listed(record)}"
+                f"name the text column: it has {listed(record)}"
             )
         return cls(text, id_column or _usual_id(record))
 
-    def split(self, path: Path, line: int, record: Record, row: int) -> tuple[Id, str, Record]:
+    def with_text(self, record: Record) -> Record:
+        """The record, with the text "" where it has none."""
+        if any(record.get(column) is not None for column in self.text):
+            return record
+        return {**record, **dict.fromkeys(self.text[:1], "")}
+
+    def split(self, path: Path, place: str, record: Record, row: int) -> tuple[Id, str, Record]:
         """One record as id, text and metadata."""
         nested = record.get("metadata")
         rest = {k: v for k, v in record.items() if k != self.id and k not in self.text}
         if isinstance(nested, dict) and "metadata" in rest:
             del rest["metadata"]
             rest = {**nested, **rest}
-        return self._id(path, line, record, row), self._text(path, line, record), rest
+        return self._id(path, place, record, row), self._text(path, place, record), rest
 
-    def _id(self, path: Path, line: int, record: Record, row: int) -> Id:
+    def _id(self, path: Path, place: str, record: Record, row: int) -> Id:
         if self.id is None:
             return row
         id_: Any = record.get(self.id)
         if id_ is None or id_ == "":
-            raise IdsError(f"{path}, line {line} has no {self.id!r}; every row needs an id")
+            raise IdsError(f"{path}, {place} has no {self.id!r}; every row needs an id")
         if type(id_) not in (int, str):
-            raise IdsError(f"{path}, line {line} has the id {id_!r}; ids are integers or strings")
+            raise IdsError(f"{path}, {place} has the id {id_!r}; ids are integers or strings")
         checked: Id = id_
         return checked
 
-    def _text(self, path: Path, line: int, record: Record) -> str:
+    def _text(self, path: Path, place: str, record: Record) -> str:
         parts = [record[column] for column in self.text if record.get(column) is not None]
-        if not parts:
+        if self.text and not parts:
             raise DataError(
-                f"{path}, line {line} has no text: none of {_listed(self.text)} "
-                f"among {_listed(record)}"
+                f"{path}, {place} has no text: none of {listed(self.text)} among {listed(record)}"
             )
         for part in parts:
             if not isinstance(part, str):
-                raise DataError(f"{path}, line {line} has {part!r} as text; texts are strings")
+                raise DataError(f"{path}, {place} has {part!r} as text; texts are strings")
         return " ".join(part for part in parts if part)
 
 
@@ -232,119 +302,8 @@ def _usual_id(record: Record) -> str | None:
     for column in ID_COLUMNS:
         if column in record:
             return column
-    first = next(iter(record))
+    first = next(iter(record), "")
     return first if first.endswith("_id") else None
-
-
-def _listed(columns: Iterable[str]) -> str:
-    return ", ".join(map(repr, columns))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and decoded lines with their ends; every failure is a `DataError`.
-
-    Lines are cut at the byte `\\n` only: texts may hold other separators, such as U+2028.
-    """
-    line = 0
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for line, raw in enumerate(file, 1):
-                # Spreadsheets begin their files with a byte order mark.
-                yield line, raw.decode("utf-8-sig" if line == 1 else "utf-8")
-    except UnicodeDecodeError as e:
-        raise DataError(
-            f"{path}, line {line} is not UTF-8 ({e.reason}); save it as UTF-8"
-        ) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
-        raise DataError(f"{path} is no whole gzip file ({e}); copy or download it again") from None
-    except OSError as e:
-        raise DataError(f"{path} cannot be read: {e.strerror or e}; check the path") from None
-
-
-def _suffix(path: Path) -> str:
-    """What a file's name says that it is, compressed or not."""
-    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-
-
-def _records(path: Path) -> Iterator[tuple[int, Record]]:
-    """Line numbers and records of any file of texts."""
-    suffix = _suffix(path)
-    if suffix not in _READERS:
-        raise DataError(
-            f"{path} ends in {suffix or 'no suffix'}; nestvec reads {', '.join(_READERS)}, "
-            "each also as .gz"
-        )
-    return _READERS[suffix](path)
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Record]]:
-    for line, text in _lines(path):
-        if not text.strip():
-            continue
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise DataError(
-                f"{path}, line {line} is not JSON ({e}); write one object a line"
-            ) from None
-        if not isinstance(record, dict) or not record:
-            raise DataError(
-                f"{path}, line {line} is {text.strip()[:40]!r}; each line must be a JSON object "
-                'such as {"_id": "1", "text": "…"}'
-            )
-        yield line, record
-
-
-def _read_txt(path: Path) -> Iterator[tuple[int, Record]]:
-    for line, text in _lines(path):
-        if text.strip():
-            yield line, {"_id": line - 1, "text": text.rstrip("\r\n")}
-
-
-def _read_tsv(path: Path) -> Iterator[tuple[int, Record]]:
-    # Not the csv module: it limits the length of a field unless told otherwise for the process.
-    return _table(path, ((line, text.rstrip("\r\n").split("\t")) for line, text in _lines(path)))
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
-    return _table(path, _csv_rows(path))
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    # Strict: an open quote is an error, not a field that swallows the rest of the file.
-    reader = csv.reader((text for _, text in _lines(path)), strict=True)
-    try:
-        for fields in reader:
-            yield reader.line_num, fields
-    except csv.Error as e:
-        raise DataError(
-            f"{path}, line {reader.line_num} is not CSV ({e}); mend the quotes or use .jsonl"
-        ) from None
-
-
-def _table(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, Record]]:
-    """Records of a table whose first row names the columns."""
-    _, header = next(rows, (0, []))
-    if len(set(header)) < len(header):
-        raise DataError(f"{path} names a column twice: {_listed(header)}; column names are unique")
-    for line, fields in rows:
-        if fields in ([], [""]):
-            continue
-        if len(fields) != len(header):
-            raise DataError(
-                f"{path}, line {line} has {len(fields)} fields but the header names "
-                f"{len(header)}: {_listed(header)}"
-            )
-        yield line, dict(zip(header, fields, strict=True))
-
-
-_TABLES = (".tsv", ".csv")
-_READERS: dict[str, Callable[[Path], Iterator[tuple[int, Record]]]] = {
-    ".jsonl": _read_jsonl,
-    ".tsv": _read_tsv,
-    ".csv": _read_csv,
-    ".txt": _read_txt,
-}
 
 
 def _one_file(folder: Path, name: str) -> Path:
@@ -364,7 +323,7 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
     if split is None:
         split = names[0] if len(names) == 1 else "test"
     if split not in names:
-        have = _listed(names) if names else "none"
+        have = listed(names) if names else "none"
         raise DataError(f"{folder} has no judgements {split!r}; name one of its splits: {have}")
     return _one_file(folder, f"{split}.tsv")
 
@@ -378,11 +337,11 @@ def read_qrels(
     """
     path = Path(path)
     qrels: dict[Id, dict[Id, float]] = {}
-    for line, row, (query, doc) in _rows_by_id(path, QRELS_COLUMNS, queries, documents):
+    for place, row, (query, doc) in _rows_by_id(path, QRELS_COLUMNS, queries, documents):
         grades = qrels.setdefault(query, {})
         if doc in grades:
-            raise DataError(f"{path}, line {line} judges query {query!r}, document {doc!r} again")
-        grades[doc] = _grade(path, line, row["score"])
+            raise DataError(f"{path}, {place} judges query {query!r}, document {doc!r} again")
+        grades[doc] = _grade(path, place, row["score"])
     return qrels
 
 
@@ -409,11 +368,11 @@ def read_columns(
     """
     path = Path(path)
     found: dict[str, Record] = {}
-    for line, row in _read_tsv(path):
+    for place, row in read_tsv(path):
         if id_column not in row or len(row) < 2:
-            raise DataError(f"{path} has the columns {_listed(row)}; it needs {id_column} and more")
+            raise DataError(f"{path} has the columns {listed(row)}; it needs {id_column} and more")
         if row[id_column] in found:
-            raise DataError(f"{path}, line {line} names {row[id_column]!r} again")
+            raise DataError(f"{path}, {place} names {row[id_column]!r} again")
         found[row[id_column]] = row
     missing = [id_ for id_ in ids if str(id_) not in found]
     if missing or not found:
@@ -425,14 +384,14 @@ def read_columns(
 
 def _rows_by_id(
     path: Path, columns: Sequence[str], queries: Sequence[Id], documents: Sequence[Id]
-) -> Iterator[tuple[int, Record, tuple[Id, ...]]]:
-    """Line, record and ids of each row of a TSV that names a query and then documents."""
+) -> Iterator[tuple[str, Record, tuple[Id, ...]]]:
+    """Place, record and ids of each row of a TSV that names a query and then documents."""
     # A TSV has only strings; the texts may have integers.
     query_ids = {str(id_): id_ for id_ in queries}
     doc_ids = {str(id_): id_ for id_ in documents}
-    for line, row in _read_tsv(path):
+    for place, row in read_tsv(path):
         if not row.keys() >= set(columns):
-            raise DataError(f"{path} has the columns {_listed(row)}; it needs {_listed(columns)}")
+            raise DataError(f"{path} has the columns {listed(row)}; it needs {listed(columns)}")
         found: list[Id] = []
         for column in (name for name in columns if name.endswith("-id")):
             is_query = column == columns[0]
@@ -440,17 +399,17 @@ def _rows_by_id(
             if row[column] not in known:
                 kind = "query" if is_query else "document"
                 raise DataError(
-                    f"{path}, line {line} judges {kind} {row[column]!r}, which is not there"
+                    f"{path}, {place} judges {kind} {row[column]!r}, which is not there"
                 )
             found.append(known[row[column]])
-        yield line, row, tuple(found)
+        yield place, row, tuple(found)
 
 
-def _grade(path: Path, line: int, score: str) -> float:
+def _grade(path: Path, place: str, score: str) -> float:
     try:
         grade = float(score)
     except ValueError:
         grade = math.nan
     if not math.isfinite(grade):
-        raise DataError(f"{path}, line {line} has the score {score!r}; scores are finite numbers")
+        raise DataError(f"{path}, {place} has the score {score!r}; scores are finite numbers")
     return grade

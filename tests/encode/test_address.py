@@ -208,6 +208,7 @@ def test_a_recorded_address_of_strangers_gets_no_key(run, server, index, monkeyp
     set_model(index, {"name": "openai:toy", "revision": None, "dim": 8, "base_url": stranger})
     _, _, error = run("search", index, "private words", "-k", 2)
     assert f"texts are sent to {stranger}" in error
+    assert "OPENAI_API_KEY" in error
     assert server.keys == [None, None]
     run("search", index, "private words", "-k", 2, "--base-url", stranger)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{stranger}/")

@@ -1,5 +1,7 @@
 """As long as `k` rows are live and allowed, `k` rows are answered, however few cells are probed."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -27,13 +29,20 @@ def fill(index, queries, k, **options):
     )
 
 
-@pytest.fixture(params=["ip", "cosine", "euclidean"])
-def near(request, corpus, tmp_path):
+@pytest.fixture(scope="module", params=["ip", "cosine", "euclidean"])
+def near(request, corpus, tmp_path_factory):
     """An index whose metadata tell how near a row is to the first query."""
     vectors, queries = corpus
     order = np.argsort(np.argsort(-(vectors @ queries[0])))
     metadata = [{"place": int(place), "row": row} for row, place in enumerate(order)]
-    return Index.build(vectors, tmp_path / "i.nv", metric=request.param, metadata=metadata)
+    path = tmp_path_factory.mktemp("near") / "i.nv"
+    return Index.build(vectors, path, metric=request.param, metadata=metadata)
+
+
+@pytest.fixture
+def changing(near, tmp_path):
+    """A copy of `near`."""
+    return Index.open(shutil.copytree(near.path, tmp_path / "i.nv"))
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -45,22 +54,25 @@ def test_filters(near, corpus, plan, k):
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_deletes(near, corpus, plan):
-    near.delete([d.id for d in near.get(range(3000)) if d.metadata["place"] < 900])
+def test_deletes(changing, corpus, plan):
+    changing.delete([d.id for d in changing.get(range(3000)) if d.metadata["place"] < 900])
     for k in (10, 700, 2050):
-        assert fill(near, corpus[1], k, plan=plan), k
+        assert fill(changing, corpus[1], k, plan=plan), k
 
 
-def test_deletes_and_filters_in_several_segments(near, corpus, rng):
+def test_deletes_and_filters_in_several_segments(changing, corpus, rng):
     queries = corpus[1]
     more = clustered(rng, 4500, 100)
-    near.add(more, metadata=[{"place": 0, "row": 3000 + i} for i in range(4500)])
-    near.add(more[:50], metadata=[{"place": 10, "row": 7500 + i} for i in range(50)])
-    near.delete(range(100, 1000))
+    changing.add(more, metadata=[{"place": 0, "row": 3000 + i} for i in range(4500)])
+    changing.add(more[:50], metadata=[{"place": 10, "row": 7500 + i} for i in range(50)])
+    changing.delete(range(100, 1000))
     for k in (10, 2500, 5000):
         for plan in ("probe=1; full", "probe=2; 64x1:5000 > full"):
-            assert fill(near, queries, k, plan=plan), (k, plan)
-            assert fill(near, queries, k, plan=plan, where="row >= 500 and row < 7000"), (k, plan)
+            assert fill(changing, queries, k, plan=plan), (k, plan)
+            assert fill(changing, queries, k, plan=plan, where="row >= 500 and row < 7000"), (
+                k,
+                plan,
+            )
 
 
 @pytest.mark.parametrize("plan", PLANS)

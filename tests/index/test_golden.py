@@ -25,8 +25,8 @@ def golden(request, tmp_path):
 def answers(index):
     """To a question by the first five rows, which no change of these tests deletes."""
     rows = np.stack([index.vectors[index.ids == f"é{row}"][0] for row in range(5)])
-    adapted_by = index.adapter and index.adapter.fingerprint
-    hits = index.search(rows, 10, plan="probe=all; full", adapted_by=adapted_by)
+    adapted_by = index.transform and index.transform.fingerprint
+    hits = index.search(rows, 10, plan="probe=all; full", transformed_by=adapted_by)
     for line in hits.rows:
         for document in index.snapshot.documents(line):
             number = int(document.id[1:])

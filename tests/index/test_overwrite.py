@@ -194,7 +194,7 @@ def test_an_index_that_was_changed_is_replaced(path):
 
 
 def test_an_index_with_an_adapter_is_replaced(path):
-    Index.build(VECTORS, path, adapter=Rotation.fit(VECTORS))
+    Index.build(VECTORS, path, transform=Rotation.fit(VECTORS))
     assert (path / "adapter.safetensors").is_file()
     overwrite(path)
 

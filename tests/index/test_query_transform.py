@@ -32,7 +32,7 @@ def adapter(rng):
 
 @pytest.fixture
 def index(vectors, adapter, tmp_path):
-    return Index.build(vectors, tmp_path / "i.nv", adapter=adapter)
+    return Index.build(vectors, tmp_path / "i.nv", transform=adapter)
 
 
 def test_it_answers_as_an_index_of_adapted_vectors_does(index, vectors, adapter, tmp_path):
@@ -44,25 +44,25 @@ def test_it_answers_as_an_index_of_adapted_vectors_does(index, vectors, adapter,
         assert (one.ids == other.ids).all()
         assert (one.scores == other.scores).all()
     assert (index.vectors == plain.vectors).all()
-    assert (index.dim, index.adapter.dim) == (16, DIM)
+    assert (index.dim, index.transform.dim) == (16, DIM)
 
 
 def test_queries_that_were_adapted_already_are_taken_by_fingerprint(index, vectors, adapter):
     asked = adapter.transform_queries(vectors[:5])
     direct = index.search(vectors[:5], exact=True)
-    again = index.search(asked, exact=True, adapted_by=adapter.fingerprint)
+    again = index.search(asked, exact=True, transformed_by=adapter.fingerprint)
     assert (direct.ids == again.ids).all()
     with pytest.raises(VectorsError, match="went through the adapter 0123"):
-        index.search(asked, adapted_by="0123")
+        index.search(asked, transformed_by="0123")
     with pytest.raises(VectorsError, match=f"16 dimensions but {DIM}"):
         index.search(asked)
 
 
 def test_an_index_without_adapter_takes_no_adapted_queries(vectors, tmp_path):
     plain = Index.build(vectors, tmp_path / "plain.nv")
-    assert plain.adapter is None
+    assert plain.transform is None
     with pytest.raises(VectorsError, match="through no adapter"):
-        plain.search(vectors[:2], adapted_by="0123")
+        plain.search(vectors[:2], transformed_by="0123")
 
 
 def test_what_is_added_and_updated_goes_through_the_adapter(index, vectors, adapter):
@@ -72,13 +72,13 @@ def test_what_is_added_and_updated_goes_through_the_adapter(index, vectors, adap
     for id_, row in ((900, 0), (902, 2), (4, 10)):
         assert np.allclose(stored[id_], adapter.transform(vectors[row : row + 1])[0], atol=1e-6)
     index.compact()
-    assert index.adapter is not None
-    assert index.search(vectors[:1], adapted_by=None).ids.shape == (1, 10)
+    assert index.transform is not None
+    assert index.search(vectors[:1], transformed_by=None).ids.shape == (1, 10)
 
 
 def test_a_new_process_finds_the_adapter_in_the_folder(index, vectors):
     opened = Index.open(index.path, verify=True)
-    assert opened.adapter.fingerprint == index.adapter.fingerprint
+    assert opened.transform.fingerprint == index.transform.fingerprint
     assert (opened.search(vectors[:9]).ids == index.search(vectors[:9]).ids).all()
 
 
@@ -115,11 +115,11 @@ def test_other_widths_and_other_models_are_refused(vectors, tmp_path, rng):
         Map(np.eye(64, dtype=np.float32)), Map(np.eye(64, dtype=np.float32)), (8,), 0.95
     )
     with pytest.raises(VectorsError, match="24 dimensions but 64"):
-        Index.build(vectors, tmp_path / "i.nv", adapter=fitted)
+        Index.build(vectors, tmp_path / "i.nv", transform=fitted)
     foreign = Rotation.random(64, 1).transform(rows)
     with pytest.raises(VectorsError, match="do not look like"):
-        Index.build(foreign, tmp_path / "i.nv", adapter=fitted)
-    index = Index.build(rows, tmp_path / "i.nv", adapter=fitted)
+        Index.build(foreign, tmp_path / "i.nv", transform=fitted)
+    index = Index.build(rows, tmp_path / "i.nv", transform=fitted)
     with pytest.raises(VectorsError, match="do not look like"):
         index.add(foreign)
 

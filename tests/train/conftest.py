@@ -13,37 +13,37 @@ from nestvec.train.data.pairs import Pairs
 
 @pytest.fixture
 def images():
-    """Images of 8 × 8 pixels, 64 to train on and 24 held out: a bright column tells the class."""
+    """Images of 8 × 8 pixels, 64 to train on and 24 held out: a bright column marks the class."""
     rng = np.random.default_rng(0)
     labels = np.arange(88) % 4
     pixels = rng.integers(0, 80, (88, 8, 8, 1), dtype=np.uint8)
     pixels[np.arange(88), :, 2 * labels] += 150
-    made = Images(pixels, labels, ("a", "b", "c", "d"))
-    return made.rows(np.arange(64)), made.rows(np.arange(64, 88))
+    images = Images(pixels, labels, ("a", "b", "c", "d"))
+    return images.select(np.arange(64)), images.select(np.arange(64, 88))
 
 
 @pytest.fixture
 def pairs():
-    """Sentences of made-up words, 80 to train on and 16 held out: a text repeats its question."""
+    """Sentences of invented words, 80 to train on and 16 held out: a text repeats its query."""
     draw = random.Random(0)
     words = [a + b for a in "bdfgklmn" for b in ("al", "eo", "iu", "or")]
 
     def pair():
-        asked = draw.sample(words, 4)
-        return " ".join(asked), " ".join([*asked[::-1], *draw.sample(words, 2)])
+        query = draw.sample(words, 4)
+        return " ".join(query), " ".join([*query[::-1], *draw.sample(words, 2)])
 
-    left, right = zip(*(pair() for _ in range(96)), strict=True)
-    made = Pairs.of_texts(left, right)
-    return made.rows(np.arange(80)), made.rows(np.arange(80, 96))
+    queries, documents = zip(*(pair() for _ in range(96)), strict=True)
+    pairs = Pairs.from_texts(queries, documents)
+    return pairs.select(np.arange(80)), pairs.select(np.arange(80, 96))
 
 
 @pytest.fixture
 def stopped():
-    """Run something that listens, and stop it after a step, as Ctrl-C does."""
+    """Run a training with a listener that stops it after a step, as Ctrl-C does."""
 
     def stop(train, after):
-        def listen(moment):
-            if moment.step == after:
+        def listen(event):
+            if event.step == after:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -54,26 +54,26 @@ def stopped():
 
 @pytest.fixture
 def same_bits():
-    """Refuse two runs' folders whose last checkpoints differ in anything but what is told."""
+    """Compare the last checkpoints of two run folders bit by bit."""
     import torch
 
-    def check(one, other):
-        if isinstance(one, torch.Tensor):
-            assert torch.equal(one, other)
-        elif isinstance(one, dict):
-            assert one.keys() == other.keys()
-            for key in one:
-                check(one[key], other[key])
-        elif isinstance(one, list):
-            assert len(one) == len(other)
-            for a, b in zip(one, other, strict=True):
-                check(a, b)
+    def check(a, b):
+        if isinstance(a, torch.Tensor):
+            assert torch.equal(a, b)
+        elif isinstance(a, dict):
+            assert a.keys() == b.keys()
+            for key in a:
+                check(a[key], b[key])
+        elif isinstance(a, list):
+            assert len(a) == len(b)
+            for items in zip(a, b, strict=True):
+                check(*items)
         else:
-            assert one == other
+            assert a == b
 
     def compare(*folders, parts=("task", "optimizer", "step", "history")):
-        one, other = (torch.load(f / "checkpoint.pt", weights_only=True) for f in folders)
-        check({part: one[part] for part in parts}, {part: other[part] for part in parts})
+        a, b = (torch.load(f / "checkpoint.pt", weights_only=True) for f in folders)
+        check({part: a[part] for part in parts}, {part: b[part] for part in parts})
 
     return compare
 

@@ -1,4 +1,4 @@
-"""Configuration files: read exactly, or refused with the name of the setting."""
+"""Configuration files are read exactly, or refused with the name of the setting."""
 
 import json
 import re
@@ -10,7 +10,15 @@ import pytest
 pytest.importorskip("torch")
 
 from nestvec.errors import DataError, InputError
-from nestvec.train import ClipConfig, ImageConfig, Loop, MlmConfig, TextConfig
+from nestvec.train import (
+    ClipConfig,
+    ImageConfig,
+    Loop,
+    MlmConfig,
+    StepEvent,
+    TextConfig,
+    TrainingResult,
+)
 from nestvec.train.config import apply_settings, build, read_table
 from nestvec.train.data.pairs import PairFile
 from nestvec.train.models.bert import Bert
@@ -38,7 +46,7 @@ EXPECTED = ImageConfig(
 )
 
 
-def test_toml_and_json_say_the_same(tmp_path):
+def test_toml_and_json_give_the_same_configuration(tmp_path):
     (tmp_path / "a.toml").write_text(TOML)
     table = read_table(tmp_path / "a.toml")
     (tmp_path / "a.json").write_text(json.dumps(table))
@@ -46,11 +54,11 @@ def test_toml_and_json_say_the_same(tmp_path):
     assert build(ImageConfig, table) == EXPECTED
 
 
-def test_an_empty_table_is_the_usual_configuration():
+def test_an_empty_table_gives_the_defaults():
     assert build(ImageConfig, {}) == ImageConfig()
 
 
-def test_options_override_and_add():
+def test_settings_replace_and_add_values():
     settings = ["loop.steps=9", "dims=[2, 3]", "weights=front", "model.kind=resnet"]
     table = apply_settings({"dims": [4], "loop": {"steps": 1, "seed": 2}}, settings)
     assert build(ImageConfig, table) == ImageConfig(
@@ -58,21 +66,21 @@ def test_options_override_and_add():
     )
 
 
-def test_what_a_table_leaves_out_is_as_the_recipe_has_it():
-    usual = TextConfig().loop
-    assert build(TextConfig, {"loop": {"steps": 7}}).loop == replace(usual, steps=7)
-    assert usual.learning_rate != Loop().learning_rate  # what tunes a model would ruin it
+def test_settings_that_a_table_leaves_out_are_those_of_the_recipe():
+    default = TextConfig().loop
+    assert build(TextConfig, {"loop": {"steps": 7}}).loop == replace(default, steps=7)
+    assert default.learning_rate != Loop().learning_rate
 
 
 def test_kind_chooses_among_models_and_tables_may_be_left_out():
-    clip = build(ClipConfig, {"left": {"kind": "vit"}, "right": {"hidden": 64}})
-    assert clip == replace(ClipConfig(), left=ViT(), right=Bert(hidden=64))
+    clip = build(ClipConfig, {"query_tower": {"kind": "vit"}, "document_tower": {"hidden": 64}})
+    assert clip == replace(ClipConfig(), query_tower=ViT(), document_tower=Bert(hidden=64))
     assert build(TextConfig, {"mining": {"count": 3}}).mining == Mining(count=3)
     assert build(TextConfig, {}).mining is None
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (["lop.steps=1"], "lop is no setting; did you mean 'loop'?"),
         (["loop.step=1"], "loop.step is no setting; did you mean 'steps'?"),
@@ -91,28 +99,28 @@ def test_kind_chooses_among_models_and_tables_may_be_left_out():
         (["loop.patience=soon"], "loop.patience='soon' is not a whole number"),
     ],
 )
-def test_what_is_not_a_setting_or_not_of_its_type_is_refused_by_name(settings, told):
-    with pytest.raises(InputError) as refused:
+def test_unknown_settings_and_wrong_types_are_refused_by_name(settings, message):
+    with pytest.raises(InputError) as error:
         build(ImageConfig, apply_settings({}, settings))
-    assert told in str(refused.value)
+    assert message in str(error.value)
 
 
-def test_settings_that_cannot_be_put_in_are_refused():
+def test_settings_that_name_no_value_or_no_table_are_refused():
     with pytest.raises(InputError, match="sets nothing"):
         apply_settings({}, ["loop.steps"])
     with pytest.raises(InputError, match="dims is"):
         apply_settings({"dims": [4]}, ["dims.first=4"])
 
 
-def test_what_has_no_usual_value_must_be_there(tmp_path):
-    with pytest.raises(InputError, match=r"data\.left is missing"):
+def test_settings_without_a_default_are_required(tmp_path):
+    with pytest.raises(InputError, match=r"data\.query_column is missing"):
         build(PairFile, {"pairs": "a.tsv"}, "data.")
     with pytest.raises(InputError, match=r"no table \[data\]"):
         train_recipe("image", {}, tmp_path, print)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.yaml", "a: 1", "write a .toml or a .json"),
         ("a.toml", "a = ", "is not TOML"),
@@ -120,14 +128,14 @@ def test_what_has_no_usual_value_must_be_there(tmp_path):
         ("a.json", "[1]", "holds no table"),
     ],
 )
-def test_files_that_are_no_tables_are_refused(tmp_path, name, text, told):
+def test_files_that_are_no_tables_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_table(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_the_configurations_that_come_with_nestvec_are_right(name, monkeypatch):
+def test_the_configurations_that_come_with_nestvec_are_valid(name, monkeypatch):
     table = read_table(CONFIGS / f"{name}.toml")
     data = table.pop("data")
     build(RECIPES[name].config, table)
@@ -141,12 +149,68 @@ def test_the_configurations_that_come_with_nestvec_are_right(name, monkeypatch):
 
 
 def test_the_settings_that_the_documentation_names_exist():
-    text = (CONFIGS.parent / "docs" / "training.md").read_text()
+    text = (CONFIGS.parent / "docs" / "how-to" / "training.md").read_text()
     rows = re.findall(r"^\| (`[a-z_.]+`.*?) \| (.*?) \|", text, re.MULTILINE)
     named = {name for cell, _ in rows for name in re.findall(r"`([a-z_.]+)`", cell)}
     configs = (ImageConfig, TextConfig, ClipConfig, MlmConfig)
     known = {field.name for config in configs for field in fields(config)}
-    inner = {"loop": Loop, "mining": Mining, "model": Bert, "left": ViT, "right": Bert}
-    known |= {f"{name}.{field.name}" for name, of in inner.items() for field in fields(of)}
+    inner = {
+        "loop": Loop,
+        "mining": Mining,
+        "model": Bert,
+        "query_tower": ViT,
+        "document_tower": Bert,
+    }
+    known |= {f"{name}.{field.name}" for name, kind in inner.items() for field in fields(kind)}
     assert named - {"text", "image", "clip", "mlm"} <= known
     assert {f"loop.{field.name}" for field in fields(Loop)} <= named
+
+
+# --- old names of settings ---
+
+
+OLD_NAMES = [
+    (TextConfig, {"measured": [4]}, "eval_dims", (4,)),
+    (TextConfig, {"rotated": True}, "init_pca", True),
+    (TextConfig, {"at_once": 3}, "mini_batch_size", 3),
+    (ClipConfig, {"left": {"kind": "vit"}}, "query_tower", ViT()),
+    (ClipConfig, {"right": {"hidden": 64}}, "document_tower", Bert(hidden=64)),
+    (ClipConfig, {"at_once": 3}, "mini_batch_size", 3),
+    (MlmConfig, {"masked": 0.3}, "mask_share", 0.3),
+]
+
+
+@pytest.mark.parametrize(("kind", "table", "new", "value"), OLD_NAMES)
+def test_settings_are_read_by_their_old_names_too(kind, table, new, value):
+    (old,) = table
+    with pytest.warns(DeprecationWarning, match=f"'{old}' in the configuration .* '{new}'"):
+        config = build(kind, table)
+    assert getattr(config, new) == value
+    with pytest.warns(DeprecationWarning, match=rf"{kind.__name__}\.{old} is now called"):
+        assert getattr(config, old) == value
+    with pytest.warns(DeprecationWarning, match=f"{old}= is now called {new}="):
+        assert kind(**{old: value}) == config
+
+
+def test_columns_of_pairs_are_read_by_their_old_names_too():
+    table = {"pairs": "a.tsv", "left": "q", "right": "d", "negative": "n"}
+    with pytest.warns(DeprecationWarning, match=r"query_column|document_column|negative_column"):
+        file = build(PairFile, table, "data.")
+    assert file == PairFile("a.tsv", "q", "d", "n")
+
+
+def test_a_setting_by_both_names_is_refused():
+    with pytest.raises(InputError, match="measured and eval_dims are one setting; use eval_dims"):
+        build(TextConfig, {"measured": [4], "eval_dims": [8]})
+
+
+def test_the_names_of_events_and_results_work_by_their_old_names_too():
+    import nestvec.train
+
+    with pytest.warns(DeprecationWarning, match="is now called nestvec.train.TrainingResult"):
+        assert nestvec.train.Trained is TrainingResult
+    with pytest.warns(DeprecationWarning, match="is now called nestvec.train.StepEvent"):
+        assert nestvec.train.Moment is StepEvent
+    event = StepEvent(1, 2, 0.5, 1e-3, None)
+    with pytest.warns(DeprecationWarning, match=r"StepEvent\.learning_rate"):
+        assert event.rate == 1e-3

@@ -1,4 +1,4 @@
-"""Heads: one classifier per size, or one for all sizes."""
+"""Heads: one classifier per prefix, or one for all prefixes."""
 
 import pytest
 
@@ -17,18 +17,18 @@ def head(request):
     return nv.NestedHead(DIMS, 5, tied=request.param).double()
 
 
-def test_every_size_reads_its_prefix_alone(head):
+def test_every_classifier_reads_its_prefix_alone(head):
     rows = torch.randn(6, 16, dtype=torch.float64)
     for dim, logits in zip((4, 8, 16), head(rows), strict=True):
-        beyond = rows.clone()
-        beyond[:, dim:] = 7
-        again = head(beyond)[head.dims.index(dim)]
+        changed = rows.clone()
+        changed[:, dim:] = 7
+        again = head(changed)[head.dims.index(dim)]
         torch.testing.assert_close(again, logits)
         weight, bias = head.classifier(dim)
         torch.testing.assert_close(logits, rows[:, :dim] @ weight.T + bias)
 
 
-def test_its_loss_is_the_nested_cross_entropy_of_its_logits(head):
+def test_the_loss_is_the_nested_cross_entropy_of_the_logits(head):
     rows = torch.randn(6, 16, dtype=torch.float64)
     labels = torch.tensor([0, 4, 2, 1, 1, 3])
     weights = [3.0, 1.0, 0.5]
@@ -40,20 +40,20 @@ def test_its_loss_is_the_nested_cross_entropy_of_its_logits(head):
     assert all(gradient.abs().min() > 0 for gradient in gradients)
 
 
-def test_a_tied_head_has_the_parameters_of_its_largest_size_alone():
+def test_a_tied_head_has_the_parameters_of_full_width_alone():
     tied, untied = (nv.NestedHead(DIMS, 5, tied=tied) for tied in (True, False))
     assert sum(p.numel() for p in tied.parameters()) == 5 * (16 + 1)
     assert sum(p.numel() for p in untied.parameters()) == 5 * (16 + 8 + 4 + 3)
 
 
 def test_it_is_saved_and_loaded_like_any_module(head):
-    other = nv.NestedHead(DIMS, 5, tied=head.tied).double()
-    other.load_state_dict(head.state_dict())
+    loaded = nv.NestedHead(DIMS, 5, tied=head.tied).double()
+    loaded.load_state_dict(head.state_dict())
     rows = torch.randn(2, 16, dtype=torch.float64)
-    torch.testing.assert_close(other(rows), head(rows))
+    torch.testing.assert_close(loaded(rows), head(rows))
 
 
-def test_it_works_under_autocast_on_what_a_model_returns_there(head):
+def test_it_works_under_autocast_on_half_precision_rows(head):
     head, model = head.float(), torch.nn.Linear(3, 16)
     labels = torch.tensor([0, 4, 2, 1, 1, 3])
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -66,16 +66,16 @@ def test_it_works_under_autocast_on_what_a_model_returns_there(head):
         torch.testing.assert_close(cast.float(), plain, rtol=0, atol=0.05)
 
 
-def test_what_does_not_fit_is_refused(head):
+def test_inputs_that_do_not_fit_are_refused(head):
     with pytest.raises(VectorsError, match="dtypes differ"):
         head(torch.randn(3, 16))
     with pytest.raises(VectorsError, match="devices differ"):
         head.loss(torch.randn(3, 16, dtype=torch.float64, device="meta"), torch.tensor([0, 1, 2]))
     with pytest.raises(InputError, match="12 dimensions"):
         head(torch.randn(3, 12))
-    with pytest.raises(InputError, match="none of the sizes"):
+    with pytest.raises(InputError, match="none of the dims"):
         head.classifier(5)
-    with pytest.raises(DimsError, match="twice"):
+    with pytest.raises(DimsError, match="repeats"):
         nv.NestedHead([4, 4], 5)
     with pytest.raises(InputError, match="2 or more"):
         nv.NestedHead(DIMS, 1)

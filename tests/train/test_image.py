@@ -1,4 +1,4 @@
-"""Image classifiers: every size trained and reported, alike from every source of images."""
+"""Image classifiers: every prefix is trained and reported, from every source of images."""
 
 import io
 import zipfile
@@ -26,31 +26,31 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_run_taken_up_again_ends_with_the_bits_of_one_never_stopped(
+def test_a_resumed_run_ends_with_the_bits_of_one_never_stopped(
     tmp_path, images, stopped, same_bits, config
 ):
-    whole = train_image(images, config, tmp_path / "whole")
-    stopped(lambda listen: train_image(images, config, tmp_path / "again", listen), 6)
-    assert train_image(images, config, tmp_path / "again").history == whole.history
-    same_bits(tmp_path / "whole", tmp_path / "again")
-    assert all(list(evaluation.scores) == ["2", "4", "16"] for evaluation in whole.history)
+    full = train_image(images, config, tmp_path / "full")
+    stopped(lambda listen: train_image(images, config, tmp_path / "resumed", listen), 6)
+    assert train_image(images, config, tmp_path / "resumed").history == full.history
+    same_bits(tmp_path / "full", tmp_path / "resumed")
+    assert all(list(evaluation.scores) == ["2", "4", "16"] for evaluation in full.history)
 
 
 @pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 1), (7, 3)])
 @pytest.mark.parametrize("size", [(1, 1), (5, 1), (1, 4), (7, 8)])
-def test_a_strided_convolution_is_that_of_torch(kernel, padding, size):
+def test_a_strided_convolution_equals_torch(kernel, padding, size):
     conv = torch.nn.Conv2d(3, 5, kernel, 2, padding, bias=False).double()
     maps = torch.randn(4, 3, *size, dtype=torch.float64, requires_grad=True)
-    theirs, ours = conv(maps), StridedConv(conv)(maps)
-    torch.testing.assert_close(ours, theirs)
-    wanted = torch.autograd.grad(theirs.square().sum(), [maps, conv.weight])
-    given = torch.autograd.grad(ours.square().sum(), [maps, conv.weight])
-    torch.testing.assert_close(given, wanted)
+    torchs, ours = conv(maps), StridedConv(conv)(maps)
+    torch.testing.assert_close(ours, torchs)
+    expected = torch.autograd.grad(torchs.square().sum(), [maps, conv.weight])
+    gradients = torch.autograd.grad(ours.square().sum(), [maps, conv.weight])
+    torch.testing.assert_close(gradients, expected)
 
 
 @pytest.mark.parametrize("height", [1, 3])
 @pytest.mark.parametrize(("kernel", "order"), [(1, (0, 1, 2, 3)), (3, (0, 3, 2, 1))])
-def test_a_strided_convolution_reads_nothing_beside_its_maps(kernel, order, height):
+def test_a_strided_convolution_reads_no_memory_beside_its_maps(kernel, order, height):
     # torch's own does, here, in half of all tries or more.
     conv = StridedConv(torch.nn.Conv2d(8, 16, kernel, 2, kernel // 2, bias=False).bfloat16())
     for _ in range(100):
@@ -63,7 +63,7 @@ def test_a_strided_convolution_reads_nothing_beside_its_maps(kernel, order, heig
 
 @pytest.mark.parametrize("tied", [False, True], ids=["MRL", "MRL-E"])
 @pytest.mark.parametrize("model", [ResNet(hidden=16), ViT(hidden=16, layers=1, heads=2)])
-def test_every_size_learns(tmp_path, images, model, tied):
+def test_every_prefix_learns(tmp_path, images, model, tied):
     loop = replace(LOOP, steps=60, evaluate_every=60)
     config = replace(CONFIG, model=model, tied=tied, loop=loop, augment=False, dims=(16, 4))
     trained = train_image(images, config, tmp_path / "run")
@@ -77,47 +77,47 @@ def test_a_network_of_one_size_is_that_wide_and_no_wider(tmp_path, images):
     assert embed(ImageModel.load(trained.model), images[1]).shape == (24, 4)
 
 
-def test_the_saved_network_and_head_give_the_accuracy_that_was_measured(tmp_path, images):
+def test_the_saved_network_and_head_have_the_measured_accuracy(tmp_path, images):
     trained = train_image(images, CONFIG, tmp_path / "run")
     rows = torch.from_numpy(embed(ImageModel.load(trained.model), images[1]))
     head, classes = load_head(trained.model)
     assert classes == ("a", "b", "c", "d")
     for dim, logits in zip(head.dims, head(rows), strict=True):
-        right = (logits.argmax(1).numpy() == images[1].labels).mean()
-        assert right == pytest.approx(trained.best.scores[str(dim)])
+        accuracy = (logits.argmax(1).numpy() == images[1].labels).mean()
+        assert accuracy == pytest.approx(trained.best.scores[str(dim)])
 
 
-def test_weights_belong_to_the_sizes_as_they_are_given(images):
+def test_weights_follow_the_order_of_dims(images):
     config = replace(CONFIG, dims=(16, 2, 4), weights=(1.0, 7.0, 3.0))
     assert ImageTask(*images, config).weights == (7.0, 3.0, 1.0)
 
 
-def test_what_does_not_fit_is_refused(tmp_path, images):
-    with pytest.raises(DimsError, match="twice"):
+def test_inputs_that_do_not_fit_are_refused(tmp_path, images):
+    with pytest.raises(DimsError, match="repeats"):
         replace(CONFIG, dims=(4, 4))
     with pytest.raises(InputError, match="weights"):
         replace(CONFIG, weights=(1.0,))
     with pytest.raises(InputError, match="label 9 is out of range for 4 classes"):
         Images(images[0].pixels, images[0].labels + 6, images[0].classes)
-    with pytest.raises(InputError, match="patch=3 is to divide 8 × 8"):
+    with pytest.raises(InputError, match="patch=3 must divide 8 × 8"):
         train_image(images, replace(CONFIG, model=ViT(hidden=16, patch=3)), tmp_path / "a")
     small = Images(images[1].pixels[:, :4], images[1].labels, images[1].classes)
     with pytest.raises(InputError, match="another size"):
         train_image((images[0], small), CONFIG, tmp_path / "b")
-    with pytest.raises(EncodeError, match="no whole image model"):
+    with pytest.raises(EncodeError, match="no complete image model"):
         ImageModel.load(tmp_path)
 
 
 def test_augmented_images_are_their_shifts_and_mirrors():
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     image = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 5, 5, 1)
-    many = augment(image.repeat(300, 1, 1, 1), draw, shift=1)[..., 0]
+    many = augment(image.repeat(300, 1, 1, 1), generator, shift=1)[..., 0]
     padded = torch.zeros(7, 7, dtype=torch.uint8)
     padded[1:6, 1:6] = image[0, :, :, 0]
     shifts = [padded[a : a + 5, b : b + 5] for a in range(3) for b in range(3)]
     possible = {tuple(s.flatten().tolist()) for shift in shifts for s in (shift, shift.flip(1))}
-    seen = {tuple(one.flatten().tolist()) for one in many}
-    assert seen == possible
+    augmented = {tuple(image.flatten().tolist()) for image in many}
+    assert augmented == possible
     assert len(possible) == 18
 
 
@@ -137,9 +137,9 @@ def colours():
 
 def test_a_folder_and_a_zip_file_of_classes_are_read_alike(tmp_path, colours):
     names = [f"{part}/{name}/{i}.png" for part in ("test", "train") for name in "ab" for i in "01"]
-    chosen = dict(zip(names, [*range(6), 0, 1], strict=True))
+    rows = dict(zip(names, [*range(6), 0, 1], strict=True))
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for name, row in chosen.items():
+        for name, row in rows.items():
             archive.writestr(name, png(colours[row]))
             path = tmp_path / "images" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,9 +157,9 @@ def test_arrays_are_read_with_or_without_channels_and_split_without_loss(tmp_pat
     np.savez(tmp_path / "b.npz", images=train.pixels, labels=train.labels.astype(np.uint8))
     for name in ("a", "b"):
         file = ImageFile(str(tmp_path / f"{name}.npz"), classes=train.classes, held_out=10)
-        kept, held = file.read()
-        assert (len(kept), len(held)) == (54, 10)
-        both = np.concatenate([kept.pixels, held.pixels])
+        train_images, held_out = file.read()
+        assert (len(train_images), len(held_out)) == (54, 10)
+        both = np.concatenate([train_images.pixels, held_out.pixels])
         assert sorted(map(bytes, both)) == sorted(map(bytes, train.pixels))
 
 
@@ -181,7 +181,7 @@ def test_files_that_are_no_images_are_refused(tmp_path, images):
         with pytest.raises(DataError, match="no file or folder"):
             read_images(tmp_path / name)
     (tmp_path / "cut.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match="no whole zip"):
+    with pytest.raises(DataError, match="no complete zip"):
         read_images(tmp_path / "cut.zip")
     with pytest.raises(DataError, match="no images in folders"):
         read_images(tmp_path)
@@ -210,7 +210,7 @@ def test_files_that_are_no_images_are_refused(tmp_path, images):
         (lambda: ImageFile("x.npz", seed=-1), "seed=-1"),
     ],
 )
-def test_settings_without_a_meaning_are_refused_at_birth(make, wrong):
+def test_settings_out_of_range_are_refused(make, wrong):
     with pytest.raises(InputError, match=wrong):
         make()
 

@@ -1,4 +1,4 @@
-"""The core loop, on a task small enough to know everything about it."""
+"""The training loop, on a task small enough to know everything about it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -32,9 +32,9 @@ class Points(EpochTask):
     def __init__(self, dims=(2, 4, 8), dropout=0.2, noise=0.1):
         super().__init__()
         self.noise = noise
-        made = torch.Generator().manual_seed(0)
-        self.points = torch.randn(self.rows, 6, generator=made)
-        self.labels = (self.points @ torch.randn(6, 3, generator=made)).argmax(1)
+        generator = torch.Generator().manual_seed(0)
+        self.points = torch.randn(self.rows, 6, generator=generator)
+        self.labels = (self.points @ torch.randn(6, 3, generator=generator)).argmax(1)
         with torch.random.fork_rng():
             torch.manual_seed(1)
             self.body = nn.Sequential(nn.Linear(6, max(dims)), nn.Tanh(), nn.Dropout(dropout))
@@ -57,8 +57,8 @@ class Points(EpochTask):
     def evaluate(self):
         logits = self.head(self.body(self.points))
         return {
-            str(dim): float((of_size.argmax(1) == self.labels).double().mean())
-            for dim, of_size in zip(self.head.dims, logits, strict=True)
+            str(dim): float((prefix_logits.argmax(1) == self.labels).double().mean())
+            for dim, prefix_logits in zip(self.head.dims, logits, strict=True)
         }
 
     def save(self, folder):
@@ -84,15 +84,15 @@ LOOPS = {
 
 @pytest.mark.parametrize("after", [5, 7, 11])
 @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
-def test_a_run_taken_up_again_ends_with_the_bits_of_one_never_stopped(
+def test_a_resumed_run_ends_with_the_bits_of_one_never_stopped(
     tmp_path, stopped, same_bits, loop, after
 ):
-    whole = train(tmp_path / "whole", loop)
-    stopped(lambda listen: train(tmp_path / "again", loop, listener=listen), after)
-    again = train(tmp_path / "again", loop)
-    assert again.history == whole.history
-    same_bits(tmp_path / "whole", tmp_path / "again")
-    best = [torch.load(run.model / "points.pt") for run in (whole, again)]
+    full = train(tmp_path / "full", loop)
+    stopped(lambda listen: train(tmp_path / "resumed", loop, listener=listen), after)
+    resumed = train(tmp_path / "resumed", loop)
+    assert resumed.history == full.history
+    same_bits(tmp_path / "full", tmp_path / "resumed")
+    best = [torch.load(run.model / "points.pt") for run in (full, resumed)]
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
 
 
@@ -102,23 +102,23 @@ def test_evaluating_more_often_changes_no_bit_of_the_training(tmp_path, same_bit
     same_bits(tmp_path / "seldom", tmp_path / "often", parts=("task", "optimizer"))
 
 
-def test_another_seed_changes_it(tmp_path):
-    one, other = Points(), Points()
-    train(tmp_path / "0", task=one)
-    train(tmp_path / "1", replace(LOOP, seed=1), task=other)
-    assert not torch.equal(one.body[0].weight, other.body[0].weight)
+def test_another_seed_changes_the_result(tmp_path):
+    tasks = Points(), Points()
+    for seed, task in enumerate(tasks):
+        train(tmp_path / str(seed), replace(LOOP, seed=seed), task=task)
+    assert not torch.equal(tasks[0].body[0].weight, tasks[1].body[0].weight)
 
 
-def test_half_batches_accumulated_are_the_whole_batch(tmp_path):
+def test_accumulated_half_batches_equal_the_full_batch(tmp_path):
     halves = replace(LOOP, batch_size=2, accumulate=2)
     tasks = [Points(dropout=0, noise=0) for _ in range(2)]
     for task, loop in zip(tasks, (LOOP, halves), strict=True):
         train(tmp_path / str(loop.batch_size), loop, task)
-    for one, other in zip(tasks[0].parameters(), tasks[1].parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    for a, b in zip(tasks[0].parameters(), tasks[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b)
 
 
-def test_one_size_is_a_plain_loop(tmp_path):
+def test_a_single_prefix_is_a_plain_loop(tmp_path):
     loop = replace(LOOP, weight_decay=0.0, clip=None, evaluate_every=13)
     task, plain = (Points(dims=(8,), dropout=0, noise=0) for _ in range(2))
     train(tmp_path / "run", loop, task)
@@ -131,11 +131,11 @@ def test_one_size_is_a_plain_loop(tmp_path):
         logits = plain.body(plain.points[rows]) @ weight.T + bias
         cross_entropy(logits, plain.labels[rows]).backward()
         optimizer.step()
-    for one, other in zip(task.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    for a, b in zip(task.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
 
 
-def test_every_size_is_measured_at_every_evaluation(tmp_path):
+def test_every_prefix_is_measured_at_every_evaluation(tmp_path):
     trained = train(tmp_path / "run")
     assert [evaluation.step for evaluation in trained.history] == [5, 10, 13]
     assert all(list(evaluation.scores) == ["2", "4", "8"] for evaluation in trained.history)
@@ -147,10 +147,12 @@ def test_it_learns(tmp_path):
     assert trained.history[-1].loss < trained.history[0].loss / 2
 
 
-def test_the_best_evaluation_s_parameters_are_kept_not_the_last_ones(tmp_path):
-    wild = replace(LOOP, steps=30, learning_rate=3.0, decay="constant", evaluate_every=1, clip=None)
+def test_the_parameters_of_the_best_evaluation_are_saved_and_not_the_last_ones(tmp_path):
+    unstable = replace(
+        LOOP, steps=30, learning_rate=3.0, decay="constant", evaluate_every=1, clip=None
+    )
     task = Points()
-    trained = train(tmp_path / "run", wild, task)
+    trained = train(tmp_path / "run", unstable, task)
     assert trained.best.mean > trained.history[-1].mean
     assert task.evaluate() == trained.best.scores
     saved = torch.load(trained.model / "points.pt")
@@ -166,22 +168,22 @@ def test_patience_stops_a_run_that_does_not_get_better(tmp_path):
     assert train(tmp_path / "run", loop) == trained
 
 
-def test_a_finished_run_is_told_again_without_a_step(tmp_path):
-    heard = []
-    first = train(tmp_path / "run", listener=heard.append)
-    assert [moment.step for moment in heard] == list(range(1, 14))
-    assert train(tmp_path / "run", listener=heard.append) == first
-    assert len(heard) == 13
+def test_a_finished_run_is_reported_again_without_a_step(tmp_path):
+    events = []
+    result = train(tmp_path / "run", listener=events.append)
+    assert [event.step for event in events] == list(range(1, 14))
+    assert train(tmp_path / "run", listener=events.append) == result
+    assert len(events) == 13
 
 
-def test_epochs_start_once_and_not_again_when_taken_up(tmp_path, stopped):
+def test_epochs_start_once_and_not_again_on_resuming(tmp_path, stopped):
     stopped(lambda listen: train(tmp_path / "run", listener=listen), 7)
     task = Points()
     train(tmp_path / "run", task=task)
-    assert task.epochs == [1, 2]  # five steps each: taken up at step 5, before epoch 1
+    assert task.epochs == [1, 2]  # five steps each: resumed at step 5, before epoch 1
 
 
-def test_the_caller_s_random_numbers_are_left_alone(tmp_path):
+def test_the_random_state_of_the_caller_is_preserved(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -190,12 +192,12 @@ def test_the_caller_s_random_numbers_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_is_saved_and_says_where(tmp_path, value):
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_state(tmp_path, value):
     class Broken(Points):
         def loss(self, outputs, batch):
-            return super().loss(outputs, batch) * (value if self.seen() else 1.0)
+            return super().loss(outputs, batch) * (value if self.is_broken() else 1.0)
 
-        def seen(self):
+        def is_broken(self):
             self.count = getattr(self, "count", 0) + 1
             return self.count == 8
 
@@ -240,7 +242,7 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path):
         train_task(Points(), LOOP, folder(tmp_path / "run", data="others"))
 
 
-def test_a_damaged_checkpoint_is_an_error_never_a_new_start(tmp_path):
+def test_a_damaged_checkpoint_is_an_error_and_never_a_new_start(tmp_path):
     train(tmp_path / "run")
     path = tmp_path / "run" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
@@ -258,7 +260,7 @@ def test_a_damaged_checkpoint_is_an_error_never_a_new_start(tmp_path):
         (lambda state: state | {"task": {"body": torch.ones(3)}}, "does not fit"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_named(tmp_path, change, wrong):
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, change, wrong):
     train(tmp_path / "run")
     path = tmp_path / "run" / "checkpoint.pt"
     torch.save(change(torch.load(path, weights_only=True)), path)
@@ -266,7 +268,7 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path, change, wrong):
         train(tmp_path / "run")
 
 
-def test_a_folder_with_something_else_in_it_is_refused_and_left_as_it_is(tmp_path):
+def test_a_folder_with_other_files_is_refused_and_not_changed(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"thesis\.tex"):
         train(tmp_path)
@@ -285,25 +287,25 @@ def test_a_run_can_be_removed(tmp_path):
 @pytest.mark.parametrize("rows", [8, 9, 11, 30])
 def test_every_epoch_takes_every_row_at_most_once_and_in_another_order(rows):
     loop = Loop(steps=12, batch_size=2, accumulate=2)
-    taken = {}
+    rows_by_epoch = {}
     for step in epoch_steps(loop, rows):
         assert [len(batch) for batch in step.batches] == [2, 2]
-        taken.setdefault(step.epoch, []).extend(torch.cat(step.batches).tolist())
-    for order in list(taken.values())[:-1]:
+        rows_by_epoch.setdefault(step.epoch, []).extend(torch.cat(step.batches).tolist())
+    for order in list(rows_by_epoch.values())[:-1]:
         assert len(set(order)) == len(order) == rows // 4 * 4
-    assert len({tuple(order[:8]) for order in taken.values()}) == len(taken)
+    assert len({tuple(order[:8]) for order in rows_by_epoch.values()}) == len(rows_by_epoch)
 
 
-def test_the_steps_from_any_on_are_those_of_the_whole_run():
+def test_the_steps_from_any_step_on_are_those_of_the_full_run():
     loop = Loop(steps=12, batch_size=3)
-    whole = list(epoch_steps(loop, 10))
-    assert [step.number for step in whole] == list(range(12))
-    for first in range(13):
-        rest = list(epoch_steps(loop, 10, first))
-        assert [step.number for step in rest] == list(range(first, 12))
-        for one, other in zip(rest, whole[first:], strict=True):
-            assert torch.equal(torch.cat(one.batches), torch.cat(other.batches))
-            assert (one.epoch, one.starts_epoch) == (other.epoch, other.starts_epoch)
+    full = list(epoch_steps(loop, 10))
+    assert [step.number for step in full] == list(range(12))
+    for first_step in range(13):
+        remaining = list(epoch_steps(loop, 10, first_step))
+        assert [step.number for step in remaining] == list(range(first_step, 12))
+        for a, b in zip(remaining, full[first_step:], strict=True):
+            assert torch.equal(torch.cat(a.batches), torch.cat(b.batches))
+            assert (a.epoch, a.starts_epoch) == (b.epoch, b.starts_epoch)
 
 
 @pytest.mark.parametrize("decay", ["cosine", "linear", "constant"])
@@ -317,7 +319,7 @@ def test_the_learning_rate_rises_then_falls_and_is_never_0(decay):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"steps": 0}, "steps=0"),
         ({"batch_size": 0}, "batch_size=0"),
@@ -329,12 +331,12 @@ def test_the_learning_rate_rises_then_falls_and_is_never_0(decay):
         ({"patience": 0}, "patience=0"),
     ],
 )
-def test_settings_without_a_meaning_are_refused(wrong, told):
-    with pytest.raises(InputError, match=told):
+def test_settings_out_of_range_are_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
         replace(LOOP, **wrong)
 
 
-def test_too_few_rows_for_a_step_and_a_device_that_is_not_here_are_refused(tmp_path):
+def test_too_few_rows_for_a_step_and_a_missing_device_are_refused(tmp_path):
     with pytest.raises(InputError, match="22 training rows"):
         train(tmp_path / "a", replace(LOOP, batch_size=23))
     with pytest.raises(InputError, match="'cuda:77' is not available"):
@@ -344,7 +346,7 @@ def test_too_few_rows_for_a_step_and_a_device_that_is_not_here_are_refused(tmp_p
 # --- what a task may choose ---
 
 
-class Chosen(Points):
+class Custom(Points):
     """`Points` with an optimizer, a schedule, batches and a stopping rule of its own."""
 
     evaluates_untrained = True
@@ -388,7 +390,7 @@ def plain_loop(task, last_step):
 
 
 def test_a_task_chooses_its_optimizer_schedule_and_batches():
-    class Latest(Chosen):
+    class Latest(Custom):
         def prefers(self, latest, peak):
             return True
 
@@ -401,7 +403,7 @@ def test_a_task_chooses_its_optimizer_schedule_and_batches():
 
 
 def test_a_resumed_file_ends_with_the_same_best_parameters(tmp_path, stopped):
-    tasks = [Chosen(), Chosen(), Chosen()]
+    tasks = [Custom(), Custom(), Custom()]
     loop = replace(LOOP, evaluate_every=2, steps=30, learning_rate=0.5)
     full = optimize(tasks[0], loop, CheckpointFile(None, {"k": (1, 2)}))
     stopped(
@@ -418,13 +420,13 @@ def test_a_resumed_file_ends_with_the_same_best_parameters(tmp_path, stopped):
     for a, b in zip(tasks[0].parameters(), tasks[2].parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(CheckpointError, match="another configuration"):
-        optimize(Chosen(), loop, CheckpointFile(tmp_path / "c", {"k": (1, 3)}))
+        optimize(Custom(), loop, CheckpointFile(tmp_path / "c", {"k": (1, 3)}))
     file.remove()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_best_may_be_later_than_the_peak_and_patience_counts_from_the_peak():
-    class Falling(Chosen):
+    class Falling(Custom):
         """Scores that fall a little at each evaluation, and then a lot."""
 
         def evaluate(self):
@@ -439,7 +441,7 @@ def test_the_best_may_be_later_than_the_peak_and_patience_counts_from_the_peak()
 
 
 def test_untrained_parameters_may_be_the_best_and_no_step_is_needed():
-    task, untrained = Chosen(), Chosen()
+    task, untrained = Custom(), Custom()
     ended = optimize(task, LOOP, CheckpointFile(None, {}), last_step=0)
     assert ended.best.step == 0
     assert not ended.stopped_early
@@ -449,7 +451,7 @@ def test_untrained_parameters_may_be_the_best_and_no_step_is_needed():
 
 
 def test_without_held_out_data_the_last_parameters_are_taken_and_patience_never_ends():
-    class Unmeasured(Chosen):
+    class Unmeasured(Custom):
         def evaluate(self):
             return {}
 
@@ -462,7 +464,7 @@ def test_without_held_out_data_the_last_parameters_are_taken_and_patience_never_
 
 
 def test_a_loss_that_is_not_finite_stops_a_run_in_memory_too():
-    class Broken(Chosen):
+    class Broken(Custom):
         def loss(self, outputs, batch):
             return super().loss(outputs, batch) * float("nan")
 

@@ -1,4 +1,4 @@
-"""With Sentence Transformers' own trainer: the same loss as theirs, in fewer pieces."""
+"""With Sentence Transformers' trainer: the same loss as theirs, and an evaluator of prefixes."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_mini_batches_see_the_same_dropout_twice(model, rng):
     torch.testing.assert_close(step(model, loss, features), first)
 
 
-def test_the_trainer_trains_every_size_and_the_temperature(model, rng, tmp_path):
+def test_the_trainer_trains_every_prefix_and_the_temperature(model, rng, tmp_path):
     datasets = pytest.importorskip("datasets")
     pytest.importorskip("accelerate")
     from sentence_transformers import (
@@ -61,47 +61,50 @@ def test_the_trainer_trains_every_size_and_the_temperature(model, rng, tmp_path)
 
     anchors = texts(rng, 64)
     # Every word has its translation, 30 further on.
-    answers = [" ".join(f"w{int(word[1:]) + 30}" for word in text.split()) for text in anchors]
-    numbered = [Corpus(tuple(range(64)), tuple(of), ({},) * 64) for of in (answers, anchors)]
+    positives = [" ".join(f"w{int(word[1:]) + 30}" for word in text.split()) for text in anchors]
+    numbered = [
+        Corpus(tuple(range(64)), tuple(column), ({},) * 64) for column in (positives, anchors)
+    ]
     evaluator = NestedEvaluator(RetrievalSet(*numbered, {i: {i: 1} for i in range(64)}), DIMS)
-    before = evaluator(model)
+    untrained = evaluator(model)
     loss = NestedInfoNCELoss(model, DIMS, mini_batch_size=8, learn_temperature=True)
     arguments = SentenceTransformerTrainingArguments(
         str(tmp_path), num_train_epochs=15, per_device_train_batch_size=16, learning_rate=5e-3,
         batch_sampler=BatchSamplers.NO_DUPLICATES, report_to="none", save_strategy="no",
         logging_strategy="no", disable_tqdm=True, use_cpu=True, eval_strategy="epoch",
     )  # fmt: skip
-    data = datasets.Dataset.from_dict({"anchor": anchors, "positive": answers})
+    data = datasets.Dataset.from_dict({"anchor": anchors, "positive": positives})
     trainer = SentenceTransformerTrainer(
         model, arguments, train_dataset=data, loss=loss, evaluator=evaluator
     )
     trainer.train()
-    after = evaluator(model)
+    trained = evaluator(model)
     for dim in DIMS:
-        assert after[f"ndcg@10_{dim}"] > before[f"ndcg@10_{dim}"] + 0.1
+        assert trained[f"ndcg@10_{dim}"] > untrained[f"ndcg@10_{dim}"] + 0.1
     assert loss.get_config_dict()["temperature"] != 0.05
-    assert evaluator.primary_metric in after
+    assert evaluator.primary_metric in trained
 
 
-def test_the_evaluator_tells_prefix_random_and_pca(model, rng):
+def test_the_evaluator_scores_prefix_random_dims_and_pca(model, rng):
     corpus = Corpus(tuple("abcdef"), tuple(texts(rng, 6)), ({},) * 6)
     queries = Corpus(("q",), corpus.texts[2:3], ({},))
     evaluator = NestedEvaluator(RetrievalSet(corpus, queries, {"q": {"c": 1}}), [8, 32], name="t")
-    found = evaluator(model)
-    assert set(found) == {
-        *(f"t_ndcg@10_{d}{c}" for d in (8, 32) for c in ("", "_random", "_pca")), "t_ndcg@10_mean",
+    metrics = evaluator(model)
+    assert set(metrics) == {
+        *(f"t_ndcg@10_{d}{c}" for d in (8, 32) for c in ("", "_random_dims", "_pca")),
+        "t_ndcg@10_mean",
     }  # fmt: skip
-    np.testing.assert_allclose(list(found.values()), 1)  # it asks for itself
+    np.testing.assert_allclose(list(metrics.values()), 1)  # the query is its document
 
 
-def test_a_model_that_finds_nothing_is_evaluated_too(model, rng):
+def test_a_model_that_scores_0_is_evaluated_too(model, rng):
     corpus = Corpus(("a", "b"), ("w1 w2", "w3 w4"), ({},) * 2)
     queries = Corpus(("q",), ("w3 w4",), ({},))  # is the other document
     evaluator = NestedEvaluator(RetrievalSet(corpus, queries, {"q": {"a": 1}}), [8, 32], k=1)
     assert set(evaluator(model).values()) == {0.0}
 
 
-def test_input_that_cannot_be_cut_is_refused(model):
+def test_input_that_cannot_be_split_into_mini_batches_is_refused(model):
     flat = {"input_ids": torch.zeros(7, dtype=torch.int64), "offsets": torch.zeros(2)}
     loss = NestedInfoNCELoss(model, DIMS, mini_batch_size=4)
     with pytest.raises(InputError, match="leave mini_batch_size out"):

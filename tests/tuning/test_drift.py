@@ -23,8 +23,8 @@ def promised(changing, queries):
 
 def pretend(index, plan):
     """Keep a plan as if it had been certified for .9."""
-    checksum = index.snapshot.contents.rows_checksum()
-    index.keep_plan(K, plan, Guarantee(K, 0.9, 0.95).to_json(), checksum)
+    checksum = index.snapshot.manifest.rows_checksum()
+    index.save_plan(K, plan, Guarantee(K, 0.9, 0.95).to_json(), checksum)
 
 
 def test_a_generous_plan_holds_for_new_queries_of_the_same_kind(changing, queries):

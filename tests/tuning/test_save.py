@@ -19,8 +19,8 @@ def rule(index, k=K):
 @pytest.fixture
 def attained(changing):
     """An index that keeps PLAN for K."""
-    checksum = changing.snapshot.contents.rows_checksum()
-    changing.keep_plan(K, PLAN, {"why": "a test"}, checksum)
+    checksum = changing.snapshot.manifest.rows_checksum()
+    changing.save_plan(K, PLAN, {"why": "a test"}, checksum)
     return changing
 
 
@@ -68,16 +68,16 @@ def test_coding_the_rows_anew_makes_it_stale(kept):
 
 
 def test_one_plan_is_kept_for_each_k(kept):
-    checksum = kept.snapshot.contents.rows_checksum()
-    kept.keep_plan(7, Plan(4), {}, checksum)
-    kept.keep_plan(K, Plan(2), {}, checksum)
+    checksum = kept.snapshot.manifest.rows_checksum()
+    kept.save_plan(7, Plan(4), {}, checksum)
+    kept.save_plan(K, Plan(2), {}, checksum)
     assert {k: tuned.plan for k, tuned in kept.tuned.items()} == {K: Plan(2), 7: Plan(4)}
     assert all(tuned.current for tuned in kept.tuned.values())
 
 
 def test_other_readers_see_it_when_they_refresh(kept):
     reader = Index.open(kept.path)
-    kept.keep_plan(K, Plan(2), {}, kept.snapshot.contents.rows_checksum())
+    kept.save_plan(K, Plan(2), {}, kept.snapshot.manifest.rows_checksum())
     assert reader.default_plan(K) == PLAN
     assert reader.refresh()
     assert reader.default_plan(K) == Plan(2)
@@ -92,7 +92,7 @@ def test_what_was_tuned_for_other_rows_is_not_kept(changing, queries):
 
 
 def test_an_index_without_tuned_plans_goes_by_the_rule(index):
-    assert index.tuned == {}
+    assert index.stored_plans == {}
     assert index.default_plan(K) == rule(index)
 
 

@@ -70,7 +70,7 @@ def update(
 ) -> None:
     """Replace the rows of an index that have the ids of the given ones, all or none.
 
-    Vectors that come without --texts leave texts and metadata as they are.
+    Vectors without texts and other columns leave texts and metadata as they are.
 
     Examples:
       nestvec update corpus.nv corrected.jsonl
@@ -129,7 +129,7 @@ def _read(index: Index, given: Given, model: str | None, base_url: str | None) -
         refuse("for vectors, which are not encoded again", {"--base-url": base_url})
 
     rows = given.read(index.path, made_by, encoder)
-    if index.adapter is not None:
+    if index.transform is not None:
         check_as_made(given.data, rows.adapted_by)
     return rows
 

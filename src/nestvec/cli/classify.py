@@ -75,6 +75,7 @@ def fit(
     text_column: options.TextColumn = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    key: options.Key = None,
     dims: Annotated[
         list[int] | None,
         typer.Option(metavar="N", help="Repeat for several; else halvings of the width."),
@@ -105,7 +106,7 @@ def fit(
     """
     from nestvec.classify import Cascade
 
-    rows = Labelled(data, texts, only, text_column, model, base_url).read(_named)
+    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_named)
     cascade = Cascade.fit(
         rows.vectors, rows.column(label), dims or None, classifier=classifier.value,
         rotation=rotation.value,
@@ -170,6 +171,7 @@ def report(
     text_column: options.TextColumn = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    key: options.Key = None,
     json: options.Json = False,
 ) -> None:
     """Hold a cascade against labelled rows: each size, dimensions read, rare and common classes.
@@ -181,7 +183,7 @@ def report(
     from nestvec.classify.report import report as hold
 
     opened = Cascade.load(cascade)
-    rows = Labelled(data, texts, only, text_column, model, base_url).read(_recorded(opened))
+    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_recorded(opened))
     found = hold(opened, rows.vectors, rows.column(label))
     if json:
         print_json({"cascade": cascade, **found.to_json()})
@@ -235,6 +237,7 @@ def predict(
     text_column: options.TextColumn = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    key: options.Key = None,
     json: options.Json = False,
 ) -> None:
     """Label rows: which label, how sure, and how many dimensions were read.
@@ -246,7 +249,7 @@ def predict(
     from nestvec.classify import Cascade
 
     opened = Cascade.load(cascade)
-    rows = Labelled(data, texts, only, text_column, model, base_url).read(_recorded(opened))
+    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_recorded(opened))
     found = opened.predict(rows.vectors)
     told = list(
         zip(rows.ids, found.labels.tolist(), found.sure.tolist(), found.dims.tolist(), strict=True)

@@ -48,16 +48,16 @@ def encode(
       nestvec encode images.npz -o images.npy --model runs/images/model --part test
     """
     start = time.perf_counter()
-    if texts.is_dir() or texts.suffix in (".npz", ".zip"):
+    if texts.is_dir() or texts.suffix.lower() in (".npz", ".zip"):
         others = {"--text-column": text_column, "--limit": limit, "--base-url": base_url,
                   "--dimensions": dimensions}  # fmt: skip
         refuse(f"for the images in {texts}", others)
         rows, about = _encode_images(texts, part or "train", Path(model), output)
     else:
-        from nestvec.data import read_texts
+        from nestvec.cli.material import read_to_encode
 
         refuse("for texts; it is for images", {"--part": part})
-        corpus = read_texts(texts, text_column or None, limit=limit)
+        corpus = read_to_encode(texts, text_column, limit=limit)
         rows, about = _encode_texts(corpus, model, base_url, dimensions, output)
     facts = {
         "output": output,

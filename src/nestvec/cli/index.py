@@ -91,7 +91,7 @@ def index(
         ids=material.ids,
         texts=material.texts,
         metadata=material.metadata,
-        adapter=used,
+        transform=used,
         rotation=rotation.value,
         bits=bits,
         seed=seed,

@@ -89,7 +89,7 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "deleted_rows": sum(segment["deleted_rows"] for segment in segments),
         "dim": index.dim,
         "model": meta["model"],
-        "adapter": index.adapter and index.adapter.fingerprint,
+        "adapter": index.transform and index.transform.fingerprint,
         "rotation": meta["rotation"],
         "bits": meta["bits"],
         "seed": meta["seed"],
@@ -98,7 +98,7 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "disk_bytes": sum(file["size_bytes"] for file in files),
         "float32_bytes": 4 * len(index) * index.dim,
         "default_plan": str(index.default_plan(max(1, min(10, len(index))))),
-        "tuned": [_tuned(rows, tuned) for rows, tuned in sorted(index.tuned.items())],
+        "tuned": [_tuned(rows, tuned) for rows, tuned in sorted(index.stored_plans.items())],
         "files": files,
         "verified": verified,
     }
@@ -110,7 +110,7 @@ def _model_line(model: Mapping[str, Any]) -> str:
 
 
 def _adapter_line(index: Index) -> dict[str, str]:
-    used = index.adapter
+    used = index.transform
     if used is None:
         return {}
     return {"adapter": f"{used.kind} from {used.dim} dims, {used.fingerprint[:12]}"}

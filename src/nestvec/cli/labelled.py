@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestvec.cli.material import holds_vectors, refuse
+from nestvec.cli.material import columns_beside, read_to_encode, refuse
 from nestvec.data import read_texts
 from nestvec.errors import DataError, InputError
+from nestvec.inputs import ARRAYS, file_format, holds_vectors
 from nestvec.progress import bar
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
-    from nestvec.encode import Encoder
+    from nestvec.encode import Encoder, VectorFile
 
 Opener = Callable[["Labelled"], tuple["Encoder", dict[str, Any]]]
 """What opens the encoder of texts, and the facts of it that are kept."""
@@ -48,13 +49,14 @@ class Labelled:
     text_column: list[str] | None = None
     model: str | None = None
     base_url: str | None = None
+    key: str | None = None
 
     def read(self, open_encoder: "Opener") -> Rows:
         """The rows that are asked for; texts among them, and no others, are encoded."""
-        if holds_vectors(self.data):
+        if holds_vectors(self.data, self.key, None if self.texts else self.text_column):
             return self._vectors()
         refuse("for texts; it is for vectors", {"--texts": self.texts})
-        corpus = read_texts(self.data, self.text_column or None)
+        corpus = read_to_encode(self.data, self.text_column)
         kept = _kept(corpus.metadata, self.only)
         encoder, model = open_encoder(self)
         texts = [corpus.texts[row] for row in kept]
@@ -67,12 +69,11 @@ class Labelled:
         from nestvec.encode import read_vectors
 
         model = describe_maker(self.model, self.base_url, None)
-        given = read_vectors(self.data)
+        given = read_vectors(self.data, self.key)
         if self.texts is None:
-            refuse("without --texts", {"--only": self.only, "--text-column": self.text_column})
-            n = len(given.vectors)
-            ids = range(n) if given.ids is None else given.ids.tolist()
-            return Rows(given.vectors, ids, None, [{}] * n, model)
+            if file_format(self.data) in ARRAYS:
+                refuse("without --texts", {"--only": self.only, "--text-column": self.text_column})
+            return self._beside(given, model)
         corpus = read_texts(self.texts, self.text_column or None)
         if len(corpus) != len(given.vectors):
             raise DataError(
@@ -86,6 +87,18 @@ class Labelled:
             [corpus.metadata[row] for row in kept],
         )
         return Rows(given.vectors[kept], ids, texts, metadata, model)
+
+    def _beside(self, given: "VectorFile", model: dict[str, Any] | None) -> Rows:
+        """Vectors with the columns of their own file, if it has some."""
+        held = columns_beside(self.data, self.key, (self.text_column or None, None))
+        n = len(given.vectors)
+        ids = held.ids if given.ids is None else given.ids.tolist()
+        ids = list(range(n)) if ids is None else ids
+        metadata = [{}] * n if held.metadata is None else held.metadata
+        rows = _kept(metadata, self.only)
+        texts = None if held.texts is None else [held.texts[row] for row in rows]
+        ids, metadata = [ids[row] for row in rows], [metadata[row] for row in rows]
+        return Rows(given.vectors[rows], ids, texts, metadata, model)
 
 
 def _kept(metadata: Sequence[Mapping[str, Any]], only: list[str] | None) -> list[int]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestvec.data import Corpus, read_texts
+from nestvec.cli.output import note
+from nestvec.data import Columns, Corpus, read_columns_beside, read_texts
 from nestvec.errors import DataError, InputError
+from nestvec.inputs import ARRAYS, file_format, holds_vectors
 from nestvec.progress import bar
 from nestvec.shapes import Float
 
@@ -55,15 +57,30 @@ class Given:
         `made_by` says which model made the rows of a file of vectors.
         """
         columns = (self.text_column or None, self.id_column)
-        if not holds_vectors(self.data):
-            for_vectors: dict[str, object] = {"--texts": self.texts, "--key": self.key}
-            refuse(f"for the texts in {self.data}; they are for vectors", for_vectors)
-            corpus = read_texts(self.data, *columns, self.limit)
+        of_texts = {"--text-column": self.text_column, "--id-column": self.id_column}
+        beside_vectors = None if self.texts else self.text_column
+        if not holds_vectors(self.data, self.key, beside_vectors):
+            refuse(f"for the texts in {self.data}; it is for vectors", {"--texts": self.texts})
+            corpus = read_to_encode(self.data, *columns, self.limit)
             return _from_texts(corpus, beside, *open_encoder())
-        if self.texts is None:
-            for_texts = {"--text-column": self.text_column, "--id-column": self.id_column}
-            refuse("without --texts", for_texts)
+        if self.texts is None and file_format(self.data) in ARRAYS:
+            refuse("without --texts", of_texts)
         return _from_vectors(self.data, self.key, self.texts, columns, made_by(), self.limit)
+
+
+def read_to_encode(
+    path: Path,
+    text_columns: list[str] | None = None,
+    id_column: str | None = None,
+    limit: int | None = None,
+) -> Corpus:
+    """The texts of a file that are about to be encoded.
+
+    `DataError` for texts that have vectors beside them, unless `text_columns` names the texts.
+    """
+    if text_columns and holds_vectors(path):
+        note(f"the vectors in {path} are not used, since --text-column asks for its texts")
+    return read_texts(path, text_columns, id_column, limit, refuse_vectors=not text_columns)
 
 
 def refuse(why: str, given: Mapping[str, object]) -> None:
@@ -80,20 +97,6 @@ def check_as_made(path: Path, adapted_by: str | None) -> None:
             f"{path} went through the adapter {adapted_by[:12]} already; give vectors as the model "
             "made them"
         )
-
-
-def holds_vectors(path: Path) -> bool:
-    """Whether a file is one of vectors: by its name, and for .jsonl by its first record."""
-    if path.suffix.lower() != ".jsonl":
-        return path.suffix.lower() in (".npy", ".npz", ".safetensors", ".parquet")
-    from nestvec.encode.files import VECTOR_FIELDS
-
-    try:
-        with path.open(encoding="utf-8") as lines:
-            first = json.loads(next((line for line in lines if line.strip()), "null"))
-    except (OSError, ValueError):
-        return False  # the reader of texts says what is wrong
-    return isinstance(first, dict) and any(isinstance(first.get(f), list) for f in VECTOR_FIELDS)
 
 
 def _from_texts(
@@ -126,12 +129,28 @@ def _from_vectors(
     made_by = None if model is None else {**model, "dim": vectors.shape[1]}
     ids = None if given.ids is None else given.ids[:limit].tolist()
     if texts is None:
-        return Material(vectors, ids, None, None, made_by, adapted_by=given.adapted_by)
+        held = columns_beside(path, key, columns, limit)
+        if ids is None or columns[1] is not None:
+            ids = held.ids
+        by = given.adapted_by
+        return Material(vectors, ids, held.texts, held.metadata, made_by, adapted_by=by)
     corpus = read_texts(texts, *columns, limit=limit)
     agreed = _agree(ids, corpus, path, texts)
     return Material(
         vectors, agreed, corpus.texts, corpus.metadata, made_by, adapted_by=given.adapted_by
     )
+
+
+def columns_beside(
+    path: Path,
+    key: str | None,
+    columns: tuple[list[str] | None, str | None] = (None, None),
+    limit: int | None = None,
+) -> Columns:
+    """The ids, texts and metadata of records with vectors; none for files of arrays."""
+    if file_format(path) in ARRAYS:
+        return Columns(None, None, None)
+    return read_columns_beside(path, key, *columns, limit)
 
 
 def _agree(ids: list[Any] | None, corpus: Corpus, path: Path, texts: Path) -> Sequence[Any]:

@@ -102,7 +102,7 @@ def _open_at(model: str, address: str, dimensions: int | None) -> Encoder:
         return open_encoder(model, base_url=address, dimensions=dimensions)
     note(
         f"texts are sent to {address}, as recorded, without a key; add --base-url {address} "
-        "to send the key in OPENAIOPENAI_PREFIX_KEY too"
+        "to send the key in OPENAI_API_KEY too"
     )
     return open_encoder(model, base_url=address, dimensions=dimensions, key_variable="")
 

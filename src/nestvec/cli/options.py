@@ -25,7 +25,9 @@ Dimensions = Annotated[
 TextColumn = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME", help="Column with the text; repeat to join several. Else the usual ones."
+        metavar="NAME",
+        help="Column with the text; repeat to join several. Else the usual ones. Without --key "
+        "the texts are encoded, though vectors stand beside them.",
     ),
 ]
 
@@ -36,7 +38,11 @@ IdColumn = Annotated[
 
 Key = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Which array, column or field holds the vectors."),
+    typer.Option(
+        metavar="NAME",
+        help="Which array, column or field holds the vectors; outer.inner for a nested field. "
+        "Vectors are read then, and no text is encoded.",
+    ),
 ]
 
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Take the first N rows only.")]
@@ -46,8 +52,8 @@ IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made 
 Data = Annotated[
     Path,
     typer.Argument(
-        help="Texts (.jsonl, .tsv, .csv, .txt, also .gz), which are encoded first, or vectors "
-        "(.npy, .npz, .safetensors, .parquet, .jsonl)."
+        help="Texts (.jsonl, .tsv, .csv, .txt, also .gz or .zst), which are encoded first, or "
+        "vectors (.npy, .npz, .safetensors, .parquet, or a field of the records)."
     ),
 ]
 Maker = Annotated[

@@ -36,7 +36,7 @@ class _Search:
     exact: bool
     certify: bool
     threads: int | None
-    adapted_by: str | None = None
+    transformed_by: str | None = None
 
     @property
     def used_plan(self) -> Plan:
@@ -46,8 +46,8 @@ class _Search:
 
     def check(self) -> None:
         """Raise for a bad option, and compile the kernels, before a model is loaded for long."""
-        adapter = self.index.adapter
-        raw = adapter is not None and self.adapted_by is None
+        adapter = self.index.transform
+        raw = adapter is not None and self.transformed_by is None
         width = adapter.dim if adapter is not None and raw else self.index.dim
         self._hits(np.empty((0, width), np.float32))
 
@@ -60,7 +60,7 @@ class _Search:
     def _hits(self, queries: Float[np.ndarray, "q dim"]) -> Hits:
         return self.index.search(
             queries, self.k, plan=self.plan, where=self.where, exact=self.exact,
-            certify=self.certify, threads=self.threads, adapted_by=self.adapted_by,
+            certify=self.certify, threads=self.threads, transformed_by=self.transformed_by,
         )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def search(
     task = _Search(Index.open(index), k, plan, where, exact, certify, threads)
     if vectors is not None:
         labels, queries, adapted_by = _read_queries(vectors, key)
-        _answer(replace(task, adapted_by=adapted_by), labels, queries, stats, json)
+        _answer(replace(task, transformed_by=adapted_by), labels, queries, stats, json)
         return
     task.check()
     texts = query or _piped_lines(json)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.cli.material import Given, Material, check_as_made, refuse
-from nestvec.errors import InputError
+from nestvec.errors import DataError, InputError
 from nestvec.index import Index
+from nestvec.inputs import ARRAYS, file_format, names_field
 
 if TYPE_CHECKING:
     from nestvec.encode import Encoder
@@ -36,6 +37,10 @@ class Sides:
     base_url: str | None
     kept: Path | None
     """Where vectors of texts are kept, so that the next time need not encode them again."""
+    key: str | None = None
+    """The field of the vectors, in those of the files that have such a field."""
+    text_column: list[str] | None = None
+    """The columns of the texts, in those of the files that are texts."""
 
     def read(self) -> tuple[Index | Material, Material]:
         """Both sides; texts encoded by one model, that of the index if the corpus is one."""
@@ -52,6 +57,8 @@ class Sides:
     def read_all(self, more: Mapping[str, Path | None]) -> Read:
         """As `read_some`, with `more` files of queries and what encoded the texts."""
         index = Index.open(self.corpus) if self.corpus.is_dir() else None
+        files = [self.corpus, self.queries, *more.values()]
+        self._check_key([path for path in files if path is not None and not path.is_dir()])
 
         @cache
         def encoder() -> "tuple[Encoder, dict[str, Any]]":
@@ -72,6 +79,14 @@ class Sides:
             refuse("for vectors, which are not encoded again", options)
         return Read(documents, queries, others, encoder()[0] if used else None)
 
+    def _check_key(self, files: list[Path]) -> None:
+        key = self.key
+        if key is not None and not any(names_field(path, key) for path in files):
+            raise DataError(
+                f"--key {key} is in none of {', '.join(map(str, files))}; name a field that holds "
+                "vectors"
+            )
+
     def _open(self, index: Index | None) -> "tuple[Encoder, dict[str, Any]]":
         from nestvec.cli.model import DEFAULT, describe, open_for, open_model
 
@@ -86,7 +101,9 @@ class Sides:
     ) -> Material:
         folder = self.kept or path.parent
         folder.mkdir(parents=True, exist_ok=True)
-        given = Given(path, None, None, None, None, None)
+        key = self.key if self.key is not None and names_field(path, self.key) else None
+        text_column = None if file_format(path) in ARRAYS else self.text_column
+        given = Given(path, None, key, text_column, None, None)
         return given.read(folder / path.name, lambda: None, encoder)
 
 

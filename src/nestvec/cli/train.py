@@ -61,12 +61,12 @@ def train(
       nestvec train image --config fashion.toml -o runs/fashion
       nestvec train text -c papers.toml -o runs/papers --set loop.steps=500 --set dims=[32,384]
     """
-    from nestvec.train.config import override, read_table
-    from nestvec.train.recipes.registry import run
+    from nestvec.train.config import apply_settings, read_table
+    from nestvec.train.recipes.registry import train_recipe
 
-    table = override(read_table(config), settings or [])
+    table = apply_settings(read_table(config), settings or [])
     with _live() as listen:
-        trained = run(recipe.value, table, output, listen, overwrite=overwrite)
+        trained = train_recipe(recipe.value, table, output, listen, overwrite=overwrite)
     if json:
         print_json({"recipe": recipe.value, **trained.to_json()})
         return

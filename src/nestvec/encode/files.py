@@ -1,4 +1,4 @@
-"""Vectors computed before: .npy, .npz, .safetensors, .parquet and .jsonl files."""
+"""Vectors computed before: .npy, .npz, .safetensors and .parquet files, and fields of records."""
 
 import json
 import zipfile
@@ -14,15 +14,14 @@ from nestvec.encode.foreign import one_line
 from nestvec.encode.json_row import parse_row
 from nestvec.errors import DataError, NestvecError
 from nestvec.extras import require
+from nestvec.inputs.formats import Format, file_format
+from nestvec.inputs.numbers import SHARED_FIELDS, VECTOR_FIELDS, row_of, vector_fields
+from nestvec.inputs.records import read_records
 from nestvec.shapes import Float, Float32
 from nestvec.vectors import check_vectors
 
 ID_NAMES = ("ids", "id", "_id")
 """Arrays, columns and fields that hold the rows' ids, the first present one taken."""
-
-VECTOR_FIELDS = ("vector", "embedding")
-"""The fields of a JSON record that may hold its vector."""
-
 
 ADAPTED_LABEL = "nestvec.adapted"
 """Where a `.safetensors` says which adapter made its vectors."""
@@ -44,17 +43,21 @@ class VectorFile:
 def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
     """Read a file of vectors; `key` names the array, column or field if there are several.
 
-    A `.npy` is memory-mapped, all else is read. Rows are neither scaled nor searched for NaN:
-    whoever uses them does that block by block. Raises `DataError` for a file that is missing,
-    damaged, of another kind, or ambiguous without `key`, and `VectorsError` for an array that does
-    not hold 2-D floats.
+    Of records (JSON lines or arrays, TSV, CSV, replies of embedding APIs) `key` may be nested, as
+    `outer.inner`; without it the field is one of `VECTOR_FIELDS` or `SHARED_FIELDS`. The content
+    tells the format, and the name where it cannot. A `.npy` is memory-mapped, all else is read.
+    Rows are neither scaled nor searched for NaN: whoever uses them does that block by block. Raises
+    `DataError` for a file that is missing, damaged, of another kind, or ambiguous without `key`,
+    and `VectorsError` for an array that does not hold 2-D floats.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"'{path}' is none of {', '.join(_READERS)}; convert it to one of these")
+    format_ = file_format(path)
+    if format_ not in (*_ARRAY_READERS, *_RECORD_FORMATS):
+        known = (*(one.value for one in _ARRAY_READERS if one), *(f.value for f in _RECORD_FORMATS))
+        raise DataError(f"'{path}' is none of {', '.join(known)}; convert it to one of these")
     if not path.exists():
         raise DataError(f"there is no file '{path}'; check the path")
+    reader = _ARRAY_READERS.get(format_, _read_records)
     try:
         return reader(path, key)
     except NestvecError:
@@ -144,19 +147,15 @@ def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim
     return check_vectors(np.concatenate(parts), f"{name!r} in '{path}'")
 
 
-def _read_jsonl(path: Path, key: str | None) -> VectorFile:
+def _read_records(path: Path, key: str | None) -> VectorFile:
     rows: list[Float32[np.ndarray, " dim"]] = []
     ids: list[Any] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            place = f"line {number} of '{path}'"
-            record = _parse_record(place, line)
-            rows.append(_parse_row(place, record[_field(place, record, key)]))
-            if rows[-1].size != rows[0].size:
-                raise DataError(f"{place} has {rows[-1].size} dimensions, others {rows[0].size}")
-            ids.append(next((record[name] for name in ID_NAMES if name in record), None))
+    for at, record in read_records(path):
+        place = f"{at} of '{path}'"
+        rows.append(_parse_row(place, record, _field(place, record, key)))
+        if rows[-1].size != rows[0].size:
+            raise DataError(f"{place} has {rows[-1].size} dimensions, others {rows[0].size}")
+        ids.append(next((record[name] for name in ID_NAMES if name in record), None))
     if not rows:
         raise DataError(f"'{path}' has no records; write one JSON object per line")
     if all(row_id is None for row_id in ids):
@@ -164,32 +163,28 @@ def _read_jsonl(path: Path, key: str | None) -> VectorFile:
     return VectorFile(np.stack(rows), _check_ids(path, ids, len(rows)))
 
 
-def _parse_record(place: str, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as e:
-        raise DataError(f"{place} is not JSON ({e}); write one JSON object per line") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{place} is not a JSON object; write one such as {{'vector': [0.1, 0.2]}}")
-    return record
-
-
 def _field(place: str, record: dict[str, Any], key: str | None) -> str:
     if key is not None:
-        return _choose(place, list(record), key)
-    present = [name for name in VECTOR_FIELDS if name in record]
+        return key
+    known = VECTOR_FIELDS + SHARED_FIELDS
+    present = vector_fields(record) or [name for name in known if name in record]
     if not present:
         raise DataError(
-            f"{place} has neither {' nor '.join(map(repr, VECTOR_FIELDS))}, only "
+            f"{place} has none of the usual fields of a vector ({', '.join(known)}), only "
             f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's field with key="
         )
     return _choose(place, present, None)
 
 
-def _parse_row(place: str, value: Any) -> Float32[np.ndarray, " dim"]:
-    row = parse_row(value)
+def _parse_row(place: str, record: dict[str, Any], field: str) -> Float32[np.ndarray, " dim"]:
+    try:
+        row = parse_row(row_of(record, field))
+    except KeyError:
+        raise DataError(
+            f"{place} has no vectors named {field!r}; it has {', '.join(map(repr, record))}"
+        ) from None
     if row is None:
-        raise DataError(f"the vector in {place} is not a list of numbers; write it again")
+        raise DataError(f"the vector {field!r} in {place} is not a list of numbers; write it again")
     if not np.isfinite(row).all():
         raise DataError(f"the vector in {place} holds NaN or infinity; leave that record out")
     return row
@@ -222,10 +217,10 @@ def _check_ids(path: Path, ids: list[Any], rows: int) -> np.ndarray:
     return np.asarray(ids, dtype=np.str_ if kinds == {str} else np.int64)
 
 
-_READERS: dict[str, Callable[[Path, str | None], VectorFile]] = {
-    ".npy": _read_npy,
-    ".npz": _read_npz,
-    ".safetensors": _read_safetensors,
-    ".parquet": _read_parquet,
-    ".jsonl": _read_jsonl,
+_ARRAY_READERS: dict[Format | None, Callable[[Path, str | None], VectorFile]] = {
+    Format.NPY: _read_npy,
+    Format.NPZ: _read_npz,
+    Format.SAFETENSORS: _read_safetensors,
+    Format.PARQUET: _read_parquet,
 }
+_RECORD_FORMATS = (Format.JSON, Format.TSV, Format.CSV)

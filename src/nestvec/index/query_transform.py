@@ -1,4 +1,4 @@
-"""The adapter that an index was built with: one file beside the segments, named by the catalog."""
+"""The transform of an index: one file beside the segments, named in the catalog."""
 
 import zlib
 from collections.abc import Mapping
@@ -16,26 +16,27 @@ from nestvec.transforms.base import Transform
 from nestvec.vectors import as_queries
 
 NAME = "adapter.safetensors"
+"""The name since format 3, when transforms were called adapters."""
 
 
-def save_transform(folder: Path, adapter: Transform | None) -> dict[str, Any]:
-    """Write the adapter into the folder of a new index; what the catalog says of it."""
-    if adapter is None:
+def save_transform(folder: Path, transform: Transform | None) -> dict[str, Any]:
+    """Write the transform into the folder of a new index; return its entry in the catalog."""
+    if transform is None:
         return {"format": FORMAT}
-    adapter.save(folder / NAME)
+    transform.save(folder / NAME)
     file_entry(folder / NAME)  # on disk for good
     checksum = zlib.crc32((folder / NAME).read_bytes())
-    told = {"fingerprint": adapter.fingerprint, "dim": adapter.dim, "checksum": checksum}
-    return {"format": WITH_ADAPTER, "adapter": told}
+    entry = {"fingerprint": transform.fingerprint, "dim": transform.dim, "checksum": checksum}
+    return {"format": WITH_ADAPTER, "adapter": entry}
 
 
 def load_transform(folder: Path, meta: Mapping[str, Any]) -> Transform | None:
-    """The adapter that the catalog names, if it names one; `DamagedIndexError` for another file."""
-    told, path = meta.get("adapter"), folder / NAME
-    if told is None:
+    """Load the transform that the catalog names, if any; `DamagedIndexError` for another file."""
+    entry, path = meta.get("adapter"), folder / NAME
+    if entry is None:
         return None
     try:
-        if zlib.crc32(path.read_bytes()) != told["checksum"]:
+        if zlib.crc32(path.read_bytes()) != entry["checksum"]:
             raise DataError("it differs from its checksum")
         return Transform.load(path)
     except (OSError, DataError) as e:
@@ -45,20 +46,23 @@ def load_transform(folder: Path, meta: Mapping[str, Any]) -> Transform | None:
 
 
 def transform_queries(
-    adapter: Transform | None, meta: Mapping[str, Any], queries: ArrayLike, adapted_by: str | None
+    transform: Transform | None,
+    meta: Mapping[str, Any],
+    queries: ArrayLike,
+    transformed_by: str | None,
 ) -> Float32[np.ndarray, "q dim"]:
-    """Queries as the stored rows are compared with them; `VectorsError` for those of another kind.
+    """Map queries as stored vectors were mapped; `VectorsError` where they do not fit.
 
-    `adapted_by` is the fingerprint of the adapter that they went through already.
+    `transformed_by` is the fingerprint of the transform that they went through already.
     """
     stored = int(meta["dim"])
-    own = None if adapter is None else str(meta["adapter"]["fingerprint"])
-    if adapted_by is not None and adapted_by != own:
-        through = "no adapter" if own is None else f"the adapter {own[:12]}"
+    fingerprint = None if transform is None else str(meta["adapter"]["fingerprint"])
+    if transformed_by is not None and transformed_by != fingerprint:
+        through = "no transform" if fingerprint is None else f"the transform {fingerprint[:12]}"
         raise VectorsError(
-            f"the queries went through the adapter {adapted_by[:12]}, and the index through "
-            f"{through}; give queries as the model made them, or adapt them by the index's adapter"
+            f"the queries went through the transform {transformed_by[:12]}, and the index through "
+            f"{through}; pass queries as the model made them"
         )
-    if adapter is None or adapted_by is not None:
+    if transform is None or transformed_by is not None:
         return as_queries(queries, stored)
-    return as_queries(adapter.transform_queries(as_queries(queries, adapter.dim)), stored)
+    return as_queries(transform.transform_queries(as_queries(queries, transform.dim)), stored)

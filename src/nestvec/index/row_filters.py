@@ -67,7 +67,7 @@ class FilterCache:
         `FilterError` when it cannot be understood; `StorageError` when the catalog has forgotten
         rows of this generation.
         """
-        parts = {(snapshot.contents.lineage, part.entry.segment): part for part in snapshot.parts}
+        parts = {(snapshot.manifest.lineage, part.entry.segment): part for part in snapshot.parts}
         with self._lock:
             known = self._kept.get(where)
         if known is None or not parts.keys() <= known.keys():
@@ -118,7 +118,7 @@ def _masks(
     folder = snapshot.folder
     with catalog.read_transaction(folder) as db:
         now = catalog.read_manifest(db, folder)
-        if now.lineage != snapshot.contents.lineage:
+        if now.lineage != snapshot.manifest.lineage:
             raise StorageError(f"{folder} was replaced by another index; open it again")
         if now.generation != snapshot.generation:
             _check_known(db, snapshot, parts)

@@ -68,9 +68,9 @@ class Snapshot:
     """The parts of one generation, in order of insertion."""
 
     folder: Path
-    contents: Manifest
+    manifest: Manifest
     parts: tuple[LiveSegment, ...]
-    adapter: Transform | None
+    transform: Transform | None
     """What the vectors went through before they were stored, and queries go through."""
 
     @classmethod
@@ -82,26 +82,26 @@ class Snapshot:
         A writer may commit, and remove files, between reading the catalog and mapping: then the
         catalog is read again.
         """
-        contents = catalog.load_manifest(folder)
+        manifest = catalog.load_manifest(folder)
         while True:
             try:
-                known, adapter = {}, None
-                if previous is not None and previous.contents.lineage == contents.lineage:
+                known, transform = {}, None
+                if previous is not None and previous.manifest.lineage == manifest.lineage:
                     known = {part.entry.segment: part for part in previous.parts}
-                    adapter = previous.adapter
-                adapter = adapter or load_transform(folder, contents.meta)
-                parts = [_part(folder, contents, e, verify, known) for e in contents.entries]
+                    transform = previous.transform
+                transform = transform or load_transform(folder, manifest.meta)
+                parts = [_part(folder, manifest, e, verify, known) for e in manifest.entries]
                 problem = None
             except DamagedIndexError as e:
                 problem = e
             now = catalog.load_manifest(folder)
-            moved = now.lineage != contents.lineage or now.generation != contents.generation
+            moved = now.lineage != manifest.lineage or now.generation != manifest.generation
             if problem is not None and not moved:
                 raise problem
-            if problem is None and now.lineage == contents.lineage:
+            if problem is None and now.lineage == manifest.lineage:
                 break
-            contents = now
-        snapshot = cls(folder, contents, tuple(parts), adapter)
+            manifest = now
+        snapshot = cls(folder, manifest, tuple(parts), transform)
         if verify:
             _verify_catalog(snapshot)
         if any(part.entry.layout == format_1.LAYOUT for part in parts):
@@ -124,7 +124,7 @@ class Snapshot:
     @property
     def meta(self) -> Mapping[str, Any]:
         """What the catalog says of the whole index."""
-        return self.contents.meta
+        return self.manifest.meta
 
     @cached_property
     def dim(self) -> int:
@@ -151,18 +151,18 @@ class Snapshot:
         that `k` and these rows. `PlanError` unless it can be read, and answer so many.
         """
         # A method whose answers are cached would keep each snapshot, and so its files, alive.
-        safe = {k: tuned.plan for k, tuned in self.tuned.items() if tuned.current}
+        safe = {k: tuned.plan for k, tuned in self.stored_plans.items() if tuned.current}
         return lru_cache(maxsize=64)(partial(_chosen_plan, self.largest, self.dim, safe))
 
     @cached_property
-    def tuned(self) -> Mapping[int, StoredPlan]:
+    def stored_plans(self) -> Mapping[int, StoredPlan]:
         """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
-        return stored_plans(self.contents)
+        return stored_plans(self.manifest)
 
     @property
     def generation(self) -> int:
         """How many commits led here."""
-        return self.contents.generation
+        return self.manifest.generation
 
     def live_masks(self) -> list[UInt8[np.ndarray, " _"] | None]:
         """Per part: 1 for each live local row and 0 for each deleted one, or None for all live."""
@@ -196,11 +196,11 @@ class Snapshot:
         """Id, text and metadata of some live rows, in their order."""
         numbers = [int(row) for row in rows]
         self.require(numbers)
-        return catalog.documents(self.folder, numbers, self.contents)
+        return catalog.documents(self.folder, numbers, self.manifest)
 
     def rows_of(self, ids: Sequence[Id]) -> list[int | None]:
         """The live row of each id, or None for an id that none has."""
-        found = catalog.rows_of(self.folder, ids, self.contents)
+        found = catalog.rows_of(self.folder, ids, self.manifest)
         if found is None:
             # The catalog has moved on: what this generation holds stands in its segments alone.
             rows = dict(zip(self.ids().tolist(), self.numbers().tolist(), strict=True))
@@ -248,7 +248,7 @@ def _unpack_deleted(packed: bytes | None, rows: int) -> UInt8[np.ndarray, " n"] 
 
 def _part(
     folder: Path,
-    contents: Manifest,
+    manifest: Manifest,
     entry: SegmentEntry,
     verify: bool,
     known: Mapping[int, LiveSegment],
@@ -266,7 +266,7 @@ def _part(
         rows = format_1.open_rows(folder)
     else:
         rows = SegmentRows.open(folder / vectors_name(entry.segment))
-    if rows.vectors.shape != (entry.rows, contents.meta["dim"]):
+    if rows.vectors.shape != (entry.rows, manifest.meta["dim"]):
         raise DamagedIndexError(
             f"{folder} holds {rows.vectors.shape} vectors, which is not what its catalog "
             "says; restore it or build the index again"
@@ -281,7 +281,7 @@ def _verify_catalog(snapshot: Snapshot) -> None:
     """Every row of the catalog is as it was written, and its ids are those of the segments."""
     catalog.verify(snapshot.folder)
     ids, numbers = snapshot.ids().tolist(), snapshot.numbers().tolist()
-    found = catalog.live_rows(snapshot.folder, snapshot.contents)
+    found = catalog.live_rows(snapshot.folder, snapshot.manifest)
     if found is not None and found != list(zip(ids, numbers, strict=True)):
         raise DamagedIndexError(
             f"{snapshot.folder / catalog.NAME} lists other ids than its segments hold; "

@@ -47,7 +47,7 @@ _GROWTH = 2
 never more than log2(n) segments, and a row is written log2(n) times on its way into the largest."""
 
 SurvivingRows = tuple[LiveSegment, Bool[np.ndarray, " _"], int]
-"""A part, which of its rows are left, and how many those are."""
+"""A part, which of its rows are surviving, and how many those are."""
 
 
 def create(
@@ -58,21 +58,21 @@ def create(
     options: BuildOptions,
     progress: Progress,
 ) -> None:
-    """Write a new index of one coded segment into an empty folder, and the source's adapter."""
+    """Write a new index of one coded segment into an empty folder, and the source's transform."""
     entry = write_entry(folder, 1, [source], options, progress)
     rows = source.rows
     ids = rows.ids[np.arange(len(rows))]
-    adapted = save_transform(folder, source.adapter)
-    with catalog.create(folder) as ledger:
-        content = ledger.put(records)
+    adapted = save_transform(folder, source.transform)
+    with catalog.create(folder) as transaction:
+        content = transaction.store_rows(records)
         for file in entry.files:
             content = zlib.crc32(file.checksums, content)
         full = {
             **adapted, "generation": 1, "lineage": f"{content:08x}", "next_segment": 2,
             "next_row": len(rows), **meta,
         }  # fmt: skip
-        come = zip(ids.tolist(), rows.numbers.tolist(), strict=True)
-        ledger.commit(Manifest(full, (entry,)), come=come)
+        added_ids = zip(ids.tolist(), rows.numbers.tolist(), strict=True)
+        transaction.commit(Manifest(full, (entry,)), added=added_ids)
     sync_folder(folder)
 
 
@@ -83,20 +83,20 @@ def open_writer(shown: Snapshot, purpose: str, progress: Progress) -> Iterator["
     with (
         writer_lock(folder, purpose),
         _as_storage_errors(folder),
-        catalog.write_transaction(folder) as ledger,
+        catalog.write_transaction(folder) as transaction,
     ):
-        _sweep(folder, ledger)
+        _sweep(folder, transaction)
         try:
-            yield Writer(Snapshot.load(folder, previous=shown), ledger, progress)
+            yield Writer(Snapshot.load(folder, previous=shown), transaction, progress)
         finally:
             with suppress(NestvecError, OSError):  # else the next writer will
-                _sweep(folder, ledger)
+                _sweep(folder, transaction)
 
 
-def _sweep(folder: Path, ledger: CatalogTransaction) -> None:
-    contents = ledger.read()
-    sweep(folder, (file.name for entry in contents.entries for file in entry.files))
-    ledger.sweep(contents.meta["next_row"])
+def _sweep(folder: Path, transaction: CatalogTransaction) -> None:
+    manifest = transaction.read()
+    sweep(folder, (file.name for entry in manifest.entries for file in entry.files))
+    transaction.sweep(manifest.meta["next_row"])
 
 
 @contextmanager
@@ -115,7 +115,7 @@ class Writer:
     """The right to change an index, and the generation that it starts from."""
 
     snapshot: Snapshot
-    ledger: CatalogTransaction
+    transaction: CatalogTransaction
     progress: Progress
 
     @property
@@ -136,7 +136,7 @@ class Writer:
         self.replace(chosen[:0], chosen, vectors, (texts, metadata))
 
     def delete(self, ids: np.ndarray) -> None:
-        """Commit that the rows with these ids are gone."""
+        """Commit the deletion of the rows with these ids."""
         self.replace(ids, ids[:0], np.empty((0, self.snapshot.dim), np.float32), (None, None))
 
     def update(
@@ -148,7 +148,7 @@ class Writer:
     ) -> None:
         """Commit new rows in place of those with the same ids; what is None stays as it is."""
         rows = self._find(ids)
-        old = list(self.ledger.records(rows)) if texts is None or metadata is None else []
+        old = list(self.transaction.records(rows)) if texts is None or metadata is None else []
         kept_texts = [text for _, _, text, _ in old]
         kept_metadata = [None if json_ is None else json.loads(json_) for *_, json_ in old]
         documents = (
@@ -160,7 +160,7 @@ class Writer:
 
     def compact(self) -> None:
         """Commit one coded segment of all live rows; forget what is stored with the others."""
-        self.ledger.forget_deleted()
+        self.transaction.drop_tombstones()
         parts = self.snapshot.parts
         if not parts or [(p.entry.layout, p.live is None) for p in parts] == [(CODED, True)]:
             return
@@ -168,56 +168,60 @@ class Writer:
         entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
         self._commit(entries, self.next_row, np.empty(0, int), ())
 
-    def keep_plan(
+    def save_plan(
         self, k: int, plan: Plan, evidence: Mapping[str, Any], rows_checksum: int
     ) -> None:
         """Commit that `plan` was tuned to find `k` of the rows with this checksum."""
-        if self.snapshot.contents.rows_checksum() != rows_checksum:
+        if self.snapshot.manifest.rows_checksum() != rows_checksum:
             raise StorageError(
                 f"the rows of {self.snapshot.folder} have changed since the plan was tuned, and "
                 "what was shown no longer holds; tune again"
             )
-        self.ledger.commit(with_stored_plan(self.snapshot.contents, k, plan, evidence))
+        self.transaction.commit(with_stored_plan(self.snapshot.manifest, k, plan, evidence))
 
     def replace(
         self,
-        gone: np.ndarray,
-        come: np.ndarray,
+        deleted_ids: np.ndarray,
+        added_ids: np.ndarray,
         vectors: Float[np.ndarray, "n dim"],
         documents: tuple[Sequence[str | None] | None, Sequence[Mapping[str, Any] | None] | None],
     ) -> None:
-        """Commit that the rows with some ids are gone and that others have come."""
-        left = self._left(self._find(gone))
-        first, count = self.next_row, len(come)
-        entries = [_entry(*part) for part in left]
+        """Commit the deletion of some rows and the addition of others, in one step."""
+        surviving = self._surviving_rows(self._find(deleted_ids))
+        first, count = self.next_row, len(added_ids)
+        entries = [_entry(*part) for part in surviving]
         if count:
-            self.ledger.put(row_records(come, first, *documents))
-            rows = SegmentRows(np.arange(first, first + count), Ids.of(come), vectors)
-            entries = self._with_new(left, RowSource(rows))
-        if len(gone) or count:
+            self.transaction.store_rows(row_records(added_ids, first, *documents))
+            rows = SegmentRows(np.arange(first, first + count), Ids.of(added_ids), vectors)
+            entries = self._append_segment(surviving, RowSource(rows))
+        if len(deleted_ids) or count:
             numbers = range(first, first + count)
-            self._commit(entries, first + count, gone, zip(come.tolist(), numbers, strict=True))
+            self._commit(
+                entries, first + count, deleted_ids, zip(added_ids.tolist(), numbers, strict=True)
+            )
 
-    def _with_new(self, left: list[SurvivingRows], source: RowSource) -> list[SegmentEntry]:
-        """The entries of what is left and of a new segment, which takes in the last small ones."""
+    def _append_segment(
+        self, surviving: list[SurvivingRows], source: RowSource
+    ) -> list[SegmentEntry]:
+        """List the surviving entries and a new segment, which takes in the last small ones."""
         total, sources = len(source), [source]
-        while left and left[-1][2] <= _GROWTH * total:
-            part, kept, count = left.pop()
+        while surviving and surviving[-1][2] <= _GROWTH * total:
+            part, kept, count = surviving.pop()
             total += count
             sources.insert(0, RowSource(part.rows, kept))
         new = self._write(sources, coded=total >= FLAT_ROWS)
-        return [*(_entry(*part) for part in left), new]
+        return [*(_entry(*part) for part in surviving), new]
 
-    def _left(self, gone: Sequence[int]) -> list[SurvivingRows]:
-        """What is left of each part without some rows; a part without any is left out."""
-        left: list[SurvivingRows] = []
+    def _surviving_rows(self, deleted_ids: Sequence[int]) -> list[SurvivingRows]:
+        """What is surviving of each part without some rows; a part without any is surviving out."""
+        surviving: list[SurvivingRows] = []
         for part in self.snapshot.parts:
-            kept = ~np.isin(part.rows.numbers, gone)
+            kept = ~np.isin(part.rows.numbers, deleted_ids)
             if part.live is not None:
                 kept &= part.live.astype(bool)
             if count := int(kept.sum()):
-                left.append((part, kept, count))
-        return left
+                surviving.append((part, kept, count))
+        return surviving
 
     def _write(self, sources: Sequence[RowSource], coded: bool) -> SegmentEntry:
         number = int(self.snapshot.meta["next_segment"])
@@ -233,12 +237,12 @@ class Writer:
         self,
         entries: Sequence[SegmentEntry],
         next_row: int,
-        gone: np.ndarray,
-        come: Iterable[tuple[Id, int]],
+        deleted_ids: np.ndarray,
+        added: Iterable[tuple[Id, int]],
     ) -> None:
         meta = self.snapshot.meta
         last = max((entry.segment for entry in entries), default=0)
-        contents = Manifest(
+        manifest = Manifest(
             {
                 **meta,
                 "generation": self.snapshot.generation + 1,
@@ -247,11 +251,11 @@ class Writer:
             },
             tuple(entries),
         )
-        self.ledger.commit(contents, gone.tolist(), come)
+        self.transaction.commit(manifest, deleted_ids.tolist(), added)
 
     def _find(self, ids: np.ndarray) -> list[int]:
         """The row of each id; `IdsError` when one is missing."""
-        found = self.ledger.find(ids.tolist())
+        found = self.transaction.rows_with_ids(ids.tolist())
         missing = [id_ for id_, row in zip(ids.tolist(), found, strict=True) if row is None]
         if missing:
             raise IdsError(
@@ -265,7 +269,7 @@ class Writer:
         kind = self.snapshot.ids_kind
         if kind is not None and id_kind(ids) not in (kind, None):
             raise IdsError(f"the ids of this index are of type {kind}; give ids of that type")
-        found = self.ledger.find(ids.tolist())
+        found = self.transaction.rows_with_ids(ids.tolist())
         taken = [id_ for id_, row in zip(ids.tolist(), found, strict=True) if row is not None]
         if taken:
             raise IdsError(

@@ -1,4 +1,4 @@
-"""Training nested models: heads, recipes on one loop, parts for Sentence Transformers' trainer.
+"""Training of nested models: recipes on one loop, heads, and parts for Sentence Transformers.
 
 `docs/how-to/training.md` has the recipes and their settings.
 """

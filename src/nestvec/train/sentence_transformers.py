@@ -1,4 +1,4 @@
-"""For `SentenceTransformerTrainer`: the nested loss, and an evaluator of all sizes."""
+"""Parts for `SentenceTransformerTrainer`: the nested loss, and an evaluator of every prefix."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,21 +17,21 @@ from nestvec.shapes import Float
 from nestvec.train.evaluation.prefixes import CONTROLS, evaluate_prefixes
 
 Features = Mapping[str, Any]
-"""What the model reads: tensors of one row per text, and settings."""
+"""The input of a model: tensors of one row per text, and settings."""
 
 
 class NestedInfoNCELoss(nn.Module):
     """`nested_info_nce` of a batch's columns: anchor, positive, and any number of negatives.
 
     Equal in value to MatryoshkaLoss around MultipleNegativesRankingLoss. The model is run once per
-    column, nothing is patched, and every cut is in every step. With `mini_batch_size` it is run on
-    so many texts at a time, and again in `backward`, which takes the place of the Cached losses.
-    With `learn_temperature` the temperature is a parameter (as its logarithm, so it stays above 0).
-    All else is as in `nested_info_nce`. Texts that occur twice in a batch are negatives of each
-    other: use the batch sampler `NO_DUPLICATES`.
+    column, nothing is patched, and every prefix is in every step. With `mini_batch_size` it is run
+    on so many texts at a time, and again in `backward`, which replaces the Cached losses. With
+    `learn_temperature` the temperature is a parameter (as its logarithm, so it stays above 0). All
+    else is as in `nested_info_nce`. Texts that occur twice in a batch are negatives of each other:
+    use the batch sampler `NO_DUPLICATES`.
     """
 
-    def __init__(  # noqa: PLR0913  one call says all about a loss
+    def __init__(  # noqa: PLR0913  the options of `nested_info_nce`
         self,
         model: nn.Module,
         dims: Sequence[int],
@@ -57,12 +57,12 @@ class NestedInfoNCELoss(nn.Module):
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=learn_temperature)
 
     def forward(self, sentence_features: Iterable[Features], labels: Any) -> Float[Tensor, ""]:
-        """The loss of a batch; its rows are compared, so `labels` are of no use."""
+        """Compute the loss of a batch; `labels` are ignored, because row i belongs to row i."""
         columns = list(sentence_features)
         if len(columns) < 2:
             raise InputError(
-                f"a batch of {len(columns)} column(s) holds no pairs; give the dataset columns for "
-                "anchor and positive, and any for negatives behind them"
+                f"a batch of {len(columns)} column(s) holds no pairs; the dataset needs columns "
+                "for anchor and positive, and may have negatives after them"
             )
         queries, documents, *negatives = map(self._embed, columns)
         return nested_info_nce(
@@ -79,16 +79,16 @@ class NestedInfoNCELoss(nn.Module):
 
     def _embed(self, features: Features) -> Float[Tensor, "n dim"]:
         if self.mini_batch_size is None:
-            return self._run(features)
-        return cached_encode(self._run, _pieces(features, self.mini_batch_size))
+            return self._encode(features)
+        return cached_encode(self._encode, _mini_batches(features, self.mini_batch_size))
 
-    def _run(self, features: Features) -> Float[Tensor, "n dim"]:
-        # A copy: modules write into what they are given, and it may be read twice.
+    def _encode(self, features: Features) -> Float[Tensor, "n dim"]:
+        # A copy: modules write into their input, and it may be read twice.
         rows: Tensor = self.model(dict(features))["sentence_embedding"]
         return rows
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What the trainer writes into the model card."""
+        """List the settings that the trainer writes into the model card."""
         return {
             "dims": self.dims,
             "weights": self.weights,
@@ -100,28 +100,28 @@ class NestedInfoNCELoss(nn.Module):
         }
 
 
-def _pieces(features: Features, rows: int) -> Iterator[Features]:
-    """The same, some rows at a time."""
+def _mini_batches(features: Features, size: int) -> Iterator[Features]:
+    """Yield the features of `size` texts at a time."""
     counts = {len(value) for value in features.values() if isinstance(value, Tensor) and value.ndim}
     if len(counts) != 1:
         raise InputError(
-            "this model's input does not have one row per text (a static or flattened one), so it "
-            "cannot be cut into pieces; leave mini_batch_size out"
+            "this model's input does not have one row per text (it is static or flattened), so it "
+            "cannot be split into mini-batches; leave mini_batch_size out"
         )
     (count,) = counts
-    for first in range(0, count, rows):
+    for start in range(0, count, size):
         yield {
-            name: value[first : first + rows] if isinstance(value, Tensor) and value.ndim else value
+            name: value[start : start + size] if isinstance(value, Tensor) and value.ndim else value
             for name, value in features.items()
         }
 
 
 class NestedEvaluator(SentenceEvaluator):
-    """nDCG@k of every size from one encoding of queries and documents, beside two controls.
+    """nDCG@k of every prefix from one encoding of queries and documents, beside two controls.
 
-    Metrics: `ndcg@10_64` for the prefix of 64 dimensions, `ndcg@10_64_random` and
+    Metrics: `ndcg@10_64` for the prefix of 64 dimensions, `ndcg@10_64_random_dims` and
     `ndcg@10_64_pca` for as many random dimensions and principal components, as in
-    `evaluate_sizes`. `ndcg@10_mean`, over sizes, is what the best checkpoint is chosen by.
+    `evaluate_prefixes`. The best checkpoint is chosen by `ndcg@10_mean`, the mean over prefixes.
     """
 
     def __init__(
@@ -142,20 +142,20 @@ class NestedEvaluator(SentenceEvaluator):
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1.0, steps: int = -1
     ) -> dict[str, float]:
-        """The metrics, which are also noted for the model card; no file is written."""
+        """Compute the metrics, and store them for the model card; no file is written."""
         settings = {"batch_size": self.batch_size, "show_progress_bar": False}
-        found = evaluate_prefixes(
+        scores = evaluate_prefixes(
             model.encode_query(list(self.data.queries.texts), **settings),
             model.encode_document(list(self.data.corpus.texts), **settings),
             self.data.qrels, self.dims, query_ids=self.data.queries.ids,
             document_ids=self.data.corpus.ids, k=self.k, seed=self.seed,
         )  # fmt: skip
         metrics = {}
-        for size in found:
-            metrics[f"ndcg@{self.k}_{size.dims}"] = size.ndcg["prefix"].value
+        for prefix in scores:
+            metrics[f"ndcg@{self.k}_{prefix.dims}"] = prefix.ndcg["prefix"].value
             for control in CONTROLS:
-                metrics[f"ndcg@{self.k}_{size.dims}_{control}"] = size.ndcg[control].value
-        prefixes = [size.ndcg["prefix"].value for size in found]
+                metrics[f"ndcg@{self.k}_{prefix.dims}_{control}"] = prefix.ndcg[control].value
+        prefixes = [prefix.ndcg["prefix"].value for prefix in scores]
         metrics[f"ndcg@{self.k}_mean"] = sum(prefixes) / len(prefixes)
         named: dict[str, float] = self.prefix_name_to_metrics(metrics, self.name)
         self.store_metrics_in_model_card_data(model, named, epoch, steps)

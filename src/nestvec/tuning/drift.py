@@ -78,12 +78,12 @@ def check_drift(
     index: Index, queries: EvaluationQueries, k: int, seed: int, progress: Progress
 ) -> DriftReport:
     """Test the stored plan for `k` on new queries; the work behind `nestvec.check_drift`."""
-    if k not in index.tuned:
+    if k not in index.stored_plans:
         raise InputError(
             f"{index.path} stores no tuned plan for k={k} (it stores plans for: "
-            f"{', '.join(map(str, sorted(index.tuned))) or 'none'}); tune one first"
+            f"{', '.join(map(str, sorted(index.stored_plans))) or 'none'}); tune one first"
         )
-    stored = index.tuned[k]
+    stored = index.stored_plans[k]
     guarantee = Guarantee.from_evidence(stored.evidence)
     ground_truth = queries.with_ground_truth(index, guarantee, progress)
     rng = np.random.default_rng(seed)

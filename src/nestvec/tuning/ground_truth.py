@@ -60,7 +60,7 @@ class GroundTruth:
         grades: tuple[Grades, ...] | None = None,
     ) -> "GroundTruth":
         """Compute the ground truth by `search(exact=True)`, in blocks of queries."""
-        array = index.adapt(queries)
+        array = index.transform_queries(queries)
         if not len(array):
             raise InputError("there are no queries; pass some, hundreds for a guarantee")
         self_match = find_self_matches(index.snapshot, array)
@@ -70,7 +70,7 @@ class GroundTruth:
         with progress("exact answers", len(array)) as advance:
             for first in range(0, len(array), _BLOCK_QUERIES):
                 block = slice(first, first + _BLOCK_QUERIES)
-                hits = index.search(array[block], depth, exact=True, adapted_by=_adapter(index))
+                hits = index.search(array[block], depth, exact=True, transformed_by=_adapter(index))
                 places = self_matches_last(hits, self_match[block])
                 top_k[block] = np.take_along_axis(hits.rows, places[:, :k], axis=1)
                 # Float32 scores: those that are equal in float64 are equal here.
@@ -101,7 +101,7 @@ class GroundTruth:
         n_kept = min((stage.keep for stage in plan.stages), default=len(self.index))
         k = min(rows + bool(self.n_self_matches), max(rows, n_kept), len(self.index))
         adapted = _adapter(self.index)
-        hits = self.index.search(self.queries, k, plan=plan, adapted_by=adapted)
+        hits = self.index.search(self.queries, k, plan=plan, transformed_by=adapted)
         places = self_matches_last(hits, self.self_match)[:, :rows]
         return PlanHits(
             np.take_along_axis(hits.rows, places, axis=1), float(hits.stats.size_bytes) / len(self)
@@ -144,4 +144,4 @@ class GroundTruth:
 
 def _adapter(index: Index) -> str | None:
     """The fingerprint of the adapter that the queries went through."""
-    return None if index.adapter is None else index.adapter.fingerprint
+    return None if index.transform is None else index.transform.fingerprint

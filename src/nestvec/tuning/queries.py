@@ -48,7 +48,7 @@ class EvaluationQueries:
         """Select the queries that have a relevant document, with the grades of their documents."""
         if self.qrels is None:
             raise InputError(f"'{guarantee}' is about relevance; pass qrels (relevance judgments)")
-        array = as_queries(self.queries, index.dim if index.adapter is None else index.adapter.dim)
+        array = as_queries(self.queries, index.dim if index.transform is None else index.transform.dim)
         query_ids = range(len(array)) if self.query_ids is None else self.query_ids
         ids = check_ids(query_ids, len(array)).tolist()
         rows = [row for row, id_ in enumerate(ids) if _is_relevant(self.qrels.get(id_, {}))]

@@ -81,7 +81,7 @@ class TunedPlan:
         """
         if self.plan is None or self.rows is None:
             raise InputError(f"no plan is certified ({self.verdict}), so there is none to save")
-        index.keep_plan(self.rows, self.plan, self.to_json(), self.rows_checksum)
+        index.save_plan(self.rows, self.plan, self.to_json(), self.rows_checksum)
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self._describe()}", f"  {self._numbers()}"]

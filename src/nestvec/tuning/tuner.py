@@ -34,7 +34,7 @@ def tune_plan(
     progress: Progress,
 ) -> TunedPlan:
     """Find the cheapest plan with the guarantee; the work behind `nestvec.tune`."""
-    rows_checksum = index.snapshot.contents.rows_checksum()
+    rows_checksum = index.snapshot.manifest.rows_checksum()
     grid = choose_candidates(index, guarantee, plans)
     ground_truth = queries.with_ground_truth(index, guarantee, progress)
     rng = np.random.default_rng(seed)

@@ -1,7 +1,7 @@
-"""Tuned plans in the catalog: by how many rows they find, with what shows that they are safe.
+"""Tuned plans in the catalog, by `k`, with the evidence for their guarantee.
 
-Each says for which rows, coded how, that was shown. The catalog keeps a plan for as long as nobody
-replaces it; it is used only while the index holds just these.
+Each names the rows, and their codes, that it was tuned for. The catalog stores a plan until another
+replaces it; searches use it only while the index holds just these rows.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,30 @@ _KEY = "tuned"
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan, whether it was shown to be safe for the rows that are there now, and by what."""
+    """A tuned plan, whether it was tuned for the current rows, and its evidence."""
 
     plan: Plan
     current: bool
     evidence: Mapping[str, Any]
 
 
-def stored_plans(contents: Manifest) -> dict[int, StoredPlan]:
-    """The tuned plans that an index keeps, by `k`."""
-    kept = contents.meta.get(_KEY, {})
-    now = contents.rows_checksum() if kept else None
+def stored_plans(manifest: Manifest) -> dict[int, StoredPlan]:
+    """Read the tuned plans that an index stores, by `k`."""
+    entries = manifest.meta.get(_KEY, {})
+    current_rows = manifest.rows_checksum() if entries else None
     return {
-        int(k): StoredPlan(Plan.parse(one["plan"]), one["rows"] == now, one["evidence"])
-        for k, one in kept.items()
+        int(k): StoredPlan(
+            Plan.parse(entry["plan"]), entry["rows"] == current_rows, entry["evidence"]
+        )
+        for k, entry in entries.items()
     }
 
 
 def with_stored_plan(
-    contents: Manifest, k: int, plan: Plan, evidence: Mapping[str, Any]
+    manifest: Manifest, k: int, plan: Plan, evidence: Mapping[str, Any]
 ) -> Manifest:
-    """The next generation: the same rows, and a plan for `k` that is safe for them."""
-    one = {"plan": str(plan), "rows": contents.rows_checksum(), "evidence": evidence}
-    kept = {**contents.meta.get(_KEY, {}), str(k): one}
-    meta = {**contents.meta, "generation": contents.generation + 1, _KEY: kept}
-    return replace(contents, meta=meta)
+    """Build the next generation: the same rows, with a plan for `k` tuned on them."""
+    entry = {"plan": str(plan), "rows": manifest.rows_checksum(), "evidence": evidence}
+    entries = {**manifest.meta.get(_KEY, {}), str(k): entry}
+    meta = {**manifest.meta, "generation": manifest.generation + 1, _KEY: entries}
+    return replace(manifest, meta=meta)

@@ -128,7 +128,7 @@ class _MergedHits(NamedTuple):
     def merge(
         cls, parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], k: int
     ) -> "_MergedHits":
-        if len(answers) == 1 and answers[0].fill(k):
+        if len(answers) == 1 and answers[0].is_full(k):
             rows, held = answers[0].rows, parts[0].rows
             return cls(held.numbers[rows], answers[0].scores, held.ids[rows])
         scores = np.concatenate([answer.scores for answer in answers], axis=1)

@@ -149,10 +149,10 @@ def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
         SegmentEntry(segment, layout, rows, deleted, tuple(files.pop(segment, ())))
         for segment, layout, rows, deleted in db.execute("SELECT * FROM segments ORDER BY segment")
     )
-    contents = Manifest({k: v for k, v in meta.items() if k != "checksum"}, entries)
-    if files or meta["checksum"] != contents.checksum():
+    manifest = Manifest({k: v for k, v in meta.items() if k != "checksum"}, entries)
+    if files or meta["checksum"] != manifest.checksum():
         raise ValueError("it differs from its checksum")
-    return contents
+    return manifest
 
 
 def _format(db: sqlite3.Connection) -> int:
@@ -166,7 +166,7 @@ def _format(db: sqlite3.Connection) -> int:
 def documents(folder: Path, rows: Sequence[int], of: Manifest) -> list[Document]:
     """What is stored with the given rows of the generation `of`, in their order.
 
-    `StorageError` when they are gone since: the index was replaced, or they were deleted and the
+    `StorageError` where they have gone: the index was replaced, or they were deleted and the
     index compacted.
     """
     with read_transaction(folder) as db:
@@ -269,8 +269,8 @@ class CatalogTransaction:
         """The last commit, brought to the current format if it has an older one."""
         with _nonsense(self._folder / NAME), self._transaction():
             if _format(self._db) == 1:
-                contents = format_1.upgrade(self._db)
-                self._put_contents(contents)
+                manifest = format_1.upgrade(self._db)
+                self._store_manifest(manifest)
             return read_manifest(self._db, self._folder)
 
     def sweep(self, next_row: int) -> None:
@@ -278,7 +278,7 @@ class CatalogTransaction:
         with self._transaction():
             self._db.execute("DELETE FROM rows WHERE row >= ?", (next_row,))
 
-    def find(self, ids: Iterable[Id]) -> list[int | None]:
+    def rows_with_ids(self, ids: Iterable[Id]) -> list[int | None]:
         """The row of each id, or None for an id that no live row has."""
         return _find(self._db, ids)
 
@@ -291,35 +291,35 @@ class CatalogTransaction:
                 _document(row, values)
             yield values[:4]
 
-    def put(self, records: Iterable[RowRecord]) -> int:
-        """Store rows that no commit names yet, and give the checksum of all their checksums.
+    def store_rows(self, records: Iterable[RowRecord]) -> int:
+        """Store rows that no commit names yet, and return the checksum of all their checksums.
 
         In many small transactions: one large one would hold up readers, and memory.
         """
-        total, left = 0, iter(records)
-        while batch := [(*r, row_checksum(*r)) for r in islice(left, _ROWS_PER_TRANSACTION)]:
+        total, remaining = 0, iter(records)
+        while batch := [(*r, row_checksum(*r)) for r in islice(remaining, _ROWS_PER_TRANSACTION)]:
             total = zlib.crc32(",".join(str(r[-1]) for r in batch).encode(), total)
             with self._transaction():
                 self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", batch)
         return total
 
     def commit(
-        self, contents: Manifest, gone: Iterable[Id] = (), come: Iterable[tuple[Id, int]] = ()
+        self, manifest: Manifest, deleted: Iterable[Id] = (), added: Iterable[tuple[Id, int]] = ()
     ) -> None:
-        """Make `contents` the last commit; `gone` ids are free, `come` ids name their rows."""
+        """Commit `manifest`; `deleted` ids are free again, and `added` ids name their rows."""
         with self._transaction():
-            self._db.executemany("DELETE FROM ids WHERE id = ?", ((id_,) for id_ in gone))
-            self._db.executemany("INSERT INTO ids VALUES (?, ?)", come)
-            self._put_contents(contents)
+            self._db.executemany("DELETE FROM ids WHERE id = ?", ((id_,) for id_ in deleted))
+            self._db.executemany("INSERT INTO ids VALUES (?, ?)", added)
+            self._store_manifest(manifest)
 
-    def _put_contents(self, contents: Manifest) -> None:
+    def _store_manifest(self, manifest: Manifest) -> None:
         for table in ("meta", "segments", "files"):
             self._db.execute(f"DELETE FROM {table}")
-        meta = {**contents.meta, "checksum": contents.checksum()}
+        meta = {**manifest.meta, "checksum": manifest.checksum()}
         self._db.executemany(
             "INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in meta.items()]
         )
-        for e in contents.entries:
+        for e in manifest.entries:
             values = (e.segment, e.layout, e.rows, e.deleted)
             self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", values)
             self._db.executemany(
@@ -327,7 +327,7 @@ class CatalogTransaction:
                 [(f.name, e.segment, f.size_bytes, f.checksums) for f in e.files],
             )
 
-    def forget_deleted(self) -> None:
+    def drop_tombstones(self) -> None:
         """Drop what is stored with rows that are not live; give space back if that is much."""
         with self._transaction():
             self._db.execute("DELETE FROM rows WHERE row NOT IN (SELECT row FROM ids)")

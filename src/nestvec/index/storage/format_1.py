@@ -77,8 +77,8 @@ def document(db: sqlite3.Connection, row: int) -> Document:
 
 
 def upgrade(db: sqlite3.Connection) -> Manifest:
-    """Bring the tables to format 2, within the caller's transaction; its contents are returned."""
-    contents = read_manifest(db)
+    """Bring the tables to format 2, within the caller's transaction; its manifest are returned."""
+    manifest = read_manifest(db)
     db.execute("ALTER TABLE rows RENAME TO rows_1")
     db.execute("DROP INDEX live_ids")
     for table in ("meta", "segments", "files"):
@@ -89,7 +89,7 @@ def upgrade(db: sqlite3.Connection) -> Manifest:
     db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", _checked(db.execute(old)))
     db.execute("INSERT INTO ids SELECT id, row FROM rows")
     db.execute("DROP TABLE rows_1")
-    return Manifest({**contents.meta, "format": FORMAT}, contents.entries)
+    return Manifest({**manifest.meta, "format": FORMAT}, manifest.entries)
 
 
 def _checked(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""What a catalog holds, as values: the contents of one generation, and what belongs to a row."""
+"""The manifest of a generation: its segments and files with checksums, and the rows' records."""
 
 import json
 import zlib
@@ -11,7 +11,7 @@ from nestvec.documents import Id
 
 FORMAT = 2
 WITH_ADAPTER = 3
-"""Format 2 and an adapter: a reader that knows none would ask such an index wrongly."""
+"""Format 2 with a transform, which a reader of format 2 would leave out of queries."""
 RowRecord = tuple[int, Id, str | None, str | None]
 """Row number, id, text, metadata as JSON."""
 

@@ -55,12 +55,12 @@ class SegmentRows:
 class RowSource:
     """Where the rows of a new segment come from: `kept` of some rows, or all of them.
 
-    With an `adapter` the vectors are what it makes of them, a block at a time.
+    With a `transform` the vectors are what it makes of them, a block at a time.
     """
 
     rows: SegmentRows
     kept: Bool[np.ndarray, " n"] | None = None
-    adapter: Transform | None = None
+    transform: Transform | None = None
 
     def __len__(self) -> int:
         return len(self.rows) if self.kept is None else int(self.kept.sum())
@@ -73,13 +73,13 @@ class RowSource:
             block = vectors[part] if self.kept is None else vectors[part][self.kept[part]]
             check_finite(block, "vectors", first)
             check_magnitude(block, "vectors", first)
-            yield block if self.adapter is None else self.adapter.transform(block)
+            yield block if self.transform is None else self.transform.transform(block)
 
     @property
     def dim(self) -> int:
         """Width of the blocks."""
         given = int(self.rows.vectors.shape[1])
-        return given if self.adapter is None else self.adapter.width
+        return given if self.transform is None else self.transform.width
 
     def numbers(self) -> Int64[np.ndarray, " m"]:
         """The numbers of the rows that are kept."""

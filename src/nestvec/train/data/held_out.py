@@ -1,4 +1,4 @@
-"""Which rows are trained on, and which are held out."""
+"""The split of rows into those that are trained on and those that are held out."""
 
 import numpy as np
 
@@ -8,11 +8,13 @@ from nestvec.shapes import Int64
 
 
 def hold_out(
-    rows: int, held_out: int, seed: int
-) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
-    """All but `held_out` of so many rows, and these, drawn by the seed; both rising."""
+    n_rows: int, held_out: int, seed: int
+) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " held_out"]]:
+    """Draw `held_out` of the rows by the seed; return the other rows and these, both rising."""
     check_at_least(0, seed=seed)
-    if not 0 < held_out < rows:
-        raise InputError(f"held_out={held_out} of {rows} rows; hold out 1 to all but 1")
-    order = np.random.default_rng(seed).permutation(rows)
+    if not 0 < held_out < n_rows:
+        raise InputError(
+            f"held_out={held_out} of {n_rows} rows leaves one side empty; use 1 to {n_rows - 1}"
+        )
+    order = np.random.default_rng(seed).permutation(n_rows)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

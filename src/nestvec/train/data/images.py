@@ -1,4 +1,4 @@
-"""Labelled images: from .npz files, and from folders or zip files with a folder per class."""
+"""Labelled images, read from .npz files, and from folders or zip files of classes."""
 
 import io
 import zipfile
@@ -20,7 +20,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Images:
-    """Images of one size with their classes, by number."""
+    """Images of one size with the numbers of their classes."""
 
     pixels: UInt8[np.ndarray, "n height width channels"]
     labels: Int64[np.ndarray, " n"]
@@ -28,41 +28,45 @@ class Images:
 
     def __post_init__(self) -> None:
         if not 0 < len(self.pixels) == len(self.labels):
-            raise DataError(f"{len(self.pixels)} images and {len(self.labels)} labels make no set")
-        least, most = int(self.labels.min()), int(self.labels.max())
-        if least < 0 or most >= len(self.classes):
+            raise DataError(
+                f"{len(self.pixels)} images with {len(self.labels)} labels; "
+                "pass one label per image, and at least one image"
+            )
+        lowest, highest = int(self.labels.min()), int(self.labels.max())
+        if lowest < 0 or highest >= len(self.classes):
+            wrong = lowest if lowest < 0 else highest
             raise InputError(
-                f"label {least if least < 0 else most} is out of range for {len(self.classes)} "
-                f"classes; labels are 0 to {len(self.classes) - 1}"
+                f"label {wrong} is out of range for {len(self.classes)} classes; "
+                f"use 0 to {len(self.classes) - 1}"
             )
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def rows(self, rows: Int64[np.ndarray, " m"]) -> "Images":
-        """Some of the images, in this order."""
+    def select(self, rows: Int64[np.ndarray, " m"]) -> "Images":
+        """Select images in this order."""
         return Images(self.pixels[rows], self.labels[rows], self.classes)
 
     def split(self, held_out: int, seed: int) -> tuple["Images", "Images"]:
-        """All but `held_out` images, and these, drawn by the seed."""
-        kept, held = hold_out(len(self), held_out, seed)
-        return self.rows(kept), self.rows(held)
+        """Hold out `held_out` images, drawn by the seed; return the training images and these."""
+        train_rows, held_out_rows = hold_out(len(self), held_out, seed)
+        return self.select(train_rows), self.select(held_out_rows)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """Where images are, and how many are held out."""
+    """A file or folder of labelled images, and the number of images to hold out."""
 
     images: str
     """A .npz with `train_images` [n, height, width(, channels)] and `train_labels` (or `images`
     and `labels`), or a folder or .zip with files `…/class/name.jpg`."""
     part: str = "train"
-    """The prefix of arrays in a .npz, or the folder of classes, if it has one."""
+    """The prefix of the arrays in a .npz, or the folder above the classes, where there is one."""
     classes: tuple[str, ...] | None = None
-    """Names of the classes 0, 1, …, in place of those that the file has."""
+    """Names of the classes 0, 1, …, in place of those in the file."""
     held_out: int = 2000
     limit: int | None = None
-    """Take so many images, drawn at random."""
+    """Take at most so many images, drawn at random."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,18 +74,18 @@ class ImageFile:
         check_at_least(0, seed=self.seed)
 
     def read(self) -> tuple[Images, Images]:
-        """The images to train on, and those held out."""
+        """Read the images to train on, and those held out."""
         images = read_images(Path(self.images), self.part)
         if self.classes is not None:
             images = Images(images.pixels, images.labels, self.classes)
         if self.limit is not None and self.limit < len(images):
-            chosen = np.random.default_rng(self.seed).permutation(len(images))[: self.limit]
-            images = images.rows(np.sort(chosen))
+            sample = np.random.default_rng(self.seed).permutation(len(images))[: self.limit]
+            images = images.select(np.sort(sample))
         return images.split(self.held_out, self.seed)
 
 
 def read_images(path: Path, part: str = "train") -> Images:
-    """All images of one part of a file or folder, else `DataError`."""
+    """Read all images of one part of a file or folder; `DataError` where that fails."""
     if not path.exists():
         raise DataError(f"there is no file or folder '{path}'; check the path")
     if path.suffix == ".npz":
@@ -109,12 +113,12 @@ def _read_npz(path: Path, part: str) -> Images:
         raise DataError(f"{path} cannot be read as .npz ({e}); write it again") from None
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     # More "channels" than 4 are the width of images with channels first.
-    right = pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[3] <= 4
-    if not right or labels.ndim != 1 or labels.dtype.kind not in "iu":
+    are_images = pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[3] <= 4
+    if not are_images or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(
             f"{path} holds {pixels.dtype} images of shape {pixels.shape} and {labels.dtype} labels "
-            f"of shape {labels.shape}; images are uint8 [n, height, width] or with 1 to 4 channels "
-            "last, labels whole numbers [n]"
+            f"of shape {labels.shape}; images must be uint8 [n, height, width] or with 1 to 4 "
+            "channels last, and labels whole numbers [n]"
         )
     classes = tuple(str(label) for label in range(int(labels.max(initial=0)) + 1))
     return Images(pixels, labels.astype(np.int64), classes)
@@ -125,13 +129,13 @@ def _read_zip(path: Path, part: str) -> Images:
         with zipfile.ZipFile(path) as archive:
             return _read_files(path, part, archive.namelist(), archive.read)
     except (OSError, zipfile.BadZipFile) as e:
-        raise DataError(f"{path} is no whole zip file ({e}); copy it again") from None
+        raise DataError(f"{path} is no complete zip file ({e}); copy it again") from None
 
 
 def _read_files(
     source: Path, part: str, names: Iterable[str], read: Callable[[str], bytes]
 ) -> Images:
-    """Images named `…/class/file`; those below a folder called `part`, where there is one."""
+    """Read images named `…/class/file`, from below a folder called `part` where there is one."""
     paths = [PurePosixPath(name) for name in sorted(names)]
     paths = [p for p in paths if p.suffix.lower() in _SUFFIXES and len(p.parts) > 1]
     paths = [p for p in paths if part in p.parts[:-2]] or paths
@@ -145,7 +149,7 @@ def _read_files(
         if array.shape != arrays[0].shape:
             raise DataError(
                 f"{source}: {path} is {array.shape[:2]} and {paths[0]} {arrays[0].shape[:2]}; "
-                "bring images to one size first"
+                "resize images to one size first"
             )
     return Images(np.stack(arrays), labels, classes)
 

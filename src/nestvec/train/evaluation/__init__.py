@@ -1,1 +1,1 @@
-"""Evaluate every prefix of a model at once."""
+"""Evaluation of every prefix of a model from one encoding."""

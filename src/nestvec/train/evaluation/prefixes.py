@@ -1,4 +1,4 @@
-"""Every size of a model at once, held against what costs nothing to make."""
+"""Quality of every prefix of a model's vectors, beside two controls that need no training."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,18 @@ from nestvec.shapes import Float32, Float64
 from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio
 from nestvec.vectors import as_float32, check_dims, normalize
 
-CONTROLS = ("random", "pca")
+CONTROLS = ("random_dims", "pca")
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixScores:
-    """One size: nDCG@k of its prefix and of the controls, and each as a share of full width."""
+    """nDCG@k of one prefix and of its controls, and their retention: the share of full width's."""
 
     dims: int
     ndcg: dict[str, Estimate]
-    """By "prefix", "random" (as many dimensions drawn at random) and "pca"."""
+    """By "prefix", "random_dims" (as many dimensions, drawn at random) and "pca"."""
     retention: dict[str, Estimate]
-    """NaN where full width finds nothing."""
+    """NaN where full width scores 0."""
 
 
 def evaluate_prefixes(
@@ -39,59 +39,61 @@ def evaluate_prefixes(
     k: int = 10,
     seed: int = 0,
 ) -> list[PrefixScores]:
-    """nDCG@`k` by cosine at each size, of vectors that were made once [q, dim] and [n, dim].
+    """Compute nDCG@`k` by cosine at each of `dims`, of vectors [q, dim] and [n, dim].
 
     A nested model is worth training where its prefixes beat, on the same vectors, random
-    dimensions (the same drawing for all sizes, nested) and the principal components of the
-    documents about the origin (`Rotation`), neither of which takes training. Without ids, rows are
-    meant. Intervals are 95 % bootstrap ones over queries, those of ratios paired.
+    dimensions (one nested draw for all dims) and the principal components of the documents about
+    the origin, neither of which needs training. Without ids, `qrels` names rows. Intervals are
+    95 % bootstrap ones over queries, and those of retention are paired.
     """
-    asked, given = as_float32(queries, "queries"), as_float32(documents, "documents")
-    width = given.shape[1]
-    sizes = sorted({check_dims(size, width) for size in dims})
-    judged = list(range(len(asked))) if query_ids is None else list(query_ids)
-    k = min(k, len(given))
-    names = np.arange(len(given)) if document_ids is None else np.asarray(document_ids)
-    nobody = np.full(len(asked), -1)  # no query is one of the documents
+    queries, documents = as_float32(queries, "queries"), as_float32(documents, "documents")
+    width = documents.shape[1]
+    rising_dims = sorted({check_dims(dim, width) for dim in dims})
+    ids = list(range(len(queries))) if query_ids is None else list(query_ids)
+    k = min(k, len(documents))
+    names = np.arange(len(documents)) if document_ids is None else np.asarray(document_ids)
+    no_self_match = np.full(len(queries), -1)  # no query is one of the documents
     rng = np.random.default_rng(seed)
 
-    def ndcg(pair: _Pair, size: int) -> Float64[np.ndarray, " q"]:
-        some, all_ = (normalize(side[:, :size]) for side in pair)
-        return ndcg_at_k(names[exact_top_k(some, all_, nobody, k)], judged, qrels, k)
+    def ndcg(pair: _Pair, dims: int) -> Float64[np.ndarray, " q"]:
+        a, b = (normalize(vectors[:, :dims]) for vectors in pair)
+        return ndcg_at_k(names[exact_top_k(a, b, no_self_match, k)], ids, qrels, k)
 
-    forms = dict(_forms(asked, given, rng))
-    full = ndcg(forms["prefix"], width)
+    orders = dict(_orders(queries, documents, rng))
+    baseline = ndcg(orders["prefix"], width)
     scores = []
-    for size in sizes:
-        per_query = {name: ndcg(pair, size) for name, pair in forms.items()}
+    for prefix_dims in rising_dims:
+        per_query = {name: ndcg(pair, prefix_dims) for name, pair in orders.items()}
         scores.append(PrefixScores(
-            size,
+            prefix_dims,
             {name: bootstrap_mean(values, rng) for name, values in per_query.items()},
-            {name: _share(values, full, rng) for name, values in per_query.items()},
+            {name: _retention(values, baseline, rng) for name, values in per_query.items()},
         ))  # fmt: skip
     return scores
 
 
-def _share(
-    values: Float64[np.ndarray, " q"], full: Float64[np.ndarray, " q"], rng: np.random.Generator
+def _retention(
+    values: Float64[np.ndarray, " q"],
+    baseline: Float64[np.ndarray, " q"],
+    rng: np.random.Generator,
 ) -> Estimate:
-    if full.any():
-        return bootstrap_ratio(values, full, rng)
-    # An untrained model may find nothing; its evaluation is not to stop the training.
-    return Estimate(math.nan, math.nan, math.nan, len(full))
+    if baseline.any():
+        return bootstrap_ratio(values, baseline, rng)
+    # An untrained model may score 0; its evaluation must not stop the training.
+    return Estimate(math.nan, math.nan, math.nan, len(baseline))
 
 
 _Pair = tuple[Float32[np.ndarray, "q dim"], Float32[np.ndarray, "n dim"]]
 
 
-def _forms(
+def _orders(
     queries: Float32[np.ndarray, "q dim"],
     documents: Float32[np.ndarray, "n dim"],
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, _Pair]]:
-    """The same vectors with their dimensions in the model's, a random, and the PCA's order."""
+    """Yield the vectors with their dimensions in the model's, a random, and the PCA's order."""
     yield "prefix", (queries, documents)
     order = rng.permutation(documents.shape[1])
-    yield "random", (queries[:, order], documents[:, order])
+    yield "random_dims", (queries[:, order], documents[:, order])
     rotation = Rotation.fit(documents)
     yield "pca", (rotation.transform(queries), rotation.transform(documents))

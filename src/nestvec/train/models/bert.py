@@ -1,4 +1,4 @@
-"""Small BERTs from a configuration, with a vocabulary learned from the texts at hand."""
+"""Small BERT models from a configuration, with a vocabulary learned from the training texts."""
 
 import tempfile
 from collections.abc import Iterable
@@ -17,34 +17,34 @@ from nestvec.train.models import wordpiece
 
 @dataclass(frozen=True, slots=True)
 class Bert:
-    """A text transformer from scratch; its rows are the mean of its tokens' states."""
+    """A text transformer trained from scratch; an embedding is the mean of the token states."""
 
     kind: Literal["bert"] = "bert"
     hidden: int = 128
     layers: int = 2
     heads: int = 4
     vocabulary: int = 8000
-    """At most so many word pieces."""
+    """The largest number of word pieces."""
     max_tokens: int = 64
-    """Longer texts are cut."""
+    """Longer texts are truncated."""
 
     def __post_init__(self) -> None:
         check_at_least(1, hidden=self.hidden, layers=self.layers, heads=self.heads)
         if self.hidden % self.heads or self.max_tokens < 3 or self.vocabulary < 100:
             raise InputError(
-                f"heads={self.heads} are to divide hidden={self.hidden}, max_tokens="
-                f"{self.max_tokens} to be 3 or more and vocabulary={self.vocabulary} 100 or more"
+                f"heads={self.heads} must divide hidden={self.hidden}, max_tokens="
+                f"{self.max_tokens} be 3 or more and vocabulary={self.vocabulary} 100 or more"
             )
 
     def tokenizer(self, texts: Iterable[str]) -> Any:
-        """Word pieces learned from texts, the same from the same texts."""
+        """Learn word pieces from texts; equal texts give equal pieces."""
         pieces = wordpiece.learn(list(texts), self.vocabulary)
         return require("transformers", "train").BertTokenizerFast(
             tokenizer_object=pieces._tokenizer, model_max_length=self.max_tokens
         )
 
     def model(self, tokenizer: Any) -> Any:
-        """A new transformer for this vocabulary."""
+        """Make a new transformer for this vocabulary."""
         transformers = require("transformers", "train")
         config = transformers.BertConfig(
             vocab_size=len(tokenizer),
@@ -59,35 +59,35 @@ class Bert:
 
 
 def as_sentence_transformer(model: Any, tokenizer: Any, max_tokens: int) -> Any:
-    """A Sentence Transformers model of a transformer, by the mean of its tokens' states."""
+    """Make a Sentence Transformers model of a transformer and mean pooling of its token states."""
     library = require("sentence_transformers", "train")
     transformer, pooling = _modules("Transformer"), _modules("Pooling")
-    # It loads from folders alone.
+    # The module `Transformer` loads only from folders.
     with tempfile.TemporaryDirectory() as folder, without_bars():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        first = transformer(folder)
-    first.max_seq_length = max_tokens
+        encoder = transformer(folder)
+    encoder.max_seq_length = max_tokens
     mean = pooling(model.config.hidden_size, "mean")
-    return library.SentenceTransformer(modules=[first, mean], device=str(model.device))
+    return library.SentenceTransformer(modules=[encoder, mean], device=str(model.device))
 
 
 def with_projection(model: Any, dim: int, matrix: np.ndarray | None = None) -> Any:
-    """A Sentence Transformers model with a linear map to `dim` behind it: drawn, or `matrix`."""
+    """Add a linear map to `dim` to a Sentence Transformers model: random, or `matrix`."""
     library, dense = require("sentence_transformers", "train"), _modules("Dense")
     torch = require("torch", "train")
-    last = dense(
+    projection = dense(
         model.get_embedding_dimension(),
         dim,
         bias=False,
         activation_function=torch.nn.Identity(),
         init_weight=None if matrix is None else torch.from_numpy(matrix.T.copy()),
     )
-    return library.SentenceTransformer(modules=[*model, last], device=str(model.device))
+    return library.SentenceTransformer(modules=[*model, projection], device=str(model.device))
 
 
 def _modules(name: str) -> Any:
-    """A module class of Sentence Transformers."""
+    """Import a module class of Sentence Transformers."""
     return getattr(require("sentence_transformers.sentence_transformer.modules", "train"), name)
 
 

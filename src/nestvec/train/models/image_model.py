@@ -1,4 +1,4 @@
-"""Image models: a backbone of `transformers` from its configuration, and a linear projection."""
+"""Image models: a backbone of `transformers` and a linear projection to the embedding."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ class ResNet:
         check_at_least(1, hidden=self.hidden, blocks=self.blocks)
 
     def backbone(self, height: int, width: int, channels: int) -> Any:
-        """The network up to its pooled last stage."""
+        """Make the network up to its pooled last stage."""
         transformers = require("transformers", "train")
         stages = [max(1, self.hidden >> shift) for shift in (2, 1, 0)]
         network = transformers.ResNetModel(
@@ -47,18 +47,19 @@ class ResNet:
         return network
 
     def pooled(self, outputs: Any) -> Float[Tensor, "n hidden"]:
-        """One row per image, of the network's outputs."""
+        """Take one row per image from the network's outputs."""
         rows: Tensor = outputs.pooler_output.flatten(1)
         return rows
 
 
 class StridedConv(nn.Module):
-    """The same convolution, asked in a form whose gradient oneDNN gets right.
+    """The same convolution in a form whose gradient oneDNN computes correctly.
 
     Weight gradients of strided 1 × 1 kernels write past their workspace where channels are few
-    (uxlfoundation/oneDNN#6035), and in bfloat16 those of maps one pixel wide read what lies beside
-    them: not a number, now and then. No stride, no fault: a 1 × 1 kernel sees every other pixel
-    also where the others are dropped before, and beside a single pixel is nothing to be skipped.
+    (uxlfoundation/oneDNN#6035), and in bfloat16 those of maps one pixel wide read memory beside
+    them, which now and then is not a number. Without a stride there is no fault: a 1 × 1 kernel
+    sees the same pixels where the others are dropped first, and a map one pixel wide has none to
+    skip.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -70,18 +71,19 @@ class StridedConv(nn.Module):
     def forward(
         self, maps: Float[Tensor, "n channels height width"]
     ) -> Float[Tensor, "n outputs rows columns"]:
-        """What `torch.nn.Conv2d` says."""
-        (down, right), kernel = self._stride, tuple(self.weight.shape[2:])
+        """Compute the convolution of `torch.nn.Conv2d`."""
+        (row_step, column_step), kernel = self._stride, tuple(self.weight.shape[2:])
         if kernel == (1, 1):
-            maps, down, right = maps[:, :, ::down, ::right], 1, 1
+            maps = maps[:, :, ::row_step, ::column_step]
+            row_step = column_step = 1
         elif maps.shape[3] == 1:
-            right = 1
-        return nn.functional.conv2d(maps, self.weight, None, (down, right), self._padding)
+            column_step = 1
+        return nn.functional.conv2d(maps, self.weight, None, (row_step, column_step), self._padding)
 
 
 @dataclass(frozen=True, slots=True)
 class ViT:
-    """A vision transformer on square patches; the image's row is that of its class token."""
+    """A vision transformer on square patches; an embedding is the state of the class token."""
 
     kind: Literal["vit"] = "vit"
     hidden: int = 128
@@ -94,12 +96,12 @@ class ViT:
             1, hidden=self.hidden, layers=self.layers, heads=self.heads, patch=self.patch
         )
         if self.hidden % self.heads:
-            raise InputError(f"heads={self.heads} are to divide hidden={self.hidden}")
+            raise InputError(f"heads={self.heads} must divide hidden={self.hidden}")
 
     def backbone(self, height: int, width: int, channels: int) -> Any:
-        """The network up to its last layer."""
+        """Make the network up to its last layer."""
         if height % self.patch or width % self.patch:
-            raise InputError(f"patch={self.patch} is to divide {height} × {width} pixels")
+            raise InputError(f"patch={self.patch} must divide {height} × {width} pixels")
         transformers = require("transformers", "train")
         config = transformers.ViTConfig(
             image_size=(height, width),
@@ -113,15 +115,16 @@ class ViT:
         return transformers.ViTModel(config, add_pooling_layer=False)
 
     def pooled(self, outputs: Any) -> Float[Tensor, "n hidden"]:
-        """One row per image, of the network's outputs."""
+        """Take one row per image from the network's outputs."""
         rows: Tensor = outputs.last_hidden_state[:, 0]
         return rows
 
 
 class ImageModel(nn.Module):
-    """Images of one size to rows of `dim` numbers; no projection where the backbone has that width.
+    """A network from images of one size to embeddings of width `dim`.
 
-    Pixels are scaled by the mean and the standard deviation per channel that are given.
+    There is no projection where the backbone has that width. Pixels are standardised by the `mean`
+    and the standard `deviation` of each channel.
     """
 
     def __init__(
@@ -140,15 +143,17 @@ class ImageModel(nn.Module):
         self.projection = nn.Identity() if hidden == dim else nn.Linear(hidden, dim, bias=False)
 
     def forward(self, pixels: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n dim"]:
-        """One row per image, not scaled."""
+        """Compute one embedding per image, of any length."""
         if tuple(pixels.shape[1:]) != self.size:
-            raise InputError(f"images are {tuple(pixels.shape[1:])}, the model is for {self.size}")
+            raise InputError(
+                f"images are {tuple(pixels.shape[1:])} and the model takes {self.size}; resize them"
+            )
         scales = (self.mean, self.deviation)
         mean, deviation = (pixels.new_tensor(values, dtype=torch.float32) for values in scales)
         scaled = (pixels.float() / 255 - mean) / deviation
         try:
             outputs = self.backbone(scaled.permute(0, 3, 1, 2))
-        except ValueError as e:  # what batch norm says of one value
+        except ValueError as e:  # raised by batch norm for one value
             raise InputError(
                 f"{len(pixels)} image(s) at a time are too few for this network ({e}); "
                 "use larger batches"
@@ -170,7 +175,7 @@ class ImageModel(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> "ImageModel":
-        """The model that was saved, else `EncodeError`."""
+        """Load a saved model; `EncodeError` where it is missing or damaged."""
         try:
             facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             settings = facts.pop("architecture")
@@ -180,7 +185,7 @@ class ImageModel(nn.Module):
             model.load_state_dict(require("safetensors.torch", "train").load_file(folder / WEIGHTS))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as e:
             raise EncodeError(
-                f"{folder} holds no whole image model ({type(e).__name__}); train it again"
+                f"{folder} holds no complete image model ({type(e).__name__}); train it again"
             ) from e
         model.eval()
         return model

@@ -1,4 +1,4 @@
-"""Towers: from items (texts or images) to rows of one width."""
+"""Towers: encoders of texts or images to embeddings of one width."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,9 +20,10 @@ from nestvec.train.models.image_model import ImageModel, ResNet, ViT
 from nestvec.transforms.rotation import OrthogonalTransform
 
 Features = dict[str, Any]
+"""The input of a tower: tensors of one row per item, and settings."""
 
-_TURNED_BY = 4096
-"""Texts whose principal directions a rotated tower begins with."""
+_PCA_SAMPLE = 4096
+"""Texts from which the PCA rotation of a tower is fitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +32,15 @@ class Pretrained:
 
     kind: Literal["pretrained"] = "pretrained"
     name: str = "minilm"
-    """minilm is packaged; else a folder, or a name on the Hugging Face hub."""
+    """`minilm`, which is packaged, or a folder, or a name on the Hugging Face hub."""
     max_tokens: int | None = None
-    """Cut texts here; else where the model does."""
+    """Truncate texts to so many tokens; None: where the model does."""
 
     def __post_init__(self) -> None:
-        check_at_least(3, max_tokens=self.max_tokens)  # two of them mark beginning and end
+        check_at_least(3, max_tokens=self.max_tokens)  # two of them mark the start and the end
 
     def open(self) -> Any:
-        """The model, with its own width."""
+        """Load the model, with its own width."""
         model = load_checkpoint(self.name, device="cpu").model.float()
         if self.max_tokens is not None:
             model.max_seq_length = self.max_tokens
@@ -47,38 +48,38 @@ class Pretrained:
 
 
 class Tower(nn.Module, ABC):
-    """Encodes items of one kind."""
+    """An encoder of items of one kind."""
 
     width: int
 
     @abstractmethod
     def features(self, items: Any) -> Features:
-        """What `forward` takes, made on the CPU of some items."""
+        """Make the input of `forward` from items, on the CPU."""
 
     @abstractmethod
     def forward(self, features: Features) -> Float[Tensor, "n dim"]:
-        """One row per item, of any length."""
+        """Compute one embedding per item, of any length."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the model into an existing folder."""
 
-    def embed(self, items: Any, at_once: int = 64) -> Float[np.ndarray, "n dim"]:
-        """Rows of any number of items, in the order given; texts of like length go together."""
+    def embed(self, items: Any, mini_batch_size: int = 64) -> Float[np.ndarray, "n dim"]:
+        """Encode any number of items, in their order; texts of similar length go together."""
         device = next(self.parameters()).device
         order = range(len(items))
         if not isinstance(items, np.ndarray):
             order = sorted(order, key=lambda row: len(items[row]))  # type: ignore[assignment]
-        rows = np.empty((len(items), self.width), dtype=np.float32)
-        for first in range(0, len(items), at_once):
-            chosen = list(order[first : first + at_once])
-            features = to_device(self.features(select_items(items, chosen)), device)
-            rows[chosen] = self(features).detach().float().cpu().numpy()
-        return rows
+        embeddings = np.empty((len(items), self.width), dtype=np.float32)
+        for start in range(0, len(items), mini_batch_size):
+            rows = list(order[start : start + mini_batch_size])
+            features = to_device(self.features(select_items(items, rows)), device)
+            embeddings[rows] = self(features).detach().float().cpu().numpy()
+        return embeddings
 
 
 class TextTower(Tower):
-    """A Sentence Transformers model."""
+    """A tower of texts: a Sentence Transformers model."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -86,30 +87,30 @@ class TextTower(Tower):
         self.width: int = model.get_embedding_dimension()
 
     def features(self, items: Sequence[str]) -> Features:
-        """Token numbers; texts are cut where the model cuts them."""
+        """Tokenize texts, truncated where the model does it."""
         return dict(self.model.preprocess(list(items)))
 
     def forward(self, features: Features) -> Float[Tensor, "n dim"]:
-        """One row per text."""
-        # A copy, as the model adds its activations to what it is given.
+        """Compute one embedding per text."""
+        # A copy, as the model adds its activations to its input.
         rows: Tensor = self.model(dict(features))["sentence_embedding"]
         return rows
 
-    def rotated(self, texts: Sequence[str]) -> "TextTower":
-        """A tower of the same rows, turned: the principal directions of these texts come first."""
-        some = texts[:: -(-len(texts) // _TURNED_BY)]
+    def with_pca_rotation(self, texts: Sequence[str]) -> "TextTower":
+        """Add the PCA rotation of these texts, so that their principal directions come first."""
+        sample = texts[:: -(-len(texts) // _PCA_SAMPLE)]
         with torch.no_grad():
-            rotation = OrthogonalTransform.fit(self.eval().embed(some))
+            rotation = OrthogonalTransform.fit(self.eval().embed(sample))
         self.train()
         return TextTower(bert.with_projection(self.model, self.width, rotation.matrix))
 
     def save(self, folder: Path) -> None:
-        """As Sentence Transformers saves it; `nestvec encode --model` takes the folder."""
+        """Save in the format of Sentence Transformers, which `nestvec encode --model` opens."""
         bert.save(self.model, folder)
 
 
 class ImageTower(Tower):
-    """An image model."""
+    """A tower of images: an image model."""
 
     def __init__(self, model: ImageModel) -> None:
         super().__init__()
@@ -117,23 +118,23 @@ class ImageTower(Tower):
         self.width = model.dim
 
     def features(self, items: np.ndarray) -> Features:
-        """The pixels."""
+        """Make a tensor of the pixels."""
         return {"pixels": torch.from_numpy(items)}
 
     def forward(self, features: Features) -> Float[Tensor, "n dim"]:
-        """One row per image."""
+        """Compute one embedding per image."""
         rows: Tensor = self.model(features["pixels"])
         return rows
 
     def save(self, folder: Path) -> None:
-        """As `ImageModel.load` reads it."""
+        """Save in the format of `ImageModel.load`."""
         self.model.save(folder)
 
 
 def build_text_tower(
     settings: Bert | Pretrained, texts: Sequence[str], width: int | None
 ) -> TextTower:
-    """A tower for such texts, projected to `width` where the model has another."""
+    """Make a tower for texts like these, projected to `width` where the model has another."""
     if isinstance(settings, Bert):
         tokenizer = settings.tokenizer(texts)
         model = bert.as_sentence_transformer(
@@ -147,14 +148,14 @@ def build_text_tower(
 
 
 def select_items(items: Any, rows: Sequence[int]) -> Any:
-    """Some of the items, in this order."""
+    """Select items in this order."""
     if isinstance(items, np.ndarray):
         return items[list(rows)]
     return [items[row] for row in rows]
 
 
 def to_device(features: Features, device: torch.device) -> Features:
-    """The features with their tensors on a device."""
+    """Move the tensors among the features to a device."""
     return {
         name: value.to(device) if isinstance(value, Tensor) else value
         for name, value in features.items()
@@ -162,11 +163,11 @@ def to_device(features: Features, device: torch.device) -> Features:
 
 
 def check_kind(items: Any, settings: object) -> None:
-    """Images for an image tower, texts for a text tower, else `InputError`."""
-    images, wanted = isinstance(items, np.ndarray), isinstance(settings, ResNet | ViT)
-    if images != wanted:
+    """Raise `InputError` for images in a text tower, and for texts in an image tower."""
+    are_images, takes_images = isinstance(items, np.ndarray), isinstance(settings, ResNet | ViT)
+    if are_images != takes_images:
         kinds = {True: "images", False: "texts"}
         raise InputError(
-            f"the left items are {kinds[images]}, but left.kind is for {kinds[wanted]}; "
-            "use resnet or vit for images, bert or pretrained for texts"
+            f"the queries are {kinds[are_images]} and query_tower.kind takes "
+            f"{kinds[takes_images]}; use resnet or vit for images, bert or pretrained for texts"
         )

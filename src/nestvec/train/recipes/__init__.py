@@ -1,1 +1,1 @@
-"""Training recipes: text, image, image and text, and masked language modelling."""
+"""Training recipes: text, image, pairs of two kinds (clip), and masked language modelling."""

@@ -1,4 +1,4 @@
-"""Two towers, one for each side: images and texts, or texts of two kinds."""
+"""Training of two towers: images and texts, or two kinds of texts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from nestvec.deprecation import renamed_fields
 from nestvec.engine.checkpoint import RunFolder
 from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
@@ -22,19 +23,20 @@ from nestvec.train.recipes.image import build_model
 from nestvec.train.recipes.text import pairs_fingerprint
 
 
+@renamed_fields({"left": "query_tower", "right": "document_tower", "at_once": "mini_batch_size"})
 @dataclass(frozen=True, slots=True)
 class ClipConfig:
-    """A tower for each side, and how both are trained."""
+    """Settings of the recipe `clip`: a tower for queries and one for documents."""
 
     dims: tuple[int, ...] = (16, 32, 64, 128)
-    """The sizes; the largest is the width of both sides."""
-    left: Bert | Pretrained | ResNet | ViT = field(default_factory=Bert)
-    right: Bert | Pretrained = field(default_factory=Bert)
+    """The nesting dims; the largest is the width of both towers."""
+    query_tower: Bert | Pretrained | ResNet | ViT = field(default_factory=Bert)
+    document_tower: Bert | Pretrained = field(default_factory=Bert)
     weights: tuple[float, ...] | Literal["uniform", "front"] = "uniform"
     temperature: float = 0.07
-    """Where it starts; it is learned."""
-    at_once: int | None = None
-    """Encode so many items at a time (GradCache)."""
+    """The temperature at the start; it is learned."""
+    mini_batch_size: int | None = None
+    """Items to encode at a time (GradCache)."""
     loop: Loop = field(default_factory=Loop)
 
     def __post_init__(self) -> None:
@@ -44,39 +46,40 @@ class ClipConfig:
 def train_clip(
     data: tuple[Pairs, Pairs], config: ClipConfig, folder: Path, listen: Listener = no_op
 ) -> TrainingResult:
-    """Train two towers on the first pairs, held against the second, in `folder`; or go on there.
+    """Train two towers on training pairs and held-out pairs in `folder`, or resume the run there.
 
-    The metric is recall@1 of held-out left items among all held-out texts, at every pair of sizes:
-    "16 x 128" compares left prefixes of 16 with texts stored at 128. `folder / "model"` then holds
-    a folder for each side.
+    The metric is recall@1 of held-out queries among all held-out documents, at every pair of dims:
+    "16 x 128" compares query prefixes of 16 with documents stored at 128. `folder / "model"` then
+    holds the query tower in `left` and the document tower in `right`.
     """
     train, held_out = data
-    place = RunFolder.for_run(folder, "clip", config, pairs_fingerprint(data))
+    run_folder = RunFolder.for_run(folder, "clip", config, pairs_fingerprint(data))
     width = max(config.dims)
     with seeded_global_rng(config.loop.seed, "model"):
-        left = _tower(config.left, train.left, width)
-        right = build_text_tower(config.right, train.right, width)
-    sizes = tuple((a, b) for a in sorted(config.dims) for b in sorted(config.dims))
-    goal = ContrastiveConfig(
+        query_tower = _tower(config.query_tower, train.queries, width)
+        document_tower = build_text_tower(config.document_tower, train.documents, width)
+    eval_dims = tuple((a, b) for a in sorted(config.dims) for b in sorted(config.dims))
+    contrastive = ContrastiveConfig(
         config.dims,
         config.weights,
         config.temperature,
         learn_temperature=True,
         bidirectional=True,
-        at_once=config.at_once,
+        mini_batch_size=config.mini_batch_size,
         guardrail=0.0,
         mining=None,
-        sizes=sizes,
+        eval_dims=eval_dims,
         metric="recall@1",
         measure=recall_at_1,
     )
-    return train_task(ContrastTask(left, right, train, held_out, goal), config.loop, place, listen)
+    task = ContrastTask(query_tower, document_tower, train, held_out, contrastive)
+    return train_task(task, config.loop, run_folder, listen)
 
 
 def _tower(settings: Bert | Pretrained | ResNet | ViT, items: Items, width: int) -> Tower:
     check_kind(items, settings)
     if isinstance(items, np.ndarray) and isinstance(settings, ResNet | ViT):
-        images = Images(items, np.zeros(len(items), dtype=np.int64), ("any",))
+        images = Images(items, np.zeros(len(items), dtype=np.int64), ("image",))
         return ImageTower(build_model(images, settings, width))
     assert isinstance(settings, Bert | Pretrained) and isinstance(items, tuple)
     return build_text_tower(settings, items, width)

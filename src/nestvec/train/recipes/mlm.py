@@ -1,4 +1,4 @@
-"""Masked language modelling by every prefix: a small BERT whose token states are nested."""
+"""Masked language modelling by every prefix: a small BERT with nested token states."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestvec.data import read_texts
+from nestvec.deprecation import renamed_fields
 from nestvec.engine.checkpoint import RunFolder, fingerprint
 from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
@@ -23,75 +24,78 @@ from nestvec.train.models import bert
 from nestvec.train.models.bert import Bert
 
 Texts = tuple[str, ...]
-_UNASKED = -100
-_EVALUATED_AT_ONCE = 64
+IGNORE_INDEX = -100
+"""The label of a token that is not masked, as torch has it."""
+_EVAL_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """Where texts are, and how many are held out."""
+    """A file of texts, and the number of texts to hold out."""
 
     texts: str
     """A .jsonl, .tsv, .csv or .txt file, also .gz."""
     column: str | None = None
-    """The column with the text; else the usual ones."""
+    """The column of the texts; None: one of the usual names."""
     held_out: int = 500
     limit: int | None = None
-    """Read so many rows."""
+    """Read at most so many rows."""
     seed: int = 0
 
     def read(self) -> tuple[Texts, Texts]:
-        """The texts to train on, and those held out."""
+        """Read the texts to train on, and those held out."""
         texts = read_texts(Path(self.texts), self.column, limit=self.limit).texts
-        kept, held = hold_out(len(texts), self.held_out, self.seed)
-        return tuple(texts[row] for row in kept), tuple(texts[row] for row in held)
+        sides = hold_out(len(texts), self.held_out, self.seed)
+        train, held_out = (tuple(texts[row] for row in rows) for rows in sides)
+        return train, held_out
 
 
+@renamed_fields({"masked": "mask_share"})
 @dataclass(frozen=True, slots=True)
 class MlmConfig:
-    """A BERT from scratch, and how it is trained."""
+    """Settings of the recipe `mlm`: a BERT from scratch, and its training."""
 
     dims: tuple[int, ...] = (16, 32, 64, 128)
-    """The sizes; the largest is `model.hidden`."""
+    """The nesting dims; the largest is `model.hidden`."""
     model: Bert = field(default_factory=Bert)
     weights: tuple[float, ...] | Literal["uniform", "front"] = "uniform"
-    masked: float = 0.15
-    """The share of tokens that are asked for."""
+    mask_share: float = 0.15
+    """The share of tokens that are masked and predicted."""
     loop: Loop = field(default_factory=Loop)
 
     def __post_init__(self) -> None:
         NestingDims.of(self.dims, self.model.hidden, self.weights)
-        if max(self.dims) != self.model.hidden or not 0 < self.masked < 1:
+        if max(self.dims) != self.model.hidden or not 0 < self.mask_share < 1:
             raise InputError(
-                f"the largest of dims={list(self.dims)} is to be model.hidden={self.model.hidden}, "
-                f"and masked={self.masked} a share between 0 and 1"
+                f"the largest of dims={list(self.dims)} must be model.hidden={self.model.hidden}, "
+                f"and mask_share={self.mask_share} must be between 0 and 1"
             )
 
 
 def train_mlm(
     data: tuple[Texts, Texts], config: MlmConfig, folder: Path, listen: Listener = no_op
 ) -> TrainingResult:
-    """Train on the first texts, held against the second, in `folder`; or go on there.
+    """Train on training texts and held-out texts in `folder`, or resume the run there.
 
-    Words are predicted from each prefix of a token's last state by the same columns of the token
+    Tokens are predicted from each prefix of a token's last state by the same columns of the token
     embeddings, which are input and output in one (MRL-E: Kusupati et al., 2022, §3). There is no
     transform before the output, so that the states themselves are nested. The metric is the share
-    of masked tokens predicted, on the same masks each time. `folder / "model"` then holds a
-    Sentence Transformers model, whose rows are the means of the states.
+    of masked tokens predicted, with the same masks each time. `folder / "model"` then holds a
+    Sentence Transformers model whose embeddings are the means of the states.
     """
     train, held_out = data
-    place = RunFolder.for_run(folder, "mlm", config, fingerprint(*data))
+    run_folder = RunFolder.for_run(folder, "mlm", config, fingerprint(*data))
     with seeded_global_rng(config.loop.seed, "model"):
         task = MlmTask(train, held_out, config)
-    return train_task(task, config.loop, place, listen)
+    return train_task(task, config.loop, run_folder, listen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Masked:
-    """Tokens of which some are hidden, and what these were."""
+class MaskedTokens:
+    """Tokens of which some are masked, and labels with the masked ones."""
 
     tokens: Int64[Tensor, "batch length"]
-    attended: Int64[Tensor, "batch length"]
+    attention_mask: Int64[Tensor, "batch length"]
     labels: Int64[Tensor, "batch length"]
 
 
@@ -105,90 +109,104 @@ class MlmTask(EpochTask):
         self.config = config
         self.tokenizer = config.model.tokenizer(train)
         self.tokens, self.held_out = (
-            self._numbers(texts) for texts in check_nonempty(train, held_out)
+            self._token_ids(texts) for texts in check_nonempty(train, held_out)
         )
         self.rows = len(self.tokens)
         self.model = config.model.model(self.tokenizer)
         self.bias = nn.Parameter(torch.zeros(len(self.tokenizer)))
 
-    def _numbers(self, texts: Texts) -> Int64[Tensor, "n length"]:
+    def _token_ids(self, texts: Texts) -> Int64[Tensor, "n length"]:
         length = self.config.model.max_tokens
-        made = self.tokenizer(list(texts), truncation=True, padding="max_length", max_length=length)
-        return torch.tensor(made["input_ids"])
+        encoding = self.tokenizer(
+            list(texts), truncation=True, padding="max_length", max_length=length
+        )
+        return torch.tensor(encoding["input_ids"])
 
-    def row_batch(self, rows: Int64[Tensor, " batch"], draw: torch.Generator) -> Masked:
-        """Texts with other tokens masked each time."""
-        return self._masked(self.tokens[rows], draw)
+    def row_batch(self, rows: Int64[Tensor, " batch"], generator: torch.Generator) -> MaskedTokens:
+        """Select texts and mask some of their tokens, others each time."""
+        return self._mask(self.tokens[rows], generator)
 
-    def _masked(self, tokens: Int64[Tensor, "batch length"], draw: torch.Generator) -> Masked:
-        attended = (tokens != self.tokenizer.pad_token_id).long()
-        width = max(1, int(attended.sum(1).max()))
-        tokens, attended = tokens[:, :width], attended[:, :width]
-        hidden, labels = mask_tokens(tokens, self.tokenizer, self.config.masked, draw)
-        return Masked(*(tensor.to(self.device) for tensor in (hidden, attended, labels)))
+    def _mask(
+        self, tokens: Int64[Tensor, "batch length"], generator: torch.Generator
+    ) -> MaskedTokens:
+        attention_mask = (tokens != self.tokenizer.pad_token_id).long()
+        length = max(1, int(attention_mask.sum(1).max()))
+        tokens, attention_mask = tokens[:, :length], attention_mask[:, :length]
+        masked, labels = mask_tokens(tokens, self.tokenizer, self.config.mask_share, generator)
+        return MaskedTokens(
+            *(tensor.to(self.device) for tensor in (masked, attention_mask, labels))
+        )
 
-    def forward(self, batch: Masked) -> Float[Tensor, "batch length dim"]:
-        """The last states of all tokens."""
-        states: Tensor = self.model(batch.tokens, batch.attended).last_hidden_state
+    def forward(self, batch: MaskedTokens) -> Float[Tensor, "batch length dim"]:
+        """Compute the last states of all tokens."""
+        states: Tensor = self.model(batch.tokens, batch.attention_mask).last_hidden_state
         return states
 
-    def loss(self, outputs: Tensor, batch: Masked) -> Float[Tensor, ""]:
-        """The mean over masked tokens of the losses of all sizes, weighted."""
+    def loss(self, outputs: Tensor, batch: MaskedTokens) -> Float[Tensor, ""]:
+        """Compute the weighted sum of the losses of all prefixes, averaged over masked tokens."""
         config = self.config
         return nested_masked_lm(
-            outputs.float(), self._columns, batch.labels, config.dims, self.bias, config.weights
+            outputs.float(),
+            self._token_embeddings,
+            batch.labels,
+            config.dims,
+            self.bias,
+            config.weights,
         )
 
     @property
-    def _columns(self) -> Float[Tensor, "vocabulary dim"]:
-        columns: Tensor = self.model.get_input_embeddings().weight
-        return columns
+    def _token_embeddings(self) -> Float[Tensor, "vocabulary dim"]:
+        embeddings: Tensor = self.model.get_input_embeddings().weight
+        return embeddings
 
     def evaluate(self) -> dict[str, float]:
-        """The share of masked held-out tokens with the largest logit, by size."""
+        """Compute the share of masked held-out tokens with the largest logit, by dims."""
         dims = sorted(self.config.dims)
-        right, asked = torch.zeros(len(dims), dtype=torch.int64), 0
+        correct, n_masked = torch.zeros(len(dims), dtype=torch.int64), 0
         for batch in self._held_out():
-            wanted = batch.labels != _UNASKED
-            states, labels = self(batch)[wanted], batch.labels[wanted]
-            chosen = [
-                logits.argmax(1) for logits in tied_logits(states, self._columns, dims, self.bias)
+            is_masked = batch.labels != IGNORE_INDEX
+            states, labels = self(batch)[is_masked], batch.labels[is_masked]
+            tokens = [
+                logits.argmax(1)
+                for logits in tied_logits(states, self._token_embeddings, dims, self.bias)
             ]
-            right += (torch.stack(chosen) == labels).sum(1).cpu()
-            asked += len(labels)
-        shares = (right.double() / max(1, asked)).tolist()
+            correct += (torch.stack(tokens) == labels).sum(1).cpu()
+            n_masked += len(labels)
+        shares = (correct.double() / max(1, n_masked)).tolist()
         return {str(dim): share for dim, share in zip(dims, shares, strict=True)}
 
-    def _held_out(self) -> Iterator[Masked]:
-        draw = generator(self.config.loop.seed, "held out")
-        for tokens in self.held_out.split(_EVALUATED_AT_ONCE):
-            yield self._masked(tokens, draw)
+    def _held_out(self) -> Iterator[MaskedTokens]:
+        rng = generator(self.config.loop.seed, "held out")
+        for tokens in self.held_out.split(_EVAL_BATCH_SIZE):
+            yield self._mask(tokens, rng)
 
     def save(self, folder: Path) -> None:
-        """As a Sentence Transformers model."""
+        """Save as a Sentence Transformers model."""
         length = self.config.model.max_tokens
         bert.save(bert.as_sentence_transformer(self.model, self.tokenizer, length), folder)
 
 
 def check_nonempty(train: Texts, held_out: Texts) -> tuple[Texts, Texts]:
-    """Both sides, neither of them empty."""
+    """Return both sides; `InputError` where one is empty."""
     if not train or not held_out:
-        raise InputError(f"{len(train)} texts to train on and {len(held_out)} held out; give some")
+        raise InputError(
+            f"{len(train)} texts to train on and {len(held_out)} held out; pass some of both"
+        )
     return train, held_out
 
 
 def mask_tokens(
-    tokens: Int64[Tensor, "batch length"], tokenizer: Any, share: float, draw: torch.Generator
+    tokens: Int64[Tensor, "batch length"], tokenizer: Any, share: float, generator: torch.Generator
 ) -> tuple[Int64[Tensor, "batch length"], Int64[Tensor, "batch length"]]:
-    """Some tokens hidden, and labels: what they were, −100 elsewhere.
+    """Mask a share of the tokens; labels are the masked tokens, and −100 elsewhere.
 
-    As BERT: of those asked for, 80 % become [MASK], 10 % another token at random, 10 % stay.
-    Special tokens are never asked for.
+    As in BERT: 80 % of them become [MASK], 10 % a random token, and 10 % stay. Special tokens are
+    never masked.
     """
     special = torch.isin(tokens, torch.tensor(tokenizer.all_special_ids))
-    asked = (torch.rand(tokens.shape, generator=draw) < share) & ~special
-    how = torch.rand(tokens.shape, generator=draw)
-    random = torch.randint(len(tokenizer), tokens.shape, generator=draw)
-    hidden = torch.where(asked & (how < 0.8), tokenizer.mask_token_id, tokens)
-    hidden = torch.where(asked & (how >= 0.8) & (how < 0.9), random, hidden)
-    return hidden, torch.where(asked, tokens, _UNASKED)
+    is_masked = (torch.rand(tokens.shape, generator=generator) < share) & ~special
+    kind = torch.rand(tokens.shape, generator=generator)
+    random = torch.randint(len(tokenizer), tokens.shape, generator=generator)
+    masked = torch.where(is_masked & (kind < 0.8), tokenizer.mask_token_id, tokens)
+    masked = torch.where(is_masked & (kind >= 0.8) & (kind < 0.9), random, masked)
+    return masked, torch.where(is_masked, tokens, IGNORE_INDEX)

@@ -1,4 +1,4 @@
-"""The recipes by name: from a configuration file's table to a trained model."""
+"""The recipes by name, each from the table of a configuration file to a trained model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from nestvec.train.recipes.text import TextConfig, train_text
 
 @dataclass(frozen=True, slots=True)
 class RecipeSpec:
-    """What a configuration file's `data` and the rest of it are, and what is done with them."""
+    """A recipe: the reader of its data, the type of its settings, and its training function."""
 
     read: Callable[[Table], Any]
     config: type[Any]
@@ -31,7 +31,7 @@ def _pairs(table: Table) -> tuple[Pairs, Pairs]:
     if "images" not in table:
         return build(PairFile, table, "data.").read()
     train, held_out = build(ImageFile, table, "data.").read()
-    return Pairs.of_images(train), Pairs.of_images(held_out)
+    return Pairs.from_images(train), Pairs.from_images(held_out)
 
 
 RECIPES: Mapping[str, RecipeSpec] = {
@@ -45,23 +45,25 @@ RECIPES: Mapping[str, RecipeSpec] = {
 def train_recipe(
     name: str, table: Table, folder: Path, listen: Listener, *, overwrite: bool = False
 ) -> TrainingResult:
-    """Do what a configuration file says, in `folder`; go on with a run that was begun there.
+    """Train a recipe by a configuration table in `folder`, or resume the run there.
 
-    The table's `data` names the files; the rest is the recipe's configuration. Logs for TensorBoard
-    go into `folder / "logs"`.
+    The table's `data` names the files; all else is the recipe's configuration. Logs for TensorBoard
+    go into `folder / "logs"`. `overwrite` removes the run in the folder first.
     """
     recipe = RECIPES[name]
-    rest = {key: value for key, value in table.items() if key != "data"}
-    config: Any = build(recipe.config, rest)
+    settings = {key: value for key, value in table.items() if key != "data"}
+    config: Any = build(recipe.config, settings)
     if not isinstance(table.get("data"), dict):
-        raise InputError("the configuration has no table [data], which names the files to train on")
+        raise InputError(
+            "the configuration has no table [data]; add one that names the files to train on"
+        )
     data = recipe.read(table["data"])
     if overwrite:
         RunFolder(folder, {}).clear()
     with tensorboard_listener(folder / "logs") as log:
 
-        def both(moment: StepEvent) -> None:
-            log(moment)
-            listen(moment)
+        def log_and_listen(event: StepEvent) -> None:
+            log(event)
+            listen(event)
 
-        return recipe.train(data, config, folder, both)
+        return recipe.train(data, config, folder, log_and_listen)

@@ -1,9 +1,10 @@
-"""Fine-tuning a Sentence Transformers model so that every prefix of its rows finds documents."""
+"""Fine-tuning of a Sentence Transformers model so that every prefix finds documents."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from nestvec.deprecation import renamed_fields
 from nestvec.engine.checkpoint import RunFolder, fingerprint
 from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
@@ -18,26 +19,27 @@ from nestvec.train.recipes.contrastive import ContrastiveConfig, ContrastTask, M
 _LOOP = Loop(steps=300, learning_rate=2e-5, weight_decay=0.01)
 
 
+@renamed_fields({"measured": "eval_dims", "rotated": "init_pca", "at_once": "mini_batch_size"})
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """A model for questions and documents alike, and how it is tuned."""
+    """Settings of the recipe `text`: one model for queries and documents, and its training."""
 
     dims: tuple[int, ...] = (32, 64, 128, 256, 384)
-    """The sizes that are trained. One alone is a plain fine-tune at that size."""
-    measured: tuple[int, ...] | None = None
-    """The sizes that are evaluated; else those that are trained."""
+    """The nesting dims. A single one is plain fine-tuning at that width."""
+    eval_dims: tuple[int, ...] | None = None
+    """The dims that are evaluated; None: those that are trained."""
     model: Pretrained | Bert = field(default_factory=Pretrained)
-    rotated: bool = False
-    """Turn rows before training so that the principal directions of the training texts come first:
-    full width is what it was, and prefixes begin as PCA leaves them."""
+    init_pca: bool = False
+    """Add a PCA rotation of the training texts before training: full width is unchanged, and
+    prefixes begin with the principal directions."""
     weights: tuple[float, ...] | Literal["uniform", "front"] = "uniform"
     temperature: float = 0.05
     bidirectional: bool = False
-    at_once: int | None = None
-    """Encode so many texts at a time (GradCache): large batches in little memory, at one more
-    forward pass."""
+    mini_batch_size: int | None = None
+    """Texts to encode at a time (GradCache): large batches in little memory, at the price of one
+    more forward pass."""
     guardrail: float = 0.0
-    """Weight of holding full width to that of the untrained model; it takes some 1,000."""
+    """Weight of the guardrail, which compares full width with the untrained model; try 1,000."""
     mining: Mining | None = None
     """Hard negatives mined at a prefix."""
     loop: Loop = _LOOP
@@ -46,42 +48,46 @@ class TextConfig:
 def train_text(
     data: tuple[Pairs, Pairs], config: TextConfig, folder: Path, listen: Listener = no_op
 ) -> TrainingResult:
-    """Tune on the first pairs, held against the second, in `folder`; or go on there.
+    """Fine-tune on training pairs and held-out pairs in `folder`, or resume the run there.
 
-    The metric is nDCG@10 of held-out questions among all held-out documents, at each size, by
+    The metric is nDCG@10 of held-out queries among all held-out documents, at each of the dims, by
     cosines of renormalised prefixes. `folder / "model"` then holds a Sentence Transformers model:
-    load it with `truncate_dim`, or name it to `nestvec encode --model`.
+    load it with `truncate_dim`, or pass it to `nestvec encode --model`.
     """
-    place = RunFolder.for_run(folder, "text", config, pairs_fingerprint(data))
-    return train_task(text_task(data, config), config.loop, place, listen)
+    run_folder = RunFolder.for_run(folder, "text", config, pairs_fingerprint(data))
+    return train_task(text_task(data, config), config.loop, run_folder, listen)
 
 
 def text_task(data: tuple[Pairs, Pairs], config: TextConfig) -> ContrastTask:
-    """The task of `train_text`: one tower for both sides."""
+    """Make the task of `train_text`: one tower for queries and documents."""
     train, held_out = data
-    if not all(isinstance(pairs.left, tuple) for pairs in data):
-        raise InputError("train_text takes texts on both sides; for images use train_clip")
+    if not all(isinstance(pairs.queries, tuple) for pairs in data):
+        raise InputError("train_text takes texts as queries; use train_clip for images")
     with seeded_global_rng(config.loop.seed, "model"):
-        texts = (*train.left, *train.right)
+        texts = (*train.queries, *train.documents)
         tower = build_text_tower(config.model, texts, None)
-        tower = tower.rotated(texts) if config.rotated else tower
-    goal = ContrastiveConfig(
+        tower = tower.with_pca_rotation(texts) if config.init_pca else tower
+    contrastive = ContrastiveConfig(
         config.dims,
         config.weights,
         config.temperature,
         learn_temperature=False,
         bidirectional=config.bidirectional,
-        at_once=config.at_once,
+        mini_batch_size=config.mini_batch_size,
         guardrail=config.guardrail,
         mining=config.mining,
-        sizes=tuple((dim, dim) for dim in sorted(config.measured or config.dims)),
+        eval_dims=tuple((dim, dim) for dim in sorted(config.eval_dims or config.dims)),
         metric="nDCG@10",
         measure=ndcg_at_10,
     )
-    return ContrastTask(tower, tower, train, held_out, goal)
+    return ContrastTask(tower, tower, train, held_out, contrastive)
 
 
 def pairs_fingerprint(data: tuple[Pairs, Pairs]) -> str:
-    """What a checkpoint remembers of its pairs."""
-    parts = [p for pairs in data for p in (pairs.left, pairs.right, pairs.own, pairs.negatives)]
+    """Hash the pairs of a run, by which its checkpoint recognises them."""
+    parts = [
+        part
+        for pairs in data
+        for part in (pairs.queries, pairs.documents, pairs.positives, pairs.negatives)
+    ]
     return fingerprint(*parts)

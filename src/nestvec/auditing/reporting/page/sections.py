@@ -82,13 +82,19 @@ def _sizes_section(report: Content, rows: Sequence[VariantRow]) -> Section | Non
         ],
         folded=True,
     )
-    knee = report.get("knee") or {}
     return Section(
         "sizes",
         "Safe sizes",
-        lead=f"For orientation only: {knee['message']}." if "message" in knee else "",
+        lead=_knee_sentence(report.get("knee")),
         tables=[_verdict_table(without_controls(rows)), _safe_dims_table(report), variants],
     )
+
+
+def _knee_sentence(knee: Mapping[str, Any] | None) -> str:
+    if knee is None:
+        return ""
+    sentence = f"{knee['message'][0].upper()}{knee['message'][1:]}."
+    return f"{sentence} This is for orientation only." if knee["stable"] else sentence
 
 
 def _control_note(row: VariantRow) -> str:

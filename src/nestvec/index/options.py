@@ -1,0 +1,51 @@
+"""Options of a build: the metric, and how vectors are ordered and coded."""
+
+from typing import Literal, TypedDict
+
+import numpy as np
+
+from nestvec.errors import InputError
+
+METRICS = ("ip", "cosine", "euclidean")
+_ROTATIONS = ("pca", "none")
+_MAX_BITS = 8
+"""More bits than a code of a float32 residual can use."""
+
+
+class IndexOptions(TypedDict, total=False):
+    """Keyword options of `Index.build`; each has a default.
+
+    - `metric`: "ip" (inner product, the default), "cosine" or "euclidean" (scores −|q − x|²).
+    - `rotation`: "pca" (the default), or "none" to keep the order of dimensions of a model that was
+      trained nested.
+    - `bits`: the average number of code bits per dimension (2).
+    - `seed`: the seed of k-means and samples (0); equal input and seed give an equal index.
+    """
+
+    metric: Literal["ip", "cosine", "euclidean"] | str
+    rotation: Literal["pca", "none"] | str
+    bits: float
+    seed: int
+
+
+def checked(options: IndexOptions) -> IndexOptions:
+    """Complete the options with their defaults; `InputError` for an unknown or bad one."""
+    defaults = IndexOptions(metric="ip", rotation="pca", bits=2.0, seed=0)
+    unknown = options.keys() - defaults.keys()
+    if unknown:
+        raise InputError(
+            f"{', '.join(sorted(unknown))} is no option of an index; the options are "
+            f"{', '.join(defaults)}"
+        )
+    metric, rotation, bits, seed = (
+        {**defaults, **options}[name] for name in ("metric", "rotation", "bits", "seed")
+    )
+    if metric not in METRICS:
+        raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
+    if rotation not in _ROTATIONS:
+        raise InputError(f"rotation={rotation!r} is not known; use one of {', '.join(_ROTATIONS)}")
+    if not isinstance(bits, int | float | np.number) or not 0 < bits <= _MAX_BITS:
+        raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most {_MAX_BITS}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed={seed!r} is not a whole number of at least 0")
+    return IndexOptions(metric=metric, rotation=rotation, bits=float(bits), seed=int(seed))

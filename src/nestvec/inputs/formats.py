@@ -1,0 +1,114 @@
+"""Formats of files of texts and vectors: the content decides, and the name where it cannot."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import DataError
+from nestvec.inputs.lines import COMPRESSED, is_compressed, read_head, read_lines
+from nestvec.inputs.numbers import long_lists, vector_fields
+
+
+class Format(Enum):
+    """How a file is written; the value is its usual suffix."""
+
+    NPY = ".npy"
+    NPZ = ".npz"
+    SAFETENSORS = ".safetensors"
+    PARQUET = ".parquet"
+    JSON = ".jsonl"
+    TSV = ".tsv"
+    CSV = ".csv"
+    TXT = ".txt"
+
+
+ARRAYS = (Format.NPY, Format.NPZ, Format.SAFETENSORS, Format.PARQUET)
+"""Formats of vectors alone, or of vectors with columns beside them."""
+
+TABLES = (Format.TSV, Format.CSV)
+
+_BY_SUFFIX = {
+    **{format_.value: format_ for format_ in Format},
+    ".ndjson": Format.JSON,
+    ".json": Format.JSON,
+}
+_MAGIC = {b"\x93NUMPY": Format.NPY, b"PK\x03\x04": Format.NPZ, b"PAR1": Format.PARQUET}
+
+
+def file_format(path: Path) -> Format | None:
+    """The format of a file, None if neither content nor name tells.
+
+    The name, in any case and with or without .gz or .zst, tells what the content leaves open: what
+    kind of text it is. Lines that are JSON objects with a vector are JSON under any name.
+    `DataError` for a content that belies the name, and for compressed arrays.
+    """
+    named = _BY_SUFFIX.get(suffix_of(path))
+    try:
+        packed, head = is_compressed(path), read_head(path, 9)
+    except OSError:
+        return named  # the reader says what is wrong
+    except DataError:
+        if named in ARRAYS:
+            return named
+        raise
+    content = _array_format(head)
+    if content is None:
+        return _text_format(path, named)
+    if packed:
+        raise DataError(f"{path} is a compressed {content.value} file; decompress it first")
+    if named not in (None, content):
+        raise DataError(
+            f"{path} is named {suffix_of(path)} but holds the content of a {content.value} file; "
+            "rename it"
+        )
+    return content
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of the format in lower case, before one of a compression."""
+    name = path.name.lower()
+    for packed in COMPRESSED:
+        name = name.removesuffix(packed)
+    return Path(name).suffix
+
+
+def names_field(path: Path, field: str) -> bool:
+    """True if the file may hold such a field: a .npy has no names, records the first's."""
+    format_ = file_format(path)
+    if format_ in ARRAYS:
+        return format_ is not Format.NPY
+    first = first_json(path) if format_ is Format.JSON else None
+    return first is not None and field.partition(".")[0] in first
+
+
+def first_json(path: Path) -> dict[str, Any] | None:
+    """The object on the first line that is not blank, None if there is none."""
+    line = next((text for _, text in read_lines(path) if text.strip()), "")
+    try:
+        value = json.loads(line) if line.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _array_format(head: bytes) -> Format | None:
+    for magic, format_ in _MAGIC.items():
+        if head.startswith(magic):
+            return format_
+    # Eight bytes of a length that no text begins with (four of them are zero), then JSON.
+    if head[8:9] == b"{" and head[4:8] == bytes(4):
+        return Format.SAFETENSORS
+    return None
+
+
+def _text_format(path: Path, named: Format | None) -> Format | None:
+    if named in ARRAYS or named is Format.JSON:
+        return named  # the reader of arrays says that these are none
+    try:
+        first = first_json(path)
+    except DataError:
+        return named
+    if first is None:
+        return named
+    return Format.JSON if named is None or vector_fields(first) or long_lists(first) else named

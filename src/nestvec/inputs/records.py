@@ -1,0 +1,166 @@
+"""Records of text files: JSON lines and arrays, TSV, CSV, and plain lines."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import DataError
+from nestvec.inputs.api_replies import expand
+from nestvec.inputs.formats import ARRAYS, Format, file_format, suffix_of
+from nestvec.inputs.lines import read_lines
+from nestvec.inputs.numbers import vector_fields
+
+Record = dict[str, Any]
+
+
+def holds_vectors(
+    path: Path, key: str | None = None, text_columns: str | Sequence[str] | None = None
+) -> bool:
+    """True if a command should read vectors from a file, False if it should encode texts.
+
+    `key`, the field of the vectors, decides; then `text_columns`, the texts to encode. Without
+    both, files of arrays hold vectors, and records do where the first has a field of a vector.
+    Errors of reading are left to the reader.
+    """
+    if key is not None:
+        return True
+    try:
+        format_ = file_format(path)
+        if format_ in ARRAYS:
+            return True
+        if format_ is None or text_columns:
+            return False
+        return any(bool(vector_fields(record)) for _, record in islice(read_records(path), 1))
+    except DataError:
+        return False
+
+
+def read_records(path: Path) -> Iterator[tuple[str, Record]]:
+    """Places, such as `line 3`, and records of a file; every failure is a `DataError`.
+
+    - JSON: one object a line, or an array of objects. Replies of embedding APIs and OpenAI's batch
+      output are taken apart into one record per vector.
+    - TSV: a header line; fields separated by tabs, never quoted.
+    - CSV: a header line; fields separated by commas, quoted where needed.
+    - TXT: one text a line; the id is the line number, from 0.
+
+    Blank lines are skipped.
+    """
+    format_ = file_format(path)
+    if format_ is None or format_ not in _READERS:
+        raise DataError(
+            f"{path} ends in {suffix_of(path) or 'no suffix'}; nestvec reads "
+            f"{', '.join(format_.value for format_ in _READERS)}, each also as .gz or .zst"
+        )
+    return _READERS[format_](path)
+
+
+def read_tsv(path: Path) -> Iterator[tuple[str, Record]]:
+    """Records of a TSV, whatever its name."""
+    # Not the csv module: it limits the length of a field unless told otherwise for the process.
+    return _table(
+        path, ((line, text.rstrip("\r\n").split("\t")) for line, text in read_lines(path))
+    )
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Names for a message."""
+    return ", ".join(map(repr, columns))
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, Record]]:
+    read = _json_array(path) if _is_whole(path) else _json_lines(path)
+    for place, record in read:
+        for one in expand(f"{path}, {place}", record):
+            yield place, one
+
+
+def _is_whole(path: Path) -> bool:
+    """True for one JSON value over several lines, and for an array of objects."""
+    first = next((text for _, text in read_lines(path) if text.strip()), "").strip()
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return first.startswith("[") or (first.startswith("{") and suffix_of(path) == ".json")
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+
+
+def _json_array(path: Path) -> Iterator[tuple[str, Record]]:
+    try:
+        value = json.loads("".join(text for _, text in read_lines(path)))
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"{path} is not JSON ({e}); write one object a line") from None
+    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
+        place = f"record {number}"
+        yield place, _object(path, place, record)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    for line, text in read_lines(path):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise DataError(
+                f"{path}, line {line} is not JSON ({e}); write one object a line"
+            ) from None
+        yield f"line {line}", _object(path, f"line {line}", record)
+
+
+def _object(path: Path, place: str, record: Any) -> Record:
+    if isinstance(record, dict) and record:
+        return record
+    raise DataError(
+        f"{path}, {place} is not a JSON object but {json.dumps(record)[:40]!r}; write one such as "
+        '{"_id": "1", "text": "…"} or {"id": "1", "vector": [0.1, 0.2]}'
+    )
+
+
+def _read_txt(path: Path) -> Iterator[tuple[str, Record]]:
+    for line, text in read_lines(path):
+        if text.strip():
+            yield f"line {line}", {"_id": line - 1, "text": text.rstrip("\r\n")}
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
+    return _table(path, _csv_rows(path))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    # Strict: an open quote is an error, not a field that swallows the rest of the file.
+    reader = csv.reader((text for _, text in read_lines(path)), strict=True)
+    try:
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as e:
+        raise DataError(
+            f"{path}, line {reader.line_num} is not CSV ({e}); mend the quotes or use .jsonl"
+        ) from None
+
+
+def _table(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[str, Record]]:
+    """Records of a table whose first row names the columns."""
+    _, header = next(rows, (0, []))
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} names a column twice: {listed(header)}; column names are unique")
+    for line, fields in rows:
+        if fields in ([], [""]):
+            continue
+        if len(fields) != len(header):
+            raise DataError(
+                f"{path}, line {line} has {len(fields)} fields but the header names "
+                f"{len(header)}: {listed(header)}"
+            )
+        yield f"line {line}", dict(zip(header, fields, strict=True))
+
+
+_READERS: dict[Format, Callable[[Path], Iterator[tuple[str, Record]]]] = {
+    Format.JSON: _read_json,
+    Format.TSV: read_tsv,
+    Format.CSV: _read_csv,
+    Format.TXT: _read_txt,
+}
