@@ -3,7 +3,7 @@
 from nestvec import Index
 from nestvec.kernels import compiled, load, load_exact, load_scoring
 
-SIGNATURES = {name: 1 for name in compiled.__all__} | {"pack": 3}
+SIGNATURES = dict.fromkeys(compiled.__all__, 1) | {"pack": 3}
 """Sets of types of each kernel: `pack` packs the arrays, the plans and the bounds of segments."""
 
 
