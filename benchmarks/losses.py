@@ -3,9 +3,9 @@
     python -m benchmarks.losses [--batch 256 1024] [--rounds 3] [--threads 1]
     python -m benchmarks.losses --memory
 
-Same inputs for all, vectors [batch, 768] for queries and documents; a step is the loss and its
-gradient by both. Rounds are interleaved, medians are told, with processor seconds beside the
-clock's. Peak memory is that of one step beyond its inputs, each in a process of its own, and does
+All get the same inputs, vectors [batch, 768] for queries and documents; a step is the loss and its
+gradient by both. Rounds are interleaved; figures are medians, with processor seconds beside those
+of the clock. Peak memory is that of one step beyond its inputs, each in its own process, and does
 not depend on what else runs. `large` is the largest batch, for nestvec alone. Both write
 `results/losses.json`.
 """
@@ -31,11 +31,12 @@ from nestvec.losses import nested_info_nce
 
 RESULT = Path(__file__).parent / "results" / "losses.json"
 DIM = 768
-CUTS = {
+NESTING_DIMS = {
     "1 cut": [768],
     "5 cuts": [768, 512, 256, 128, 64],
     "48 cuts": list(range(16, 769, 16)),
 }
+"""Nesting dims by their name in the result file."""
 Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 """Value of the loss and its gradients by queries and documents."""
 
@@ -63,7 +64,7 @@ def sentence_transformers_step(dims: list[int], *, cached: bool) -> Step:
         MultipleNegativesRankingLoss,
     )
 
-    model = _Given()
+    model = _Identity()
     plain = (
         CachedMultipleNegativesRankingLoss(model) if cached else MultipleNegativesRankingLoss(model)
     )
@@ -72,17 +73,17 @@ def sentence_transformers_step(dims: list[int], *, cached: bool) -> Step:
     def step(queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
         queries.grad = documents.grad = None
         loss = loss_of([{"vectors": queries}, {"vectors": documents}], None)
-        loss.backward()  # the cached form gives its gradients in no other way
+        loss.backward()  # the cached loss makes its gradients in no other way
         return loss.detach(), queries.grad, documents.grad
 
     return step
 
 
-class _Given(nn.Sequential):
+class _Identity(nn.Sequential):
     """A model whose embeddings are its input: only the loss is measured."""
 
     def __init__(self) -> None:
-        super().__init__(nn.Identity())  # the cached form looks at a model's first module
+        super().__init__(nn.Identity())  # the cached loss looks at a model's first module
 
     def get_embedding_dimension(self) -> int:
         return DIM
@@ -110,8 +111,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_of:
-        name, cuts, batch = options.memory_of
-        print(json.dumps(memory_of(CONTESTANTS[name](CUTS[cuts]), int(batch))))
+        name, nesting, batch = options.memory_of
+        print(json.dumps(memory_of(CONTESTANTS[name](NESTING_DIMS[nesting]), int(batch))))
     elif options.memory:
         add_memory(options.large)
     else:
@@ -120,30 +121,32 @@ def main() -> None:
             "packages": {name: version(name) for name in ("torch", "sentence-transformers")},
             "threads": options.threads, "dim": DIM, "rounds": options.rounds,
             "cases": [
-                case(batch, cuts, options.rounds) for batch in options.batch for cuts in CUTS
+                case(batch, nesting, options.rounds)
+                for batch in options.batch
+                for nesting in NESTING_DIMS
             ],
         })  # fmt: skip
 
 
 def add_memory(large: int) -> None:
-    """To the result file, figure by figure."""
-    told = json.loads(RESULT.read_text())
-    for of_case in told["cases"]:
-        for name, of in of_case["contestants"].items():
-            of |= measured_apart(name, of_case["cuts"], of_case["batch"], told["threads"])
-            write(told)
-    of_large = measured_apart("nestvec", "5 cuts", large, told["threads"])
-    told["large"] = {"batch": large, "cuts": "5 cuts", **of_large}
-    write(told)
+    """Add memory figures to the result file, one after the other."""
+    result = json.loads(RESULT.read_text())
+    for entry in result["cases"]:
+        for name, figures in entry["contestants"].items():
+            figures |= memory_in_process(name, entry["cuts"], entry["batch"], result["threads"])
+            write(result)
+    figures = memory_in_process("nestvec", "5 cuts", large, result["threads"])
+    result["large"] = {"batch": large, "cuts": "5 cuts", **figures}
+    write(result)
 
 
-def write(told: dict[str, Any]) -> None:
-    RESULT.write_text(json.dumps(told, indent=1) + "\n")
+def write(result: dict[str, Any]) -> None:
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def case(batch: int, cuts: str, rounds: int) -> dict[str, Any]:
-    """All contestants on one batch and list of cuts."""
-    steps = {name: make(CUTS[cuts]) for name, make in CONTESTANTS.items()}
+def case(batch: int, nesting: str, rounds: int) -> dict[str, Any]:
+    """Time all contestants on one batch size and one list of nesting dims."""
+    steps = {name: make(NESTING_DIMS[nesting]) for name, make in CONTESTANTS.items()}
     wall, cpu = ({name: [] for name in steps} for _ in range(2))
     inputs = vectors(batch)
     values = {name: step(*inputs) for name, step in steps.items()}
@@ -153,7 +156,7 @@ def case(batch: int, cuts: str, rounds: int) -> dict[str, Any]:
             step(*inputs)
             wall[name].append(time.perf_counter() - start)
             cpu[name].append(time.process_time() - start_cpu)
-    told = {
+    timings = {
         name: {
             "seconds": round(statistics.median(wall[name]), 5),
             "cpu_seconds": round(statistics.median(cpu[name]), 5),
@@ -161,38 +164,38 @@ def case(batch: int, cuts: str, rounds: int) -> dict[str, Any]:
         }
         for name in steps
     }
-    print(batch, cuts, json.dumps(told), flush=True)
-    return {"batch": batch, "cuts": cuts, "contestants": told}
+    print(batch, nesting, json.dumps(timings), flush=True)
+    return {"batch": batch, "cuts": nesting, "contestants": timings}
 
 
 def vectors(batch: int) -> tuple[Tensor, Tensor]:
-    """Unit queries, and documents some way off each: random, as no step's time depends on them."""
+    """Draw unit queries, and documents near them; no step's time depends on the values."""
     generator = torch.Generator().manual_seed(0)
     queries = normalize(torch.randn(batch, DIM, generator=generator))
     documents = normalize(queries + 0.15 * torch.randn(batch, DIM, generator=generator))
     return queries.requires_grad_(), documents.requires_grad_()
 
 
-def difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
-    """The largest of value and gradients, as a share of the largest entry."""
-    pairs = zip(found, expected, strict=True)
+def difference(result: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
+    """Compute the largest difference of value and gradients, relative to the largest entry."""
+    pairs = zip(result, expected, strict=True)
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
-def measured_apart(name: str, cuts: str, batch: int, threads: int) -> dict[str, float]:
+def memory_in_process(name: str, nesting: str, batch: int, threads: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.losses", "--threads", str(threads)]
-    command += ["--memory-of", name, cuts, str(batch)]
+    command += ["--memory-of", name, nesting, str(batch)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def memory_of(step: Step, batch: int) -> dict[str, float]:
-    """MB that a step takes beyond what is there before it, its gradients included."""
+    """Measure the MB that a step takes beyond its inputs, its gradients included."""
     step(*vectors(64))  # libraries set up their own buffers
     inputs = vectors(batch)
-    before = status_mb("VmRSS")
+    baseline_mb = status_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     step(*inputs)
-    return {"peak_mb": round(status_mb("VmHWM") - before, 1)}
+    return {"peak_mb": round(status_mb("VmHWM") - baseline_mb, 1)}
 
 
 if __name__ == "__main__":

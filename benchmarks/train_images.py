@@ -3,12 +3,12 @@
     python -m benchmarks.train_images [--data ../shared/data/images] [--only CIFAR-10] [--seeds 3]
 
 For each case and seed, from scratch and with the same batches in the same order: MRL, MRL-E, and
-plain networks of one size. 5,000 of the training images are held out for the cascade's thresholds
-and nothing else, as each network is evaluated once, at its end. Figures are of the test images:
-`head`, accuracy by the networks' own classifiers; `probe`, by softmax regression on 5,000 training
-images, of MRL's prefixes and of the widest plain network's features, cut at random and by their
-principal components; `1-NN`, by the class of the nearest of these images; `cascade`, the MRL
-network's own classifiers one after the other. Writes `results/train_images.json` and `.png`;
+plain networks of one width. 5,000 of the training images are held out for the thresholds of the
+cascade and nothing else, as each network is evaluated once, at its end. Figures are of the test
+images: `head`, accuracy by the classifiers of the networks; `probe`, by softmax regression on 5,000
+training images, of MRL's prefixes and of the widest plain network's features, at random dimensions
+and principal components; `1-NN`, by the class of the nearest of these images; `cascade`, the
+classifiers of the MRL network one after the other. Writes `results/train_images.json` and `.png`;
 intervals are over seeds, at 95 %.
 """
 
@@ -27,10 +27,10 @@ from scipy.stats import t as student
 
 import nestvec as nv
 from benchmarks.search.run import machine
-from nestvec.adapt.evaluation import exact_top_k
 from nestvec.classify import Cascade
 from nestvec.classify.linear import Linear, prefix, softmax_regression
 from nestvec.classify.report import report
+from nestvec.exact_top_k import exact_top_k
 from nestvec.train import ImageConfig, Loop, train_image
 from nestvec.train.data.images import Images, read_images
 from nestvec.train.models.image_model import ImageModel, ResNet, ViT
@@ -39,7 +39,7 @@ from nestvec.train.recipes.image import embed, load_head
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "train_images.json"
-HELD_OUT, SHOWN = 5_000, 5_000
+HELD_OUT, PROBE_IMAGES = 5_000, 5_000
 WAYS: dict[str, dict[str, Any]] = {
     "backward": {"chain": "backward"},
     "pairwise (MRL-AC)": {"chain": "pairwise"},
@@ -47,27 +47,31 @@ WAYS: dict[str, dict[str, Any]] = {
     "within .02 at .95": {"alpha": 0.02},
 }
 Scores = dict[str, dict[str, float]]
-"""By form and size."""
+"""Accuracies by network and dims."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Images, and the network that learns them."""
+    """Images, and the network that is trained on them."""
 
     file: str
     network: ResNet | ViT
     dims: tuple[int, ...]
-    alone: tuple[int, ...]
-    """The sizes that get a plain network of their own; the largest is among them."""
+    plain_dims: tuple[int, ...]
+    """The widths of plain networks; the largest is among them."""
     loop: Loop
 
     def configs(self, seed: int) -> dict[str, ImageConfig]:
-        """All that is trained."""
+        """Make the configurations of all networks."""
         loop = Loop(**(asdict(self.loop) | {"seed": seed}))
-        dims = {"MRL": self.dims, "MRL-E": self.dims, **{f"plain {m}": (m,) for m in self.alone}}
+        dims = {
+            "MRL": self.dims,
+            "MRL-E": self.dims,
+            **{f"plain {m}": (m,) for m in self.plain_dims},
+        }
         return {
-            name: ImageConfig(sizes, self.network, tied=name == "MRL-E", augment=True, loop=loop)
-            for name, sizes in dims.items()
+            name: ImageConfig(nesting, self.network, tied=name == "MRL-E", augment=True, loop=loop)
+            for name, nesting in dims.items()
         }
 
 
@@ -78,7 +82,7 @@ def loop(steps: int, batch_size: int, learning_rate: float, precision: Any = "fl
     )  # fmt: skip
 
 
-# ResNets are wider than the embedding: every size, alone or not, is then a linear map, with signs.
+# ResNets are wider than the embedding: every embedding is then a linear map of them, with signs.
 SMALL, DIMS = ResNet(hidden=80), (4, 8, 16, 32, 64)
 CASES = {
     "Fashion-MNIST": Case(
@@ -110,23 +114,23 @@ def main() -> None:
         for seed in range(options.first, options.first + options.seeds):
             print(name, f"seed {seed}", flush=True)
             run = one_seed(case, images.split(HELD_OUT, seed), test, seed)
-            keep(name, run)
+            add_run(name, run)
     draw(json.loads(RESULT.read_text())["cases"], RESULT.with_suffix(".png"))
 
 
-def keep(name: str, run: dict[str, Any]) -> None:
-    """Add a run to the result file; runs of other settings go."""
+def add_run(name: str, run: dict[str, Any]) -> None:
+    """Add a run to the result file; runs of other settings are removed."""
     case, result = CASES[name], json.loads(RESULT.read_text()) if RESULT.exists() else {}
     settings = {
         "network": asdict(case.network), "dims": list(case.dims), "loop": loop_facts(case.loop),
     }  # fmt: skip
     cases = result.get("cases", {})
-    before = cases.get(name, {"runs": []})
-    same = all(before.get(key) == value for key, value in settings.items())
-    runs = {one["seed"]: one for one in (*(before["runs"] if same else ()), run)}
+    old = cases.get(name, {"runs": []})
+    same = all(old.get(key) == value for key, value in settings.items())
+    runs = {entry["seed"]: entry for entry in (*(old["runs"] if same else ()), run)}
     ordered = [runs[seed] for seed in sorted(runs)]
-    told = {"machine": machine(()), "threads": torch.get_num_threads()}
-    cases[name] = {**settings, **told, "summary": summary(ordered), "runs": ordered}
+    system = {"machine": machine(()), "threads": torch.get_num_threads()}
+    cases[name] = {**settings, **system, "summary": summary(ordered), "runs": ordered}
     RESULT.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
 
 
@@ -136,98 +140,110 @@ def loop_facts(loop: Loop) -> dict[str, Any]:
 
 
 def one_seed(case: Case, data: tuple[Images, Images], test: Images, seed: int) -> dict[str, Any]:
-    """All networks of one seed."""
+    """Train and measure all networks of one seed."""
     rng = np.random.default_rng(seed)
-    shown = data[0].rows(rng.permutation(len(data[0]))[:SHOWN])
-    found: dict[str, Any] = {"seed": seed, "head": {}, "cpu_s": {}}
+    probe_images = data[0].select(rng.permutation(len(data[0]))[:PROBE_IMAGES])
+    result: dict[str, Any] = {"seed": seed, "head": {}, "cpu_s": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name, config in case.configs(seed).items():
             start = time.process_time()
             trained = train_image(data, config, Path(folder) / name)
-            found["cpu_s"][name] = round(time.process_time() - start, 1)
+            result["cpu_s"][name] = round(time.process_time() - start, 1)
             model, (head, _) = ImageModel.load(trained.model), load_head(trained.model)
-            asked = embed(model, test)
-            found["head"][name] = head_accuracy(head, asked, test.labels)
+            queries = embed(model, test)
+            result["head"][name] = head_accuracy(head, queries, test.labels)
             if name == "MRL":
-                rows = embed(model, shown)
-                for of, measure in MEASURES.items():
-                    scores = measure(rows, shown.labels, asked, test.labels, case.dims)
-                    found[of] = {name: scores}
-                found["cascade"] = cascades(head, embed(model, data[1]), data[1], asked, test, seed)
+                rows = embed(model, probe_images)
+                for kind, measure in MEASURES.items():
+                    scores = measure(rows, probe_images.labels, queries, test.labels, case.dims)
+                    result[kind] = {name: scores}
+                result["cascade"] = cascades(
+                    head, embed(model, data[1]), data[1], queries, test, seed
+                )
             if name == f"plain {case.dims[-1]}":
-                rows = embed(model, shown)
-                for of, scores in controls(rows, shown.labels, asked, test.labels, rng, case.dims):
-                    found[of] |= scores
-            print(" ", name, found["cpu_s"][name], "s:", found["head"][name], flush=True)
-    return found
+                rows = embed(model, probe_images)
+                for kind, scores in controls(
+                    rows, probe_images.labels, queries, test.labels, rng, case.dims
+                ):
+                    result[kind] |= scores
+            print(" ", name, result["cpu_s"][name], "s:", result["head"][name], flush=True)
+    return result
 
 
-def head_accuracy(head: NestedHead, asked: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """By the network's own classifiers."""
+def head_accuracy(head: NestedHead, queries: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Measure the accuracy of the classifiers of a network, by dims."""
     with torch.no_grad():
-        chosen = [logits.argmax(1).numpy() for logits in head(torch.from_numpy(asked))]
-    return {str(dim): accuracy(c, labels) for dim, c in zip(head.dims, chosen, strict=True)}
+        classes = [logits.argmax(1).numpy() for logits in head(torch.from_numpy(queries))]
+    return {str(dim): accuracy(c, labels) for dim, c in zip(head.dims, classes, strict=True)}
 
 
 def neighbours(
-    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray, dims: Any
+    rows: np.ndarray, row_labels: np.ndarray, queries: np.ndarray, labels: np.ndarray, dims: Any
 ) -> dict[str, float]:
-    """By the nearest image's class, at each size."""
-    nobody = np.full(len(asked), -1)
-    found = {
-        dim: exact_top_k(prefix(asked, dim, True), prefix(rows, dim, True), nobody, 1)[:, 0]
+    """Measure the accuracy of the nearest image's class, by dims."""
+    nearest = {
+        dim: exact_top_k(prefix(queries, dim, True), prefix(rows, dim, True), 1)[0][:, 0]
         for dim in dims
     }
-    return {str(dim): accuracy(known[row], labels) for dim, row in found.items()}
+    return {str(dim): accuracy(row_labels[row], labels) for dim, row in nearest.items()}
 
 
 def probe(
-    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray, dims: Any
+    rows: np.ndarray, row_labels: np.ndarray, queries: np.ndarray, labels: np.ndarray, dims: Any
 ) -> dict[str, float]:
-    """By softmax regression on each size."""
+    """Measure the accuracy of softmax regression, by dims."""
     fits = [
-        softmax_regression(prefix(rows, dim, True), known, int(known.max()) + 1) for dim in dims
+        softmax_regression(prefix(rows, dim, True), row_labels, int(row_labels.max()) + 1)
+        for dim in dims
     ]
-    return {str(fit.dims): accuracy(fit.logits(asked).argmax(1), labels) for fit in fits}
+    return {str(fit.dims): accuracy(fit.logits(queries).argmax(1), labels) for fit in fits}
 
 
 MEASURES = {"probe": probe, "1-NN": neighbours}
 
 
 def controls(
-    rows: np.ndarray, known: np.ndarray, asked: np.ndarray, labels: np.ndarray,
+    rows: np.ndarray, row_labels: np.ndarray, queries: np.ndarray, labels: np.ndarray,
     rng: np.random.Generator, dims: Any,
 ) -> Iterator[tuple[str, Scores]]:  # fmt: skip
-    """What a plain network's features give at random and by their principal components."""
+    """Measure a plain network's features at random dimensions and principal components."""
     order, rotation = rng.permutation(rows.shape[1]), nv.Rotation.fit(rows)
-    forms = {
-        "plain, random": (rows[:, order], asked[:, order]),
-        "plain, PCA": (rotation.transform(rows), rotation.transform(asked)),
+    orders = {
+        "plain, random": (rows[:, order], queries[:, order]),
+        "plain, PCA": (rotation.transform(rows), rotation.transform(queries)),
     }
-    for of, measure in MEASURES.items():
-        yield of, {name: measure(a, known, b, labels, dims) for name, (a, b) in forms.items()}
+    for kind, measure in MEASURES.items():
+        yield (
+            kind,
+            {name: measure(a, row_labels, b, labels, dims) for name, (a, b) in orders.items()},
+        )
 
 
 def cascades(
-    head: NestedHead, held: np.ndarray, held_out: Images, asked: np.ndarray, test: Images, seed: int
+    head: NestedHead,
+    held_out_rows: np.ndarray,
+    held_out: Images,
+    queries: np.ndarray,
+    test: Images,
+    seed: int,
 ) -> dict[str, dict[str, float]]:
-    """The head's classifiers in turn, with thresholds learned on held-out images."""
+    """Measure the classifiers of a head as a cascade, with thresholds from held-out images."""
     weights = [[part.detach().numpy() for part in head.classifier(dim)] for dim in head.dims]
     sizes = [Linear(weight, bias, unit=False) for weight, bias in weights]
     classes = list(range(len(sizes[0].bias)))
-    found = {}
+    results = {}
     for way, options in WAYS.items():
-        fitted = Cascade.of(sizes, classes, held, held_out.labels, seed=seed, **options)
-        held_to = report(fitted, asked, test.labels)
-        found[way] = {
-            "accuracy": held_to.accuracy.value, "full": held_to.full.value,
-            "lost": held_to.lost.value, "expected_dims": held_to.expected_dims,
-            "expected_dims_summed": held_to.expected_dims_summed,
-            "below_full": round(held_to.full.value - held_to.accuracy.value, 4),
-            "times_fewer": head.dims[-1] / held_to.expected_dims,
-            "times_fewer_summed": head.dims[-1] / held_to.expected_dims_summed,
+        fitted = Cascade.of(sizes, classes, held_out_rows, held_out.labels, seed=seed, **options)
+        measured = report(fitted, queries, test.labels)
+        results[way] = {
+            "accuracy": measured.accuracy.value, "full": measured.full.value,
+            "lost": measured.lost.value, "expected_dims": measured.expected_dims,
+            "expected_dims_summed": measured.expected_dims_summed,
+            "below_full": round(measured.full.value - measured.accuracy.value, 4),
+            "times_fewer": head.dims[-1] / measured.expected_dims,
+            "times_fewer_summed": head.dims[-1] / measured.expected_dims_summed,
         }  # fmt: skip
-    return found
+    return results
 
 
 def accuracy(chosen: np.ndarray, labels: np.ndarray) -> float:
@@ -235,50 +251,53 @@ def accuracy(chosen: np.ndarray, labels: np.ndarray) -> float:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means and intervals over seeds, and of what MRL is above or below the others, by size."""
+    """Average over seeds with intervals, also of the differences of MRL to the others, by dims."""
     kinds = ("head", "probe", "1-NN", "cascade")
-    told: dict[str, Any] = {kind: over_seeds([run[kind] for run in runs]) for kind in kinds}
+    means: dict[str, Any] = {kind: over_seeds([run[kind] for run in runs]) for kind in kinds}
     differences = [dict(compared(run)) for run in runs]
-    return told | {"differences": over_seeds(differences)}
+    return means | {"differences": over_seeds(differences)}
 
 
 def compared(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Differences of one seed, whose networks saw the same batches."""
+    """Yield the differences of one seed, whose networks saw the same batches."""
     nested, tied = run["head"]["MRL"], run["head"]["MRL-E"]
-    alone = {dim: run["head"].get(f"plain {dim}") for dim in nested}
-    yield "MRL - plain", {dim: nested[dim] - own[dim] for dim, own in alone.items() if own}
+    plain = {dim: run["head"].get(f"plain {dim}") for dim in nested}
+    yield (
+        "MRL - plain",
+        {dim: nested[dim] - scores[dim] for dim, scores in plain.items() if scores},
+    )
     yield "MRL-E - MRL", {dim: tied[dim] - nested[dim] for dim in nested}
     probed = dict(run["probe"])
-    own = probed.pop("MRL")
+    mrl = probed.pop("MRL")
     for control, scores in probed.items():
-        yield f"MRL - {control}", {dim: own[dim] - scores[dim] for dim in nested}
+        yield f"MRL - {control}", {dim: mrl[dim] - scores[dim] for dim in nested}
 
 
-def over_seeds(found: list[Any]) -> Any:
-    """Nested tables of numbers, one per seed: [mean, half the width of its interval] of each.
+def over_seeds(values: list[Any]) -> Any:
+    """Average nested tables, one per seed: [mean, half the width of its interval] of each number.
 
-    Two seeds say nothing of their spread, and get no interval.
+    Two seeds are too few for an interval.
     """
-    if isinstance(found[0], dict):
-        return {key: over_seeds([one[key] for one in found]) for key in found[0]}
-    n, spread = len(found), float(np.std(found, ddof=1)) if len(found) > 2 else float("nan")
+    if isinstance(values[0], dict):
+        return {key: over_seeds([table[key] for table in values]) for key in values[0]}
+    n, spread = len(values), float(np.std(values, ddof=1)) if len(values) > 2 else float("nan")
     half = float(student.ppf(0.975, n - 1)) * spread / n**0.5 if n > 2 else None
-    return [round(float(np.mean(found)), 4), None if half is None else round(half, 4)]
+    return [round(float(np.mean(values)), 4), None if half is None else round(half, 4)]
 
 
 PANELS = {"head": "own classifiers", "probe": "softmax regression", "1-NN": "nearest image"}
 
 
 def draw(cases: dict[str, Any], path: Path) -> None:
-    """Accuracy over size: by each way of measuring; a row of panels per case."""
+    """Draw accuracy over dims by each measure, with a row of panels per case."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.6 * len(cases)), layout="constrained")
     grid = figure.subplots(len(cases), 3, squeeze=False, sharey="row")
     for row, (name, case) in zip(grid, cases.items(), strict=True):
-        found, dims = case["summary"], case["dims"]
+        means, dims = case["summary"], case["dims"]
         for axes, kind in zip(row, ("head", "probe", "1-NN"), strict=True):
-            for label, line in lines(found[kind], dims).items():
+            for label, line in lines(means[kind], dims).items():
                 values, halves = zip(*line.values(), strict=True)
                 bars = [half or 0 for half in halves]
                 axes.errorbar(
@@ -295,10 +314,12 @@ def draw(cases: dict[str, Any], path: Path) -> None:
 
 
 def lines(scores: dict[str, Any], dims: Any) -> dict[str, Any]:
-    """What is drawn; the plain networks are one line."""
-    own = {str(dim): scores.get(f"plain {dim}") for dim in dims}
-    plain = {dim: line[dim] for dim, line in own.items() if line}
-    others = {name: line for name, line in scores.items() if name.removeprefix("plain ") not in own}
+    """Select the lines to draw; the plain networks are one line."""
+    networks = {str(dim): scores.get(f"plain {dim}") for dim in dims}
+    plain = {dim: line[dim] for dim, line in networks.items() if line}
+    others = {
+        name: line for name, line in scores.items() if name.removeprefix("plain ") not in networks
+    }
     return {**others, "plain networks": plain} if plain else others
 
 

@@ -41,6 +41,13 @@ def test_every_public_name_says_what_it_is():
     assert all(vars(nestvec)[name].__doc__ for name in nestvec.__all__)
 
 
+def test_dir_lists_every_public_name_and_each_can_be_had():
+    pytest.importorskip("torch")
+    names = {name for name in dir(nestvec) if not name.startswith("_")}
+    assert names == {*nestvec.__all__, *nestvec._LAZY}
+    assert all(getattr(nestvec, name).__doc__ for name in names)
+
+
 def test_the_version_is_that_of_the_package():
     assert nestvec.__version__ == version("nestvec")
 

@@ -234,6 +234,17 @@ class Index:
         """The ids of live rows, in the order they were added."""
         return self._snapshot.ids()
 
+    def iter_vectors(
+        self, block_rows: int = 4096
+    ) -> Iterator[tuple[np.ndarray, Float32[np.ndarray, "n dim"]]]:
+        """Iterate ids [n] and stored vectors of live rows, at most `block_rows` at a time.
+
+        One generation is shown to the end, whatever is written meanwhile.
+        """
+        if block_rows < 1:
+            raise InputError(f"block_rows={block_rows} is below 1; use 1 or more")
+        return self._snapshot.iter_vectors(block_rows)
+
     def get(self, ids: AnyIds) -> list[Document | None]:
         """Return the documents with these ids, in their order: `index.get(hits.ids[0])`.
 
@@ -389,6 +400,26 @@ class Index:
             check_length(given, len(checked), name, "ids")
         with self._writing("update", progress) as writer:
             writer.update(checked, array, texts, metadata)
+
+    def upsert(
+        self,
+        vectors: ArrayLike,
+        *,
+        ids: AnyIds,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Add rows, and replace whole rows whose ids are there already, in one step.
+
+        A replaced row loses its old text and metadata too; `update` keeps what is not passed.
+        """
+        array = self._transformed(vectors)
+        checked = check_ids(ids, len(array))
+        check_length(texts, len(array), "texts")
+        check_length(metadata, len(array), "metadata records")
+        with self._writing("upsert", progress) as writer:
+            writer.upsert(checked, array, texts, metadata)
 
     def compact(self, *, progress: Progress = silent) -> None:
         """Make one coded segment of all live rows; what was deleted is gone for good."""

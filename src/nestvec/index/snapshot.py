@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -182,6 +182,16 @@ class Snapshot:
         """The vectors of all live rows: mapped while they are one whole segment, else copied."""
         live = [_live(part, part.rows.vectors) for part in self.parts]
         return _joined(live, np.empty((0, self.dim), np.float32))
+
+    def iter_vectors(
+        self, block_rows: int
+    ) -> Iterator[tuple[np.ndarray, Float32[np.ndarray, "n dim"]]]:
+        """Iterate ids and vectors of live rows, a block at a time."""
+        for part in self.parts:
+            live = np.arange(len(part.rows)) if part.kept is None else np.flatnonzero(part.kept)
+            for start in range(0, len(live), block_rows):
+                rows = live[start : start + block_rows]
+                yield part.rows.ids[rows], part.rows.vectors[rows]
 
     def vectors_of(self, numbers: Sequence[int]) -> Float32[np.ndarray, "n dim"]:
         """The vectors of some live rows."""

@@ -158,6 +158,18 @@ class Writer:
         stored = self.snapshot.vectors_of(rows) if vectors is None else vectors
         self.replace(ids, ids, stored, documents)
 
+    def upsert(
+        self,
+        ids: np.ndarray,
+        vectors: Float[np.ndarray, "n dim"],
+        texts: Sequence[str | None] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
+    ) -> None:
+        """Commit new rows, in place of those that have the same ids."""
+        rows = self.transaction.rows_with_ids(ids.tolist())
+        exists = np.array([row is not None for row in rows], bool)
+        self.replace(ids[exists], ids, vectors, (texts, metadata))
+
     def compact(self) -> None:
         """Commit one coded segment of all live rows; forget what is stored with the others."""
         self.transaction.drop_tombstones()

@@ -1,0 +1,77 @@
+"""Protocols of vector stores: what tuning and auditing may expect of an index or a database.
+
+`Index` implements both. Another store implements them in its own room and needs no base class.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nestvec.documents import Document
+from nestvec.hits import Hits
+from nestvec.plan import Plan
+from nestvec.shapes import Float32
+
+
+@runtime_checkable
+class VectorStore(Protocol):
+    """A store of vectors with ids that can be searched and read."""
+
+    @property
+    def dim(self) -> int:
+        """The width of the stored vectors."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """The metric of scores: "ip", "cosine" or "euclidean"."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of live rows."""
+        ...
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        plan: str | Plan | None = None,
+        where: str | None = None,
+        exact: bool = False,
+        certify: bool = False,
+    ) -> Hits:
+        """Search the `k` best rows of each query [q, dim], among those that match `where`."""
+        ...
+
+    def get(self, ids: Any) -> Sequence[Document | None]:
+        """Return the documents with these ids, in their order."""
+        ...
+
+    def iter_vectors(
+        self, block_rows: int = 4096
+    ) -> Iterator[tuple[np.ndarray, Float32[np.ndarray, "n dim"]]]:
+        """Iterate ids [n] and vectors of live rows, at most `block_rows` at a time."""
+        ...
+
+
+@runtime_checkable
+class WritableVectorStore(VectorStore, Protocol):
+    """A vector store whose rows can be changed, each call in one commit."""
+
+    def upsert(
+        self,
+        vectors: ArrayLike,
+        *,
+        ids: Any,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add rows, and replace whole rows whose ids are there already."""
+        ...
+
+    def delete(self, ids: Any) -> None:
+        """Delete the rows with these ids, all or, if one is not there, none."""
+        ...
