@@ -4,6 +4,8 @@ A further backend is one more line of `BACKENDS`. Inner steps of the compiled on
 their own in test_compiled_steps.py.
 """
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from nestvec.codes import Codec
 from nestvec.index.build.kmeans import CellAssignment, Centroids
 from nestvec.kernels import layout, load, load_exact, load_scoring, reference, searching
 from nestvec.kernels.backend import (
+    Backend,
     SearchOptions,
     SegmentArrays,
     SegmentBounds,
@@ -62,6 +65,15 @@ def backend(request):
 def any_backend(request):
     """A backend that is compared with the definitions for one query: the reference is one too."""
     return reference if request.param == "reference" else BACKENDS[request.param]()
+
+
+def test_backends_have_the_functions_of_the_protocol(any_backend):
+    names = [name for name in vars(Backend) if not name.startswith("_")]
+    assert "search_batch" in names
+    for name in names:
+        _, *expected = signature(getattr(Backend, name)).parameters
+        function = getattr(any_backend, name)
+        assert [*signature(getattr(function, "py_func", function)).parameters] == expected, name
 
 
 # --- coding --------------------------------------------------------------------------------------
