@@ -7,7 +7,7 @@ from typing import Any, Literal
 from nestvec.auditing.types import PreflightCheck, Variant
 from nestvec.deprecation import field_names_before, renamed_fields, renamed_keys
 from nestvec.errors import InputError
-from nestvec.statistics import Estimate, needed_for_difference, queries_needed
+from nestvec.statistics import Estimate, queries_needed, units_needed
 
 State = Literal["PASS", "FAIL", "INSUFFICIENT DATA"]
 PASS: State = "PASS"
@@ -192,7 +192,7 @@ def _queries_needed(estimate: Estimate, threshold: float, thresholds: Thresholds
     """Queries that tell the value from the threshold at 80 % power, by the interval's width."""
     sd = (estimate.high - estimate.low) / (2 * _Z) * estimate.n**0.5
     difference = abs(estimate.value - threshold)
-    needed = needed_for_difference(sd, difference, confidence=thresholds.confidence)
+    needed = units_needed(sd, difference, confidence=thresholds.confidence)
     return max(needed, estimate.n + 1)
 
 

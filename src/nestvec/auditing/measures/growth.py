@@ -19,7 +19,7 @@ from nestvec.auditing.types import CheckResult
 from nestvec.errors import InputError
 from nestvec.parallel import map_all
 from nestvec.shapes import Float64, Int64
-from nestvec.statistics import Estimate, bootstrap_ratio, fewest
+from nestvec.statistics import Estimate, bootstrap_ratio, smallest_true
 
 GROWTH_FACTORS = (2, 5, 10)
 """Corpus sizes for which the model is evaluated, in multiples of the present distractors."""
@@ -160,7 +160,9 @@ def _trusted_sizes(variant: Distractors, k: int) -> dict[str, Any]:
     n = variant.min_count
     threshold = RECALL_HELD * _mean(variant.recall_among(n, k))
     # A recall of 0 has nothing to lose, and sizes beyond tenfold are of no interest.
-    first_short = fewest(lambda m: m > 10 * n or _mean(variant.recall_bound(m, k)) < threshold)
+    first_short = smallest_true(
+        lambda m: m > 10 * n or _mean(variant.recall_bound(m, k)) < threshold
+    )
     shown_to = first_short - 1 if threshold else 0
     if not variant.tail:
         return {"shown_to": shown_to, "modelled_to": None}
