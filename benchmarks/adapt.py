@@ -24,8 +24,9 @@ from benchmarks.search.run import machine
 from nestvec.adapt import Linear, MatryoshkaAdaptor, Rotation, Transform
 from nestvec.adapt.compare import baselines, compare
 from nestvec.adapt.config import AdaptorConfig
-from nestvec.adapt.evaluation import HeldOutQueries, exact_top_k, ranking_quality
+from nestvec.adapt.evaluation import HeldOutQueries, ranking_quality
 from nestvec.adapt.training_data import TrainingData
+from nestvec.exact_top_k import exact_top_k
 from nestvec.vectors import normalize
 
 RESULT = Path(__file__).parent / "results" / "adapt.json"
@@ -144,11 +145,11 @@ def _share_closed(cell: Any, pca: float, full: float) -> float | None:
 
 def _one_bit(transform: Transform, data: TrainingData, dims: int) -> dict[str, float]:
     """Score sign codes whose best are reranked: nDCG@10, and its share of the floats'."""
-    held_out = HeldOutQueries.of(data)
+    held_out = HeldOutQueries.from_data(data)
     queries = normalize(transform.transform_queries(data.queries, dims))
     documents = normalize(transform.transform(data.documents, dims))
     signs = np.where(documents >= 0, np.float32(1), np.float32(-1))
-    rows = exact_top_k(queries, signs, data.self_match, RERANK_DEPTH)
+    rows, _ = exact_top_k(queries, signs, RERANK_DEPTH, data.self_match)
     scores = np.einsum("qd,qkd->qk", queries, documents[rows])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     reranked = np.take_along_axis(rows, order, axis=1)

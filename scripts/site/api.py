@@ -10,7 +10,8 @@ import griffe
 
 PACKAGE = "nestvec"
 INTERNAL = frozenset(
-    {"cli", "demo", "deprecation", "extras", "kernels", "parallel", "shapes", "table"}
+    {"cli", "demo", "deprecation", "exact_top_k", "extras", "kernels"}
+    | {"parallel", "self_match", "shapes", "table"}
 )
 """Rooms that users call by no import: the command line has its own page."""
 

@@ -53,7 +53,8 @@ def execute(page: Path) -> nbformat.NotebookNode:
     """The notebook of a tutorial with its outputs, run in a new process and a folder of its own.
 
     The folder holds a copy of `data/`, the files that stand beside the tutorials.
-    An error of a cell is raised as `nbclient.exceptions.CellExecutionError`.
+    An error of a cell is raised as `nbclient.exceptions.CellExecutionError`; a warning, or whatever
+    else it writes to standard error, is a `RuntimeError`: readers would see it on the page.
     """
     notebook = jupytext.read(page, fmt="md")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
@@ -68,6 +69,9 @@ def execute(page: Path) -> nbformat.NotebookNode:
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=os.environ | {"MATPLOTLIBRC": str(Path(__file__).parent)})
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if output.get("name") == "stderr":
+            raise RuntimeError(f"{page.name}: a cell wrote to standard error: {output['text']}")
     return notebook
 
 

@@ -1,20 +1,95 @@
-"""Work shared out over all cores, by threads: for what NumPy does without holding Python's lock."""
+"""Threads of the project: every pool that computes something is made here.
+
+For NumPy and compiled kernels, which do not hold Python's lock. `threads` is the number of threads,
+or None for one per core. No result may depend on it: work is divided into blocks whose size does
+not depend on the number of threads, or into rows that are computed independently of each other.
+"""
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice, pairwise
 from typing import TypeVar
+
+import numpy as np
+
+from nestvec.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-
-def on_all_cores(run: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """What `run` makes of every item, in their order."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [*pool.map(run, items)]
+_AHEAD = 4
+"""Results per thread that `map_ordered` computes before they are asked for."""
 
 
-def each_block(run: Callable[[slice], None], n: int, rows: int) -> None:
-    """`run` on every `rows` of `n` rows; the blocks do not depend on how many cores there are."""
-    on_all_cores(run, [slice(first, first + rows) for first in range(0, n, rows)])
+def check_threads(threads: int | None) -> None:
+    """Raise `InputError` unless `threads` is at least 1, or None for one per core."""
+    if threads is not None and threads < 1:
+        raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
+
+
+def thread_count(threads: int | None = None) -> int:
+    """Return `threads`, or the number of cores for None."""
+    return threads or os.cpu_count() or 1
+
+
+def map_all(function: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> list[R]:
+    """Return `function(item)` for every item, in the order of the items."""
+    with ThreadPoolExecutor(thread_count(threads)) as pool:
+        return [*pool.map(function, items)]
+
+
+def map_ordered(
+    function: Callable[[T], R], items: Iterable[T], threads: int | None = None
+) -> Iterator[tuple[T, R]]:
+    """Yield each item with `function(item)`, in the order of the items.
+
+    At most four results per thread wait in memory, however many items there are.
+    """
+    workers, remaining = thread_count(threads), iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        while batch := list(islice(remaining, _AHEAD * workers)):
+            yield from zip(batch, pool.map(function, batch), strict=True)
+
+
+def map_blocks(
+    function: Callable[[slice], None], n: int, block_rows: int, threads: int | None = None
+) -> None:
+    """Call `function` on slices of `block_rows` rows of `n`, the last one shorter."""
+    blocks = [slice(row, min(row + block_rows, n)) for row in range(0, n, block_rows)]
+    map_all(function, blocks, threads)
+
+
+def run_in_slices(
+    function: Callable[..., None], arrays: tuple[np.ndarray, ...], threads: int | None = None
+) -> None:
+    """Call `function` on slices of the arrays, which have equally many rows: one per thread.
+
+    For what treats each row by itself and writes into the arrays. The caller's thread does the work
+    where there is one row or one thread.
+    """
+    rows = len(arrays[0])
+    # A single query is the commonest batch and not worth counting the cores for.
+    workers = 1 if rows < 2 else min(thread_count(threads), rows)
+    if workers == 1:
+        function(*arrays)
+        return
+    bounds = [rows * i // workers for i in range(workers + 1)]
+    slices = [[array[a:b] for a, b in pairwise(bounds)] for array in arrays]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(function, *slices))
+
+
+def overlap(items: Iterable[T], consume: Callable[[T], R]) -> Iterator[R]:
+    """Yield `consume(item)` for each item, while the iterable makes the next item.
+
+    `consume` runs on a thread of its own, one item at a time; at most two items exist at once.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        running: Future[R] | None = None
+        for item in items:
+            if running is not None:
+                yield running.result()
+            running = pool.submit(consume, item)
+        if running is not None:
+            yield running.result()

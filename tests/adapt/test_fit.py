@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nestvec import MatryoshkaAdaptor, Rotation, truncate
 from nestvec.adapt import Linear
 from nestvec.adapt.config import AdaptorConfig
-from nestvec.adapt.evaluation import HeldOutQueries, exact_top_k
+from nestvec.adapt.evaluation import HeldOutQueries
 from nestvec.adapt.fitting import split_queries
 from nestvec.adapt.full_width_completion import complete_full_width
 from nestvec.adapt.initialization import (
@@ -174,7 +172,7 @@ def test_a_learned_rotation_keeps_inner_products_and_more_neighbours(skewed):
     lengths = np.linalg.norm(rows, axis=1)
     bound = 8 * 18 * 4 * EPS * np.outer(lengths, lengths)
     assert (np.abs(turned @ turned.T - rows @ rows.T) <= bound).all()
-    exam = HeldOutQueries.of(TrainingData.read(skewed))
+    exam = HeldOutQueries.from_data(TrainingData.read(skewed))
     found = [exam.mean_over_dims(adapter, [3, 6]).mean() for adapter in (learned, pca)]
     assert found[0] > found[1] + 0.02
 
@@ -306,30 +304,6 @@ def test_judgements_follow_their_rows_through_the_split(rng):
             assert intent[of[0].tobytes()] == intent[of[1].tobytes()]
 
 
-def test_top_k_excludes_the_self_match_and_ties_go_to_the_smaller_row():
-    documents = np.array([[1, 0], [0, 1], [1, 0], [0.5, 0.5]], np.float32)
-    found = exact_top_k(documents[[0, 1]], documents, np.array([0, -1]), 3)
-    assert found.tolist() == [[2, 3, 1], [1, 3, 0]]
-    assert exact_top_k(documents[:1], documents, np.array([0]), 5).tolist() == [[2, 3, 1, -1, -1]]
-    alike = np.ones((500, 2), np.float32)
-    assert exact_top_k(alike[:1], alike, np.array([2]), 4).tolist() == [[0, 1, 3, 4]]
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12))
-def test_top_k_is_that_of_a_stable_sort_however_many_tie(seed, n, k):
-    rng = np.random.default_rng(seed)
-    documents, queries = (rng.integers(-1, 2, (rows, 2)).astype(np.float32) for rows in (n, 5))
-    own = rng.integers(-1, n, 5)
-    scores = queries @ documents.T
-    scores[np.flatnonzero(own >= 0), own[own >= 0]] = -np.inf
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    expected = np.full((5, k), -1)
-    expected[:, : order.shape[1]] = order
-    expected[:, : order.shape[1]][np.isinf(np.take_along_axis(scores, order, axis=1))] = -1
-    assert exact_top_k(queries, documents, own, k).tolist() == expected.tolist()
-
-
 def test_seeds_below_0_are_named(rng):
     rows = rng.standard_normal((40, 4)).astype(np.float32)
     with pytest.raises(InputError, match="seed=-1"):
@@ -348,9 +322,9 @@ def test_a_bad_row_is_named_by_its_number_among_all(rng, monkeypatch):
 
 def test_pairs_are_renumbered_with_their_queries():
     judged = Judgments(np.array([0, 1, 1, 3]), np.array([5, 6, 7, 8]), np.ones(4, np.float32))
-    some = judged.of(np.array([3, 1]))
-    assert some.queries.tolist() == [0, 1, 1]
-    assert some.documents.tolist() == [8, 6, 7]
+    selected = judged.select(np.array([3, 1]))
+    assert selected.queries.tolist() == [0, 1, 1]
+    assert selected.documents.tolist() == [8, 6, 7]
 
 
 # --- resuming -------------------------------------------------------------------------------------

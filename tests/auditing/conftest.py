@@ -1,25 +1,25 @@
-"""Vectors whose front dimensions say most, and queries that lie near single documents."""
+"""Vectors whose first dimensions hold most information, and queries near single documents."""
 
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from nestvec.auditing.types import Encoded
+from nestvec.auditing.types import EmbeddingPair
 from nestvec.vectors import normalize
 
 WIDTH = 64
 
 
 class Corpus(NamedTuple):
-    """Unit vectors; query i is answered by document i."""
+    """Unit vectors; document i is relevant to query i."""
 
     documents: np.ndarray
     queries: np.ndarray
 
     @property
     def full(self):
-        return Encoded(self.queries, self.documents)
+        return EmbeddingPair(self.queries, self.documents)
 
     @property
     def qrels(self):

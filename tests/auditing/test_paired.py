@@ -1,4 +1,4 @@
-"""Pairs: ratios of ratios, their intervals, and what has none."""
+"""Paired scores: ratios of ratios, their intervals, and cases without one."""
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ law = settings(deadline=None, max_examples=10)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def some(rng, q=50):
+def random_scores(rng, q=50):
     return Paired(rng.random(q) + 0.1, rng.random(q) + 0.1)
 
 
 @law
 @given(seeds)
-def test_what_changes_nothing_interacts_with_nothing(seed):
+def test_no_stress_has_interaction_one(seed):
     rng = np.random.default_rng(seed)
-    clean = some(rng)
+    clean = random_scores(rng)
     assert interaction(clean, clean, rng)[:3] == pytest.approx((1, 1, 1))
 
 
@@ -42,34 +42,34 @@ def test_a_variant_that_is_the_full_vectors_has_ratio_one_under_any_stress(seed)
 @given(seeds)
 def test_the_ratio_is_of_the_four_means_and_lies_in_its_interval(seed):
     rng = np.random.default_rng(seed)
-    clean, stressed = some(rng), some(rng)
-    found = interaction(clean, stressed, rng)
-    kept = [values.variant.mean() / values.full.mean() for values in (stressed, clean)]
-    assert found.value == pytest.approx(kept[0] / kept[1])
-    assert found.low < found.value < found.high
-    assert slice_interaction(clean, stressed, rng).value == pytest.approx(found.value)
+    clean, stressed = random_scores(rng), random_scores(rng)
+    ratio = interaction(clean, stressed, rng)
+    retained = [values.variant.mean() / values.full.mean() for values in (stressed, clean)]
+    assert ratio.value == pytest.approx(retained[0] / retained[1])
+    assert ratio.low < ratio.value < ratio.high
+    assert slice_interaction(clean, stressed, rng).value == pytest.approx(ratio.value)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say(rng):
-    # Truth: both keep half, so the ratio is 1.
-    held = 0
+def test_intervals_cover_the_truth_with_their_confidence(rng):
+    # Truth: both retain half, so the ratio is 1.
+    covered = 0
     for _ in range(60):
         hard = rng.random(80)
         full = (hard < 0.8).astype(float)
         clean = Paired(full, full * (rng.random(80) < 0.5))
         stressed = Paired(full, full * (rng.random(80) < 0.5))
-        found = interaction(clean, stressed, rng)
-        held += found.low <= 1 <= found.high
+        ratio = interaction(clean, stressed, rng)
+        covered += ratio.low <= 1 <= ratio.high
     # 95 % of 60, less three standard errors.
-    assert held >= 52
+    assert covered >= 52
 
 
 def test_nothing_to_retain_is_missing_not_zero(rng):
-    nothing = Paired(np.zeros(5), np.zeros(5))
-    something = Paired(np.ones(5), np.ones(5))
-    assert interaction(nothing, something, rng) is None
-    assert interaction(something, nothing, rng) is None
-    assert retention(nothing, rng) is None
+    zeros = Paired(np.zeros(5), np.zeros(5))
+    ones = Paired(np.ones(5), np.ones(5))
+    assert interaction(zeros, ones, rng) is None
+    assert interaction(ones, zeros, rng) is None
+    assert retention(zeros, rng) is None
 
 
 def test_a_column_is_resampled_with_the_others(rng):

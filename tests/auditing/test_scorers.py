@@ -1,19 +1,19 @@
-"""Who wins where a shortlist decides."""
+"""Scorers: full vectors decide within a shortlist, and the shortlist decides the rest."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.auditing.ranking.scorers import ByShortlist, ByVectors
-from nestvec.auditing.types import Encoded, Triplets
+from nestvec.auditing.ranking.scorers import ShortlistScorer, VectorScorer
+from nestvec.auditing.types import EmbeddingPair, Triplets
 
 law = settings(deadline=None, max_examples=30)
 Q, N = 4, 9
 
 
-def drawn(seed, t=15):
+def random_case(seed, t=15):
     rng = np.random.default_rng(seed)
-    full = Encoded(
+    full = EmbeddingPair(
         rng.integers(-2, 3, (Q, 3)).astype(np.float32),
         rng.integers(-2, 3, (N, 3)).astype(np.float32),
     )
@@ -24,18 +24,21 @@ def drawn(seed, t=15):
 
 @law
 @given(st.integers(0, 2**32 - 1))
-def test_a_shortlist_of_everything_leaves_it_to_full_vectors(seed):
-    full, triplets, _ = drawn(seed)
-    whole = ByShortlist(full, np.tile(np.arange(N), (Q, 1)))
-    np.testing.assert_array_equal(whole.margins(triplets), ByVectors(full).margins(triplets))
+def test_with_everything_in_the_shortlist_full_vectors_decide(seed):
+    full, triplets, _ = random_case(seed)
+    everything = ShortlistScorer(full, np.tile(np.arange(N), (Q, 1)))
+    np.testing.assert_array_equal(
+        everything.margins(triplets), VectorScorer(full).margins(triplets)
+    )
 
 
 @law
 @given(st.integers(0, 2**32 - 1))
-def test_what_is_not_in_the_shortlist_loses(seed):
-    full, triplets, shortlist = drawn(seed)
+def test_a_document_outside_the_shortlist_loses(seed):
+    full, triplets, shortlist = random_case(seed)
     margins, by_full = (
-        scorer.margins(triplets) for scorer in (ByShortlist(full, shortlist), ByVectors(full))
+        scorer.margins(triplets)
+        for scorer in (ShortlistScorer(full, shortlist), VectorScorer(full))
     )
     for i, (query, positive, negative) in enumerate(
         zip(triplets.queries, triplets.positives, triplets.negatives, strict=True)
@@ -50,13 +53,13 @@ def test_what_is_not_in_the_shortlist_loses(seed):
 
 @law
 @given(st.integers(0, 2**32 - 1))
-def test_what_is_of_no_corpus_is_in_every_shortlist(seed):
-    full, triplets, shortlist = drawn(seed)
-    strangers = np.full(N, -1)
-    scorer = ByShortlist(full, shortlist, strangers)
-    np.testing.assert_array_equal(scorer.margins(triplets), ByVectors(full).margins(triplets))
+def test_a_document_outside_the_corpus_is_in_every_shortlist(seed):
+    full, triplets, shortlist = random_case(seed)
+    outside_corpus = np.full(N, -1)
+    scorer = ShortlistScorer(full, shortlist, outside_corpus)
+    np.testing.assert_array_equal(scorer.margins(triplets), VectorScorer(full).margins(triplets))
 
 
 def test_a_shortlist_s_margins_have_no_scale():
-    full, _, shortlist = drawn(0)
-    assert ByShortlist(full, shortlist).spread(np.random.default_rng(0)) is None
+    full, _, shortlist = random_case(0)
+    assert ShortlistScorer(full, shortlist).score_std(np.random.default_rng(0)) is None

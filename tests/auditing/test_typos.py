@@ -1,10 +1,10 @@
-"""Typing errors: small, seeded, and never of the mind."""
+"""Typing errors: one edit each, seeded, of five kinds."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.auditing.perturbations.typos import with_typos
+from nestvec.auditing.perturbations.typos import add_typos
 
 law = settings(deadline=None, max_examples=80)
 seeds = st.integers(0, 2**32 - 1)
@@ -28,29 +28,29 @@ def distance(a, b):
 @law
 @given(st.text("abz1 ", max_size=6), seeds)
 def test_one_typo_is_one_edit(text, seed):
-    (typed,) = with_typos([text], np.random.default_rng(seed))
+    (mistyped,) = add_typos([text], np.random.default_rng(seed))
     has_letters = any(letter.isalpha() for letter in text)
-    assert distance(text, typed) == int(has_letters)
+    assert distance(text, mistyped) == int(has_letters)
 
 
 @law
 @given(st.lists(texts, max_size=4), seeds, st.integers(0, 3))
 def test_the_same_seed_makes_the_same_typos(many, seed, edits):
-    one, again = (with_typos(many, np.random.default_rng(seed), edits) for _ in range(2))
-    assert one == again
-    assert len(one) == len(many)
+    a_typos, b_typos = (add_typos(many, np.random.default_rng(seed), edits) for _ in range(2))
+    assert a_typos == b_typos
+    assert len(a_typos) == len(many)
 
 
 @law
 @given(texts, seeds)
 def test_no_typos_change_nothing(text, seed):
-    assert with_typos([text], np.random.default_rng(seed), 0) == (text,)
+    assert add_typos([text], np.random.default_rng(seed), 0) == (text,)
 
 
 def test_all_five_kinds_occur(rng):
-    typed = set(with_typos(["ab"] * 3000, rng))
-    assert "ba" in typed
-    assert {"a", "b"} <= typed
-    assert any(len(text) == 3 for text in typed)
-    assert {"sb", "qb", "zb"} <= typed
-    assert "xb" in typed
+    mistyped = set(add_typos(["ab"] * 3000, rng))
+    assert "ba" in mistyped
+    assert {"a", "b"} <= mistyped
+    assert any(len(text) == 3 for text in mistyped)
+    assert {"sb", "qb", "zb"} <= mistyped
+    assert "xb" in mistyped

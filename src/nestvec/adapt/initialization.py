@@ -44,7 +44,7 @@ def resolve_teacher(
         return replace(config, teacher="average")
     rng, no_offset = np.random.default_rng([seed, 8]), np.zeros(data.dim, np.float32)
     sample = rng.permutation(len(data.queries))[:_MAX_QUERIES]
-    judged = HeldOutQueries.of(data.select_queries(sample))
+    judged = HeldOutQueries.from_data(data.select_queries(sample))
     dims = sorted({*nesting_dims, data.dim})
     whitening = neighbour_whitening(replace(data, judgments=None), config, seed)
     whitening_score, stretched_score = (

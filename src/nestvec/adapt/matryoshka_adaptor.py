@@ -3,26 +3,42 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from nestvec.adapt.config import AdaptorConfig
 from nestvec.adapt.report import FitReport
 from nestvec.adapt.training_data import Pairs, TrainingData, check_dims_list
 from nestvec.deprecation import renamed_arguments, renamed_fields
 from nestvec.metrics import Id
-from nestvec.progress import Progress, silent
+from nestvec.progress import Progress
 from nestvec.transforms.base import Facts, register_kind
 from nestvec.transforms.residual import ResidualTransform
 
 # The modules of a fit are imported where it begins: `import nestvec` is fast.
 
 
-def ignore_evaluation(step: int, score: float) -> None:
-    """Do nothing with a score: the usual listener."""
+class FitOptions(TypedDict, total=False):
+    """Keyword options of `MatryoshkaAdaptor.fit`; each has a default.
+
+    - `seed`: of the sample, the split, the batches and the intervals (0); equal input and seed give
+      an equal adaptor.
+    - `confidence`: of the bound by which the adaptor must beat PCA (0.95).
+    - `force`: take the adaptor although it was not shown to beat PCA.
+    - `checkpoint`: path after which the files are named that a stopped run resumes from.
+    - `on_evaluation`: a function that gets the step and the mean validation score.
+    - `progress`: a progress display.
+    """
+
+    seed: int
+    confidence: float
+    force: bool
+    checkpoint: str | os.PathLike[str] | None
+    on_evaluation: Callable[[int, float], None] | None
+    progress: Progress
 
 
 @register_kind
@@ -39,7 +55,7 @@ class MatryoshkaAdaptor(ResidualTransform):
 
     @classmethod
     @renamed_arguments({"recipe": "config", "told": "on_evaluation"})
-    def fit(  # noqa: PLR0913  one call says all about a fit
+    def fit(
         cls,
         vectors: ArrayLike,
         dims: Sequence[int],
@@ -49,12 +65,7 @@ class MatryoshkaAdaptor(ResidualTransform):
         ids: "Sequence[Id] | np.ndarray | None" = None,
         query_ids: "Sequence[Id] | np.ndarray | None" = None,
         config: AdaptorConfig | None = None,
-        seed: int = 0,
-        confidence: float = 0.95,
-        force: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
-        on_evaluation: Callable[[int, float], None] = ignore_evaluation,
-        progress: Progress = silent,
+        **options: Unpack[FitOptions],
     ) -> "MatryoshkaAdaptor":
         """Train an adaptor on `vectors` [n, dim] for prefixes of `dims`; needs the extra `train`.
 
@@ -62,25 +73,25 @@ class MatryoshkaAdaptor(ResidualTransform):
         vectors themselves. `pairs` are (query id, document id), with a grade where there is one, or
         qrels: with them it also learns what people judged relevant. Ids are row numbers by default;
         without `queries` both ids of a pair are of `vectors`. The direction of a row matters, not
-        its length. At most 50,000 rows are used, drawn by `seed`.
+        its length. At most 50,000 rows are used. The `options` are those of `FitOptions`: seed,
+        confidence, force, checkpoint, on_evaluation and progress.
 
         A share of the queries is held out. If the adaptor does not beat PCA on these by a bound at
         `confidence`, the adaptor returned does no more than rotate, unless `force`; `report` says
-        so. A run that was stopped resumes from the files named after `checkpoint`. `on_evaluation`
-        gets the step and the mean validation score. Equal input and seed give an equal adaptor.
-        `InputError` for data that nothing can be learned from.
+        so. `InputError` for data that nothing can be learned from.
         """
         from nestvec.extras import require
 
         require("torch", "train")
-        from nestvec.adapt.fitting import AdaptorFit
+        from nestvec.adapt.fitting import AdaptorFit, FitRun
 
-        data = TrainingData.read(vectors, pairs, queries, ids, query_ids, seed)
+        run = FitRun(**options)
+        data = TrainingData.read(vectors, pairs, queries, ids, query_ids, run.seed)
         if config is None:
             config = AdaptorConfig.unsupervised() if pairs is None else AdaptorConfig()
-        fit = AdaptorFit(data, check_dims_list(dims, data.dim), config, seed, confidence, force)
-        path = None if checkpoint is None else Path(checkpoint)
-        fitted, report = fit.fit_adaptor(path, on_evaluation, progress)
+        fitted, report = AdaptorFit(
+            data, check_dims_list(dims, data.dim), config, run
+        ).fit_adaptor()
         return cls(
             fitted.documents,
             fitted.queries,

@@ -35,7 +35,7 @@ class Judgments(NamedTuple):
     documents: Int64[np.ndarray, " pairs"]
     grades: Float32[np.ndarray, " pairs"]
 
-    def of(self, query_rows: Int64[np.ndarray, " selected"]) -> "Judgments":
+    def select(self, query_rows: Int64[np.ndarray, " selected"]) -> "Judgments":
         """Select the pairs of some queries, and renumber these in the order of `query_rows`."""
         max_row = int(max(self.queries.max(initial=-1), query_rows.max(initial=-1)))
         new_rows = np.full(max_row + 1, -1)
@@ -109,7 +109,7 @@ class TrainingData:
 
     def select_queries(self, rows: Int64[np.ndarray, " selected"]) -> "TrainingData":
         """Keep only some of the queries, in the order of `rows`."""
-        judgments = None if self.judgments is None else self.judgments.of(rows)
+        judgments = None if self.judgments is None else self.judgments.select(rows)
         return replace(
             self,
             queries=self.queries[rows],

@@ -3,8 +3,8 @@
 import numpy as np
 
 from nestvec.adapt.config import AdaptorConfig
-from nestvec.adapt.evaluation import exact_top_k
 from nestvec.adapt.training_data import Judgments, TrainingData
+from nestvec.exact_top_k import exact_top_k
 from nestvec.shapes import Float32, Float64
 from nestvec.transforms.rotation import OrthogonalTransform
 
@@ -34,7 +34,7 @@ def within_neighbour_scatter(
     """Average the second moment of the differences between rows and their `k` nearest rows."""
     rng = np.random.default_rng([seed, 6])
     rows = documents[np.sort(rng.permutation(len(documents))[:_MAX_ROWS])]
-    neighbours = exact_top_k(rows, rows, np.arange(len(rows)), k)
+    neighbours, _ = exact_top_k(rows, rows, k, self_match=np.arange(len(rows)))
     scatter = np.zeros((rows.shape[1],) * 2)
     for column in neighbours.T:
         exists = column >= 0  # among few rows some have fewer than k neighbours

@@ -1,4 +1,4 @@
-"""`nestvec.audit`: the one function that a caller needs."""
+"""`nestvec.audit`: one call from vectors and queries to a report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.auditing.options import Stress, Texts
+from nestvec.auditing.options import AuditTexts, StressOptions
+from nestvec.deprecation import renamed_arguments
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
 from nestvec.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from nestvec.auditing.reporting.report import Report
+    from nestvec.auditing.reporting.report import AuditReport
 
-# What measures is imported where it is used: `import nestvec` is fast, statistics are not.
+# Checks and statistics are imported by the call: `import nestvec` is fast, these imports are not.
 
 
+@renamed_arguments(
+    {"own_rows": "self_match", "mine": "mine_hard_negatives", "resume": "checkpoint"}
+)
 def audit(  # noqa: PLR0913  one call says all about an audit
     vectors: ArrayLike | Index,
     queries: ArrayLike,
@@ -28,64 +32,70 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     ids: Sequence[Id] | np.ndarray | None = None,
     query_ids: Sequence[Id] | np.ndarray | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
-    own_rows: ArrayLike | None = None,
-    mine: str | Sequence[ArrayLike] | None = "union",
-    texts: Texts | None = None,
-    stress: Stress | None = None,
+    self_match: ArrayLike | None = None,
+    mine_hard_negatives: str | Sequence[ArrayLike] | None = "union",
+    texts: AuditTexts | None = None,
+    stress: StressOptions | None = None,
     thresholds: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress = silent,
-    resume: str | Path | None = None,
-) -> "Report":
-    """How small `vectors` [n, dim], or those of an index, may be made before `queries` suffer.
+    checkpoint: str | Path | None = None,
+) -> "AuditReport":
+    """Measure by how much `vectors` [n, dim], or those of an index, can be compressed.
 
-    `variants` are dicts such as {"dims": 64, "bits": 1}; None: halvings of the width at 32
-    (full precision), 8 and 1 bits, with controls. Vectors that were made smaller elsewhere are
-    audited as they are, as "documents" and "queries" of a variant. Scores are inner products.
+    Scores are inner products. `variants` are dicts such as {"dims": 64, "bits": 1}; None: halvings
+    of the width at 32 (full precision), 8 and 1 bits, with controls. Vectors that were compressed
+    elsewhere are passed as "documents" and "queries" of a variant and audited as they are.
 
-    `qrels` names relevant documents, {query id: {document id: grade}}; without it the full vectors'
-    own answers are the measure. `hard_negatives` are (query id, positive id, negative id, kind).
-    `ids` and `query_ids` are row numbers unless given. `groups` names what was drawn together (the
-    queries of one user): intervals then are of groups. `own_rows` is the document that each query
-    was taken from (−1: none), never its answer; None: the first one of equal vector.
+    `qrels` are relevance judgments, {query id: {document id: grade}}; without them the full
+    vectors' own ranking is the target. `hard_negatives` are (query id, positive id, negative id,
+    kind). `ids` and `query_ids` default to row numbers. `groups` names queries that were drawn
+    together, such as those of one user: intervals then are of groups. `self_match` is the row that
+    each query was drawn from (−1: none), which is never one of its answers; None: the first row
+    with the same vector.
 
-    `mine` says where hard negatives come from if judgements are given and they are not: "union",
-    wrong answers that the full vectors or the variant rank high; "words", BM25 on `texts`;
-    (documents, queries), vectors by a model that is not under audit; None: nowhere. `texts` (with
-    the model that encodes them) lets answers be edited and queries be mistyped; `stress` holds
-    slices, disturbed and strange queries, and labels.
+    `mine_hard_negatives` says how hard negatives are mined where there are judgments and no
+    `hard_negatives`: "union", wrong documents that the full vectors or the variant rank high;
+    "bm25", BM25 on `texts`; (documents, queries), embeddings of another encoder; None: not at all.
+    With `texts` and their encoder, documents are edited and queries are mistyped; `stress` holds
+    slices, perturbed and out-of-distribution queries, and labels.
 
     `thresholds` replace those of `Thresholds`. Equal input and seed give an equal report.
-    `resume` names a folder that keeps what is done until all is: the same audit, begun again after
-    it was stopped, goes on there and gives the same report.
-    `InputError` for what does not fit together.
+    `checkpoint` names a folder that keeps the results so far: the same audit, started again after
+    it was stopped, continues from there and gives the same report.
+    `InputError` for arguments that are wrong or do not fit together.
     """
     from dataclasses import replace
 
-    from nestvec.auditing.inputs import stress as reading_extras
+    from nestvec.auditing.inputs import stress as stress_inputs
     from nestvec.auditing.inputs import validate
-    from nestvec.auditing.runner import run
-    from nestvec.auditing.task import Task
+    from nestvec.auditing.runner import run_audit
+    from nestvec.auditing.task import AuditInputs
     from nestvec.auditing.verdict import Thresholds
 
     if isinstance(vectors, Index):
         vectors, queries, ids = validate.read_index(vectors, queries, ids)
-    full = validate.read_sides(vectors, queries)
-    row_ids = validate.read_ids(ids, len(full.documents), "ids")
-    asked = validate.read_ids(query_ids, len(full.queries), "query_ids")
-    task = Task(
+    full = validate.validate_vectors(vectors, queries)
+    document_ids = validate.validate_ids(ids, len(full.documents), "ids")
+    ids_of_queries = validate.validate_ids(query_ids, len(full.queries), "query_ids")
+    inputs = AuditInputs(
         full=full,
-        ids=row_ids,
-        query_ids=asked,
-        own=validate.read_own(own_rows, full),
-        judged=validate.read_judgements(qrels, asked, row_ids),
-        triplets=validate.read_triplets(hard_negatives, asked, row_ids),
-        groups=validate.read_groups(groups, len(full.queries)),
-        candidates=validate.read_candidates(variants, full),
+        ids=document_ids,
+        query_ids=ids_of_queries,
+        self_match=validate.validate_self_match(self_match, full),
+        judgments=validate.validate_judgments(qrels, ids_of_queries, document_ids),
+        triplets=validate.validate_triplets(hard_negatives, ids_of_queries, document_ids),
+        groups=validate.validate_groups(groups, len(full.queries)),
+        variants=validate.validate_variants(variants, full),
         thresholds=Thresholds.read(thresholds),
-        seed=validate.read_seed(seed),
+        seed=validate.validate_seed(seed),
     )
-    triplets, negatives = reading_extras.read_negatives(task, mine, texts)
-    extras = reading_extras.read_extras(task, texts, stress, progress)
-    task = replace(task, triplets=triplets, negatives=negatives, extras=extras)
-    return run(task, f"nestvec.audit(vectors, queries, ..., seed={seed})", progress, resume)
+    triplets, source = stress_inputs.hard_negatives_from(inputs, mine_hard_negatives, texts)
+    inputs = replace(
+        inputs,
+        triplets=triplets,
+        hard_negative_source=source,
+        stress=stress_inputs.validate_stress(inputs, texts, stress, progress),
+    )
+    command = f"nestvec.audit(vectors, queries, ..., seed={seed})"
+    return run_audit(inputs, command, progress, checkpoint)

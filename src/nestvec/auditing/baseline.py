@@ -1,84 +1,86 @@
-"""The full vectors' answers, against which all else is held."""
+"""Baseline of an audit: the ranking by the full-precision vectors, and its quality."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from nestvec.auditing.measures.distractors import Census, Distractors, fewest_distractors
+from nestvec.auditing.measures.distractors import Distractors, ScoreTally, min_distractors
 from nestvec.auditing.measures.fidelity import geometry
 from nestvec.auditing.measures.relevance import PerQuery, relevance_values
-from nestvec.auditing.ranking.full_ranking import Ranked, rank
+from nestvec.auditing.ranking.full_ranking import RankingWithDepths, rank_all
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.task import Task
-from nestvec.auditing.types import Encoded, K, Ranking
+from nestvec.auditing.task import AuditInputs
+from nestvec.auditing.types import EmbeddingPair, K, Ranking
 from nestvec.progress import Advance
 from nestvec.shapes import Int64
 from nestvec.statistics import Estimate, bootstrap_mean
 
 
 @dataclass(frozen=True)
-class Exact:
-    """What the full vectors answer, and what that is worth."""
+class Baseline:
+    """Ranking by the full-precision vectors, with which every variant is compared."""
 
-    task: Task
+    inputs: AuditInputs
     ranking: Ranking
     distractors: Distractors | None
-    """What stands against the judged documents; None without, or among too few documents."""
+    """Distractors of the judged documents; None without judgments or among too few documents."""
 
     @classmethod
-    def of(cls, task: Task, advance: Advance) -> "Exact":
-        """The full vectors ranked; `advance` is called with the number of queries just done."""
-        found, standing = ranked(task, task.full, task.depth, advance=advance)
-        return cls(task, found.ranking, standing)
+    def of(cls, inputs: AuditInputs, advance: Advance) -> "Baseline":
+        """Rank the full vectors; `advance` is called with the number of queries just ranked."""
+        first_pass, distractors = rank_embeddings(
+            inputs, inputs.full, inputs.depth, advance=advance
+        )
+        return cls(inputs, first_pass.ranking, distractors)
 
     @cached_property
     def relevance(self) -> PerQuery | None:
-        """Relevance of the judged queries; None without judgements."""
-        judged = self.task.judged
-        return None if judged is None else relevance_values(self.ranking.rows, judged)
+        """Relevance of the ranking, per judged query; None without judgments."""
+        judgments = self.inputs.judgments
+        return None if judgments is None else relevance_values(self.ranking.rows, judgments)
 
     def shortlist(self, count: int) -> Int64[np.ndarray, "q count"]:
-        """The full vectors' own first `count`, at most as many as any variant rescores."""
+        """First `count` rows by the full vectors, at most as many as any variant reranks."""
         rows = self.ranking.rows
-        return (rows if count <= rows.shape[1] else self._deep)[:, :count]
+        return (rows if count <= rows.shape[1] else self._deepest_shortlist)[:, :count]
 
     @cached_property
-    def _deep(self) -> Int64[np.ndarray, "q deep"]:
-        deepest = max(candidate.variant.rescore for candidate in self.task.candidates)
-        depth = min(deepest, len(self.task.full.documents) - 1)
-        return rank(self.task.full, depth, self.task.own).ranking.rows
+    def _deepest_shortlist(self) -> Int64[np.ndarray, "q depth"]:
+        longest = max(audited.variant.rerank for audited in self.inputs.variants)
+        depth = min(longest, len(self.inputs.full.documents) - 1)
+        return rank_all(self.inputs.full, depth, self.inputs.self_match).ranking.rows
 
     @property
-    def asked(self) -> Int64[np.ndarray, " asked"]:
-        """The queries that a verdict is about: the judged ones, or all without judgements."""
-        return self.task.asked
+    def evaluated_queries(self) -> Int64[np.ndarray, " evaluated"]:
+        """Rows of the queries that a verdict is about: the judged ones, else all."""
+        return self.inputs.evaluated_queries
 
     @cached_property
-    def groups(self) -> Int64[np.ndarray, " asked"] | None:
-        """The groups of the queries asked."""
-        return None if self.task.groups is None else self.task.groups[self.asked]
+    def groups(self) -> Int64[np.ndarray, " evaluated"] | None:
+        """Groups of the evaluated queries."""
+        return None if self.inputs.groups is None else self.inputs.groups[self.evaluated_queries]
 
     def metrics(self) -> dict[str, Estimate]:
-        """What the full vectors reach themselves."""
-        rng = generator(self.task.seed, "full")
-        found = dict(geometry(self.task.full, self.ranking, rng).metrics)
+        """Geometry and relevance of the full vectors themselves."""
+        rng = generator(self.inputs.seed, "full")
+        metrics = dict(geometry(self.inputs.full, self.ranking, rng).metrics)
         for name, values in (self.relevance or {}).items():
-            found[name] = bootstrap_mean(values, rng, groups=self.groups)
-        return found
+            metrics[name] = bootstrap_mean(values, rng, groups=self.groups)
+        return metrics
 
 
-def ranked(
-    task: Task,
-    encoded: Encoded,
+def rank_embeddings(
+    inputs: AuditInputs,
+    embeddings: EmbeddingPair,
     depth: int,
-    wanted: Int64[np.ndarray, "q m"] | None = None,
+    targets: Int64[np.ndarray, "q m"] | None = None,
     advance: Advance = lambda _: None,
-) -> tuple[Ranked, Distractors | None]:
-    """What vectors of the task answer, as `rank` has it, and how its judged documents stand."""
-    judged = task.judged
-    if judged is None or fewest_distractors(encoded, judged) < K:
-        return rank(encoded, depth, task.own, wanted, advance), None
-    census = Census.of(encoded, judged, task.own)
-    found = rank(encoded, depth, task.own, wanted, advance, census.take)
-    return found, census.distractors()
+) -> tuple[RankingWithDepths, Distractors | None]:
+    """Rank embeddings of the inputs as `rank_all` does, and count the judged rows' distractors."""
+    judgments, self_match = inputs.judgments, inputs.self_match
+    if judgments is None or min_distractors(embeddings, judgments) < K:
+        return rank_all(embeddings, depth, self_match, targets, advance), None
+    tally = ScoreTally.of(embeddings, judgments, self_match)
+    ranking = rank_all(embeddings, depth, self_match, targets, advance, tally.add)
+    return ranking, tally.distractors()

@@ -1,4 +1,4 @@
-"""What an unfinished audit has found so far, in a file: it goes on where it was stopped."""
+"""Checkpoint of an audit: a file with the results so far, from which a stopped audit continues."""
 
 import json
 import logging
@@ -12,66 +12,69 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.auditing.evaluated import Kept
-from nestvec.auditing.evaluation import Measured
-from nestvec.auditing.reporting.report import SCHEMA, plain
-from nestvec.auditing.task import Task
-from nestvec.auditing.types import Check, Variant
+from nestvec.auditing.evaluated import PrimaryMetric
+from nestvec.auditing.evaluation import VariantResult
+from nestvec.auditing.reporting.report import to_plain
+from nestvec.auditing.reporting.schema import SCHEMA
+from nestvec.auditing.task import AuditInputs
+from nestvec.auditing.types import PreflightCheck, Variant
 from nestvec.auditing.verdict import Claim
 from nestvec.encode import Encoder
 from nestvec.statistics import Estimate
 
 FILE = "unfinished-audit.jsonl"
-"""What it is called in the folder that is given."""
+"""Name of the file in the checkpoint's folder."""
 
 _logger = logging.getLogger("nestvec.auditing")
 
 
 @dataclass(frozen=True)
-class Journal:
-    """A line for what is audited, then one for each variant that is done; each with its digest.
+class AuditCheckpoint:
+    """A file with a line for the audit, then one for each finished variant; each with its SHA-256.
 
-    Only the very same audit, by the same versions, goes on with it: a file of another one is
-    replaced, and what follows a damaged line is measured again. One process at a time may use it.
+    Only the very same audit, by the same versions, continues from it: the file of another audit is
+    replaced, and variants behind a damaged line are evaluated again. One process at a time may use
+    it.
     """
 
     path: Path
-    done: Mapping[str, Measured]
-    """By the name of the variant: those that the file held when it was opened."""
+    finished: Mapping[str, VariantResult]
+    """By the name of the variant: the results that the file held when it was opened."""
 
     @classmethod
-    def open(cls, folder: str | Path, task: Task) -> "Journal":
-        """That of the task in `folder`, which is made if need be; fresh if there is none."""
-        path, head = Path(folder) / FILE, {"audit": fingerprint(task)}
-        lines = [*_sound_lines(path)]
+    def open(cls, folder: str | Path, inputs: AuditInputs) -> "AuditCheckpoint":
+        """Open the checkpoint of these inputs in `folder`, which is made if need be."""
+        path, head = Path(folder) / FILE, {"audit": fingerprint(inputs)}
+        lines = [*_valid_lines(path)]
         if lines[:1] != [head]:
             if path.exists():
                 _logger.warning("'%s' is of another audit, or damaged; starting anew", path)
             lines = [head]
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Written anew without what is damaged, so that lines can be added behind what is sound.
+        # Written again without damaged lines, so that new ones can be appended to valid ones.
         fresh = path.with_suffix(".new")
         fresh.write_text("".join(map(_line, lines)), encoding="utf-8")
         fresh.replace(path)
-        return cls(path, {one["variant"]["name"]: _measured(one) for one in lines[1:]})
+        results = map(_result, lines[1:])
+        return cls(path, {result.variant.name: result for result in results})
 
-    def note(self, measured: Measured) -> None:
-        """Add a variant, safe on disk when this returns."""
+    def append(self, result: VariantResult) -> None:
+        """Add the result of a variant, which is safe on disk when this returns."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(_record(measured)))
+            file.write(_line(_record(result)))
             file.flush()
             os.fsync(file.fileno())
 
     def remove(self) -> None:
-        """The audit is complete."""
+        """Delete the file, because the audit is complete."""
         self.path.unlink()
 
 
-def fingerprint(task: Task) -> str:
-    """SHA-256 of all that figures depend on: the whole task, and by what it is audited."""
+def fingerprint(inputs: AuditInputs) -> str:
+    """SHA-256 of everything that figures depend on: all inputs, and the versions that compute."""
     digest = sha256()
-    made_by = [SCHEMA, *(version(name) for name in ("nestvec", "numpy", "scipy"))]
-    for part in (*_parts(made_by), *_parts(task)):
+    versions = [SCHEMA, *(version(name) for name in ("nestvec", "numpy", "scipy"))]
+    for part in (*_parts(versions), *_parts(inputs)):
         # The length keeps ["ab", "c"] apart from ["a", "bc"].
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
@@ -79,7 +82,7 @@ def fingerprint(task: Task) -> str:
 
 
 def _parts(value: Any) -> Iterator[bytes | memoryview]:
-    """What tells a value from any other, whatever it is made of."""
+    """Bytes that tell a value from any other, however it is nested."""
     if isinstance(value, np.ndarray):
         yield f"{value.dtype} {value.shape}".encode()
         yield np.ascontiguousarray(value).reshape(-1).data.cast("B")
@@ -99,8 +102,8 @@ def _parts(value: Any) -> Iterator[bytes | memoryview]:
         yield repr(value).encode()
 
 
-def _sound_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines up to the first that is not as it was written."""
+def _valid_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines up to the first whose checksum does not match."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for line in lines:
         digest, _, text = line.partition(b" ")
@@ -114,34 +117,43 @@ def _line(value: dict[str, Any]) -> str:
     return f"{sha256(text.encode()).hexdigest()} {text}\n"
 
 
-def _record(measured: Measured) -> dict[str, Any]:
-    """As JSON, which Python writes so that every float is read back as it was, infinity too."""
-    kept = measured.kept
+def _record(result: VariantResult) -> dict[str, Any]:
+    """A result as JSON, which Python writes so that floats are read back exactly, infinity too."""
+    primary = result.primary_metric
+    scores = {
+        "baseline_scores": primary.baseline_scores.tolist(),
+        "variant_scores": primary.variant_scores.tolist(),
+    }
     return {
-        "variant": {"name": measured.variant.name, **asdict(measured.variant)},
-        "metrics": {name: _estimate(one) for name, one in measured.metrics.items()},
-        "details": plain(measured.details),
-        "checks": [asdict(check) for check in measured.checks],
-        "claims": [asdict(one) | {"estimate": _estimate(one.estimate)} for one in measured.claims],
-        "kept": asdict(kept) | {"before": kept.before.tolist(), "after": kept.after.tolist()},
-        "worst": plain(measured.worst),
+        "variant": asdict(result.variant),
+        "metrics": {name: _numbers(metric) for name, metric in result.metrics.items()},
+        "details": to_plain(result.details),
+        "preflight": [asdict(check) for check in result.preflight],
+        "claims": [
+            asdict(claim) | {"estimate": _numbers(claim.estimate)} for claim in result.claims
+        ],
+        "primary_metric": asdict(primary) | scores,
+        "worst_queries": to_plain(result.worst_queries),
     }
 
 
-def _measured(record: dict[str, Any]) -> Measured:
-    variant, kept = {**record["variant"]}, record["kept"]
-    del variant["name"]
-    return Measured(
-        Variant(**variant),
-        {name: Estimate(*one) for name, one in record["metrics"].items()},
+def _result(record: dict[str, Any]) -> VariantResult:
+    primary = record["primary_metric"]
+    scores = {name: np.array(primary[name]) for name in ("baseline_scores", "variant_scores")}
+    return VariantResult(
+        Variant(**record["variant"]),
+        {name: Estimate(*numbers) for name, numbers in record["metrics"].items()},
         record["details"],
-        tuple(Check(**check) for check in record["checks"]),
-        tuple(Claim(**one | {"estimate": Estimate(*one["estimate"])}) for one in record["claims"]),
-        Kept(**kept | {"before": np.array(kept["before"]), "after": np.array(kept["after"])}),
-        record["worst"],
+        tuple(PreflightCheck(**check) for check in record["preflight"]),
+        tuple(
+            Claim(**claim | {"estimate": Estimate(*claim["estimate"])})
+            for claim in record["claims"]
+        ),
+        PrimaryMetric(**primary | scores),
+        record["worst_queries"],
     )
 
 
-def _estimate(estimate: Estimate) -> list[float | int]:
+def _numbers(estimate: Estimate) -> list[float | int]:
     value, low, high, n = estimate
     return [float(value), float(low), float(high), int(n)]

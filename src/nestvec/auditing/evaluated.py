@@ -1,19 +1,19 @@
-"""One variant, made: its vectors, what it answers by them, and what that is worth."""
+"""A compressed variant with its embeddings, its ranking and its quality per query."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.compression.compressor import Transform
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.compression.compressor import VariantEncoder
 from nestvec.auditing.measures.agreement import agreement
 from nestvec.auditing.measures.distractors import Distractors
 from nestvec.auditing.measures.paired import Paired
 from nestvec.auditing.measures.relevance import NDCG, PerQuery, relevance_values
-from nestvec.auditing.ranking.full_ranking import Ranked, cut, rank, rescore
-from nestvec.auditing.ranking.scorers import ByShortlist, ByVectors, Scorer
-from nestvec.auditing.types import Encoded, K, Ranking, Variant
+from nestvec.auditing.ranking.full_ranking import RankingWithDepths, first_k, rank_all, rerank
+from nestvec.auditing.ranking.scorers import Scorer, ShortlistScorer, VectorScorer
+from nestvec.auditing.types import EmbeddingPair, K, Ranking, Variant
 from nestvec.auditing.verdict import Claim
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.statistics import bootstrap_ratio, lower_bound_of_ratio
@@ -22,107 +22,121 @@ OVERLAP = f"overlap_with_ties@{K}"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a verdict is about, per query asked: nDCG@10, or the overlap without judgements."""
+class PrimaryMetric:
+    """The metric that a verdict is about: nDCG@10, or without judgments the overlap@10.
+
+    One score per evaluated query by the full vectors and by the variant.
+    """
 
     name: str
-    before: Float64[np.ndarray, " asked"]
-    after: Float64[np.ndarray, " asked"]
-    limit: float
+    baseline_scores: Float64[np.ndarray, " evaluated"]
+    variant_scores: Float64[np.ndarray, " evaluated"]
+    threshold: float
 
     @property
-    def values(self) -> Paired:
-        """Both, as they are compared."""
-        return Paired(self.before, self.after)
+    def paired(self) -> Paired:
+        """Both scores of each query, side by side."""
+        return Paired(self.baseline_scores, self.variant_scores)
 
     def claim(
         self,
         confidence: float,
-        groups: Int64[np.ndarray, " asked"] | None,
+        groups: Int64[np.ndarray, " evaluated"] | None,
         rng: np.random.Generator,
     ) -> tuple[Claim, ...]:
-        """That enough is kept, with `confidence`; nothing where there is nothing to keep."""
-        if not self.before.any():
+        """Claim that retention reaches the threshold; empty where the baseline scores nothing."""
+        if not self.baseline_scores.any():
             return ()
-        sides = self.after, self.before
-        estimate = bootstrap_ratio(*sides, rng, groups=groups)
-        low = lower_bound_of_ratio(*sides, rng, confidence, groups=groups)
-        return (Claim(self.name, estimate._replace(low=low), self.limit),)
+        scores = self.variant_scores, self.baseline_scores
+        estimate = bootstrap_ratio(*scores, rng, groups=groups)
+        low = lower_bound_of_ratio(*scores, rng, confidence, groups=groups)
+        return (Claim(self.name, estimate._replace(low=low), self.threshold),)
 
 
 @dataclass(frozen=True)
-class Made:
-    """A variant beside the full vectors; `transform` says how it was made (None: elsewhere)."""
+class EvaluatedVariant:
+    """A compressed variant with its embeddings, its ranking and its quality per query.
 
-    exact: Exact
+    `encoder` is None for embeddings that were compressed elsewhere: other vectors cannot be
+    compressed like them.
+    """
+
+    baseline: Baseline
     variant: Variant
-    transform: Transform | None
-    encoded: Encoded
-    found: Ranked
-    """By its vectors, deep enough to be rescored; `depths` are of the full vectors' first ten."""
+    encoder: VariantEncoder | None
+    embeddings: EmbeddingPair
+    first_pass: RankingWithDepths
+    """Ranking by the variant's embeddings, deep enough to be reranked; its depths are those of the
+    baseline's first 10."""
     distractors: Distractors | None
-    """What stands against the judged documents by its vectors; None as of the full vectors."""
+    """Distractors of the judged documents under these embeddings; None as in `Baseline`."""
 
     @cached_property
     def ranking(self) -> Ranking:
-        """What is answered: `found`, rescored if the variant is."""
-        task, count = self.exact.task, self._count
-        ranking = self.found.ranking
-        return cut(rescore(task.full, ranking, count) if count else ranking, task.depth)
+        """Final ranking: that of the first pass, reranked if the variant is."""
+        inputs, ranking = self.baseline.inputs, self.first_pass.ranking
+        if self._n_rerank:
+            ranking = rerank(inputs.full, ranking, self._n_rerank)
+        return first_k(ranking, inputs.depth)
 
     @property
     def shortlist(self) -> Ranking | None:
-        """What is rescored, in the order and by the scores of the variant's vectors."""
-        return cut(self.found.ranking, self._count) if self._count else None
+        """Candidates of the rerank by the scores of the variant's embeddings; None without one."""
+        return first_k(self.first_pass.ranking, self._n_rerank) if self._n_rerank else None
 
     @property
     def scorers(self) -> tuple[Scorer, Scorer]:
-        """What tells documents of the corpus apart: the full vectors, and the variant.
+        """Scorers of triplets in the corpus: by the full vectors, and by the variant.
 
-        Where it rescores a shortlist, the full vectors answer from their own one of that length:
-        what they would not find either is not lost by making vectors smaller.
+        Where the variant reranks a shortlist, the full vectors have one of that length too:
+        compression does not lose what a shortlist of full vectors would not hold either.
         """
-        full = self.exact.task.full
+        full = self.baseline.inputs.full
         if self.shortlist is None:
-            return ByVectors(full), ByVectors(self.encoded)
-        own = self.exact.shortlist(self._count)
-        return ByShortlist(full, own), ByShortlist(full, self.shortlist.rows)
+            return VectorScorer(full), VectorScorer(self.embeddings)
+        baseline_shortlist = self.baseline.shortlist(self._n_rerank)
+        return (
+            ShortlistScorer(full, baseline_shortlist),
+            ShortlistScorer(full, self.shortlist.rows),
+        )
 
     @cached_property
-    def agreed(self) -> PerQuery:
-        """How far every query's answers agree with the full vectors'."""
-        task = self.exact.task
-        return agreement(task.full, self.exact.ranking, self.ranking, task.unit)
+    def agreement(self) -> PerQuery:
+        """Agreement of the ranking with the baseline's, per query."""
+        inputs = self.baseline.inputs
+        return agreement(inputs.full, self.baseline.ranking, self.ranking, inputs.unit)
 
     @cached_property
     def relevance(self) -> PerQuery | None:
-        """What the answers are worth to judged queries; None without judgements."""
-        judged = self.exact.task.judged
-        return None if judged is None else relevance_values(self.ranking.rows, judged)
+        """Relevance of the ranking, per judged query; None without judgments."""
+        judgments = self.baseline.inputs.judgments
+        return None if judgments is None else relevance_values(self.ranking.rows, judgments)
 
     @cached_property
-    def kept(self) -> Kept:
-        """What the verdict is about."""
-        limits, full, found = self.exact.task.thresholds, self.exact.relevance, self.relevance
-        if full is None or found is None:
-            after = self.agreed[OVERLAP]
-            return Kept(OVERLAP, np.ones_like(after), after, limits.overlap)
-        return Kept(f"{NDCG}_retention", full[NDCG], found[NDCG], limits.retention)
+    def primary_metric(self) -> PrimaryMetric:
+        """Retention of nDCG@10, or the overlap with the baseline where there are no judgments."""
+        thresholds = self.baseline.inputs.thresholds
+        full, variant = self.baseline.relevance, self.relevance
+        if full is None or variant is None:
+            overlap = self.agreement[OVERLAP]
+            return PrimaryMetric(OVERLAP, np.ones_like(overlap), overlap, thresholds.overlap)
+        return PrimaryMetric(f"{NDCG}_retention", full[NDCG], variant[NDCG], thresholds.retention)
 
-    def answers(
-        self, queries: Float32[np.ndarray, "some dim"], own: Int64[np.ndarray, " some"]
-    ) -> Int64[np.ndarray, "some k"]:
-        """The first ten for other queries, given at full width; rescored if the variant is.
+    def top_hits(
+        self, queries: Float32[np.ndarray, "m dim"], self_match: Int64[np.ndarray, " m"]
+    ) -> Int64[np.ndarray, "m k"]:
+        """Rank the corpus for other queries, given at full width, and return the first 10 rows.
 
-        Only of a variant whose transform is known.
+        Reranked if the variant is. Only for a variant whose encoder is known.
         """
-        assert self.transform is not None
-        asked = Encoded(self.transform.queries(queries), self.encoded.documents)
-        found = rank(asked, max(K, self._count), own).ranking
-        if self._count:
-            found = rescore(Encoded(queries, self.exact.task.full.documents), found, self._count)
-        return found.rows[:, :K]
+        assert self.encoder is not None
+        pair = EmbeddingPair(self.encoder.encode_queries(queries), self.embeddings.documents)
+        ranking = rank_all(pair, max(K, self._n_rerank), self_match).ranking
+        if self._n_rerank:
+            full = EmbeddingPair(queries, self.baseline.inputs.full.documents)
+            ranking = rerank(full, ranking, self._n_rerank)
+        return ranking.rows[:, :K]
 
     @property
-    def _count(self) -> int:
-        return min(self.variant.rescore, len(self.exact.task.full.documents) - 1)
+    def _n_rerank(self) -> int:
+        return min(self.variant.rerank, len(self.baseline.inputs.full.documents) - 1)

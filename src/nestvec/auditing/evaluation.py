@@ -1,115 +1,129 @@
-"""One variant against the full vectors: every finding, and what a verdict may be built on."""
+"""Evaluation of one variant: every check's result, and the claims that its verdict rests on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nestvec.auditing.checks import Family
-from nestvec.auditing.evaluated import Kept, Made
-from nestvec.auditing.preflight import check_answers, check_cosine, check_variant
+from nestvec.auditing.checks import Check
+from nestvec.auditing.evaluated import EvaluatedVariant, PrimaryMetric
+from nestvec.auditing.preflight import check_cosine, check_ranking, check_variant
 from nestvec.auditing.reporting.worst_queries import worst_queries
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.task import Task
-from nestvec.auditing.types import EDITED, Check, Variant
+from nestvec.auditing.task import AuditInputs
+from nestvec.auditing.types import COUNTERFACTUAL, PreflightCheck, Variant
 from nestvec.auditing.verdict import Claim, Thresholds
 from nestvec.statistics import Estimate
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was found of one variant."""
+class VariantResult:
+    """Results of one variant: everything that the report says about it but for the verdict."""
 
     variant: Variant
     metrics: Mapping[str, Estimate]
     details: Mapping[str, Any]
     """By the check that they explain."""
-    checks: tuple[Check, ...]
+    preflight: tuple[PreflightCheck, ...]
     claims: tuple[Claim, ...]
-    kept: Kept
-    worst: list[dict[str, Any]]
+    primary_metric: PrimaryMetric
+    worst_queries: list[dict[str, Any]]
 
 
-def measure(families: Sequence[Family], made: Made, confidence: float) -> Measured:
-    """All that is asked of a variant; `confidence` is that of each claim."""
-    exact, name, kept = made.exact, made.variant.name, made.kept
-    seed = exact.task.seed
-    parts = [
-        part
-        for family in families
-        for part in family.findings(made, generator(seed, f"{name}: {family.name}"))
+def evaluate_variant(
+    checks: Sequence[Check], evaluated: EvaluatedVariant, confidence: float
+) -> VariantResult:
+    """Run all checks on a variant; `confidence` is that of each of its claims."""
+    baseline, primary_metric = evaluated.baseline, evaluated.primary_metric
+    inputs, seed_key = baseline.inputs, evaluated.variant.seed_key
+    results = [
+        result
+        for check in checks
+        for result in check.results(
+            evaluated, generator(inputs.seed, f"{seed_key}: {check.seed_key}")
+        )
     ]
-    metrics = {name: one for part in parts for name, one in part.metrics.items()}
-    details = {name: one for part in parts for name, one in part.details.items()}
-    claim = kept.claim(confidence, exact.groups, generator(seed, f"{name}: claim"))
-    return Measured(
-        made.variant,
+    metrics = {name: metric for result in results for name, metric in result.metrics.items()}
+    details = {name: entry for result in results for name, entry in result.details.items()}
+    claims = primary_metric.claim(
+        confidence, baseline.groups, generator(inputs.seed, f"{seed_key}: claim")
+    )
+    return VariantResult(
+        evaluated.variant,
         metrics,
         details,
-        (*_checks(made), *_floor(exact.task, metrics, details)),
-        (*claim, *_hard_claims(exact.task, metrics, details)),
-        kept,
-        worst_queries(exact, made),
+        (*_preflight(evaluated), *_hard_negative_warnings(inputs, metrics, details)),
+        (*claims, *_hard_negative_claims(inputs, metrics, details)),
+        primary_metric,
+        worst_queries(baseline, evaluated),
     )
 
 
-def _checks(made: Made) -> tuple[Check, ...]:
-    task, variant = made.exact.task, made.variant
-    checks = check_variant(variant, task.full, made.encoded, task.unit)
-    if task.unit and made.transform is not None:
-        checks += check_cosine(variant, task.full, task.own)
-    return (*checks, *check_answers(made.ranking))
+def _preflight(evaluated: EvaluatedVariant) -> tuple[PreflightCheck, ...]:
+    inputs, variant = evaluated.baseline.inputs, evaluated.variant
+    checks = check_variant(variant, inputs.full, evaluated.embeddings, inputs.unit)
+    if inputs.unit and evaluated.encoder is not None:
+        checks += check_cosine(variant, inputs.full, inputs.self_match)
+    return (*checks, *check_ranking(evaluated.ranking))
 
 
-def _hard_claims(
-    task: Task, metrics: Mapping[str, Estimate], details: Mapping[str, Any]
+def _hard_negative_claims(
+    inputs: AuditInputs, metrics: Mapping[str, Estimate], details: Mapping[str, Any]
 ) -> tuple[Claim, ...]:
-    """That near misses are still told apart.
+    """Claims that the variant still tells positives from hard negatives.
 
-    A PASS has to prove it of those that the caller gave. What the audit found or made itself may
-    disprove it, and no more: some of what is mined answers the query, and few texts are edited.
-    Of edits that full vectors do not tell apart themselves nothing is claimed: who guesses cannot
-    get worse.
+    A PASS has to prove them for hard negatives that the caller passed. Mined ones and
+    counterfactuals may disprove them, and no more: some mined documents do answer the query, and
+    only a few texts are edited. Nothing is claimed of counterfactuals that the full vectors do not
+    tell apart themselves, because a guess cannot get worse.
     """
-    given = task.negatives == "given"
-    own = [(name, limit, at_most, given) for name, limit, at_most in _limits(task.thresholds)]
-    made = [(f"{name}:{EDITED}", limit, at_most, False) for name, limit, at_most, _ in own]
-    if not _told_by_full(details.get("edited_documents")):
-        made = []
+    limits = [
+        (name, threshold, at_most, inputs.hard_negative_source == "user")
+        for name, threshold, at_most in _limits(inputs.thresholds)
+    ]
+    if _baseline_beats_chance(details.get("counterfactual_documents")):
+        limits += [
+            (f"{name}:{COUNTERFACTUAL}", threshold, at_most, False)
+            for name, threshold, at_most, _ in limits
+        ]
     return tuple(
-        Claim(name, metrics[name], limit, at_most, proof)
-        for name, limit, at_most, proof in (*own, *made)
+        Claim(name, metrics[name], threshold, at_most, required_for_pass)
+        for name, threshold, at_most, required_for_pass in limits
         if name in metrics
     )
 
 
-def _told_by_full(details: Mapping[str, Any] | None) -> bool:
-    """Whether full vectors are right about near misses more often than chance, beyond doubt."""
+def _baseline_beats_chance(details: Mapping[str, Any] | None) -> bool:
+    """Whether full vectors tell positives from hard negatives better than chance, beyond doubt."""
     if details is None:
         return False
     accuracy = "triplet_accuracy"
     return bool(details["full"][accuracy]["low"] > details["chance"][accuracy])
 
 
-def _limits(limits: Thresholds) -> tuple[tuple[str, float, bool], ...]:
+def _limits(thresholds: Thresholds) -> tuple[tuple[str, float, bool], ...]:
     return (
-        ("net_flips", limits.net_flips, True),
-        ("excess_fragility", limits.excess_fragility, False),
+        ("net_flips", thresholds.net_flips, True),
+        ("excess_fragility", thresholds.excess_fragility, False),
     )
 
 
-def _floor(
-    task: Task, metrics: Mapping[str, Estimate], details: Mapping[str, Any]
-) -> tuple[Check, ...]:
-    """Where near misses that were given leave nothing to lose, or nothing to hold it against."""
-    if task.negatives != "given":
+def _hard_negative_warnings(
+    inputs: AuditInputs, metrics: Mapping[str, Estimate], details: Mapping[str, Any]
+) -> tuple[PreflightCheck, ...]:
+    """Warnings about the caller's hard negatives, where they cannot show what compression costs."""
+    if inputs.hard_negative_source != "user":
         return ()
     checks = []
-    if not _told_by_full(details["hard_negatives"]):
-        said = "full vectors tell the near misses apart no better than chance: who guesses keeps it"
-        checks.append(Check("above chance", "warning", said))
-    if "excess_fragility" not in metrics:
-        said = (
-            "excess fragility is not defined: positives are not told from random documents either"
+    if not _baseline_beats_chance(details["hard_negatives"]):
+        message = (
+            "full vectors tell positives from hard negatives no better than chance, so a variant "
+            "has nothing to lose on them; pass hard negatives that the full vectors get right"
         )
-        checks.append(Check("excess fragility", "warning", said))
+        checks.append(PreflightCheck("above chance", "warning", message))
+    if "excess_fragility" not in metrics:
+        message = (
+            "excess fragility is not defined, because positives are not told from random "
+            "documents either; check that ids of queries and documents match"
+        )
+        checks.append(PreflightCheck("excess fragility", "warning", message))
     return tuple(checks)

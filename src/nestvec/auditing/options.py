@@ -1,4 +1,4 @@
-"""What a caller may say beyond vectors, queries and judgements."""
+"""Options of an audit beyond vectors, queries and judgments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,43 +7,53 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.deprecation import renamed_attributes, renamed_fields
+
 if TYPE_CHECKING:
     from nestvec.encode import Encoder
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The texts behind the vectors, row by row, and the model that made these of them.
+class AuditTexts:
+    """Texts of the vectors, row by row, and the encoder that made the vectors of the texts.
 
-    With them worst queries are shown as they were asked. With a model, queries are encoded anew
-    with typing errors, and, where there are judgements, documents with one detail made wrong
-    (negation, number, date, entity; English). Nothing of this is asked of vectors made elsewhere.
+    With texts, the report shows the worst queries as they were written. With an encoder too, the
+    audit encodes queries with typing errors, and, where there are judgments, documents with one
+    detail made wrong (negation, number, date, entity; English). Variants that were compressed
+    elsewhere are left out of both checks.
     """
 
     documents: Sequence[str] | None = None
     queries: Sequence[str] | None = None
     encoder: "Encoder | None" = None
-    """Of the documents, and of the queries unless these have their own."""
+    """Encoder of the documents, and of the queries unless `query_encoder` is set."""
     query_encoder: "Encoder | None" = None
 
 
+@renamed_fields({"noisy": "perturbed", "strangers": "out_of_distribution"})
 @dataclass(frozen=True)
-class Stress:
-    """What is known to be difficult; every part is measured beside what is not.
+class StressOptions:
+    """Difficult queries; the audit measures each kind beside the other queries.
 
-    Nothing here changes a verdict: that is about all queries.
+    Nothing here changes a verdict, which is about all queries.
     """
 
     slices: Mapping[str, Sequence[Any] | np.ndarray] = field(default_factory=dict)
-    """By name, true or false or a category for each query: a language, a kind, a customer. Parts
-    of fewer than 20 judged queries are not told of."""
+    """By name, true or false or a category for each query: a language, a kind, a customer. Slices
+    of fewer than 20 judged queries are left out."""
     frequencies: Sequence[int] | np.ndarray | None = None
-    """How often each query is asked, or its entity or class occurs: the rarest tenth is a slice."""
-    noisy: Mapping[str, ArrayLike] = field(default_factory=dict)
-    """By name, the queries [q, dim] anew, as they come in when something disturbs them."""
-    strangers: Mapping[str, ArrayLike] = field(default_factory=dict)
-    """By name, queries [m, dim] of another kind than those asked, without judgements. (With
-    judgements, put them among the queries and name them in `slices`.)"""
+    """Frequency of each query in a log, or of its entity or class; the rarest tenth is a slice."""
+    perturbed: Mapping[str, ArrayLike] = field(default_factory=dict)
+    """By name, vectors [q, dim] of the same queries as they come in when something perturbs
+    them."""
+    out_of_distribution: Mapping[str, ArrayLike] = field(default_factory=dict)
+    """By name, queries [m, dim] of another kind, without judgments. (With judgments, put them among
+    the queries and name them in `slices`.)"""
     labels: Sequence[Any] | np.ndarray | None = None
-    """The class of each document, for classification by a few examples. Its size is the frequency
-    of queries that it answers, where there are judgements and no other `frequencies`."""
+    """Class of each document, for few-shot classification. Where there are judgments and no
+    `frequencies`, the size of a class is the frequency of the queries that it answers."""
+
+
+__getattr__ = renamed_attributes(
+    __name__, {"Texts": ("AuditTexts", AuditTexts), "Stress": ("StressOptions", StressOptions)}
+)

@@ -1,276 +1,309 @@
-"""Checks before any statistics: most losses that are blamed on compression are bugs."""
+"""Preflight: checks before any statistics, because most losses blamed on compression are bugs."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from nestvec.auditing.compression.compressor import off_unit
-from nestvec.auditing.ranking.full_ranking import rank
-from nestvec.auditing.types import FULL_BITS, UNIT_TOLERANCE, Check, Encoded, K, Ranking, Variant
+from nestvec.auditing.compression.compressor import unit_deviation
+from nestvec.auditing.ranking.full_ranking import rank_all
+from nestvec.auditing.types import (
+    FULL_BITS,
+    UNIT_TOLERANCE,
+    EmbeddingPair,
+    K,
+    PreflightCheck,
+    Ranking,
+    Variant,
+)
 from nestvec.metrics import overlap
+from nestvec.self_match import vector_keys
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.statistics import bootstrap_mean
 from nestvec.vectors import normalize
 
-TIES_WARNED = 0.05
-DUPLICATES_WARNED = 0.01
-LEAKS_FAILED = 0.01
-FLAGGED_BELOW = 0.9
+TIES_WARNING = 0.05
+"""Share of queries with a tie at place 10 above which row order shows in the figures."""
+DUPLICATES_WARNING = 0.01
+"""Share of duplicate documents above which they crowd rankings."""
+LEAKS_FAILURE = 0.01
+"""Share of queries judged to answer themselves above which relevance is not about retrieval."""
+MUST_FLAG_BELOW = 0.9
+"""Overlap under which shuffled dimensions must come out: else these queries detect nothing."""
 _SAMPLED_QUERIES = 200
 _SAMPLED_ROWS = 20_000
 _SAMPLED_DIMS = 16
 _RANDOM_DIMS = 64
-_OFF_LEVEL = 0.05
+_LEVEL_TOLERANCE = 0.05
 """In steps: decoded codes are this near to their level, whatever float32 rounds."""
 
 Status = Literal["ok", "warning", "fail", "skipped"]
 
 
-# --- of what was given ---------------------------------------------------------------------------
+# --- inputs --------------------------------------------------------------------------------------
 
 
-def check_vectors_given(full: Encoded, own: Int64[np.ndarray, " q"]) -> list[Check]:
-    """P1 and P2: lengths, and dimensions that say nothing. (NaN was refused before.)"""
-    worst = max(off_unit(full.queries), off_unit(full.documents))
-    unit = worst <= UNIT_TOLERANCE
-    said = "unit vectors; prefixes are renormalised" if unit else (
-        f"lengths differ from 1 by up to {worst:.3g}, so prefixes are not renormalised and scores "
-        f"are plain inner products, by which {_disagreement(full, own):.1%} of the first {K} are "
-        "others than by cosine; normalise the vectors if cosine is meant"
+def check_input_vectors(
+    full: EmbeddingPair, self_match: Int64[np.ndarray, " q"]
+) -> list[PreflightCheck]:
+    """P1 and P2: lengths, and dimensions without information. (NaN has been refused before.)"""
+    deviation = max(unit_deviation(full.queries), unit_deviation(full.documents))
+    is_unit = deviation <= UNIT_TOLERANCE
+    message = "unit vectors; prefixes are renormalised" if is_unit else (
+        f"lengths differ from 1 by up to {deviation:.3g}, so prefixes are not renormalised and "
+        f"scores are plain inner products, by which {_disagreement(full, self_match):.1%} of the "
+        f"first {K} are others than by cosine; normalise the vectors if cosine is meant"
     )  # fmt: skip
     constant = int((np.ptp(full.documents, axis=0) == 0).sum())
     return [
-        Check("unit length", "ok" if unit else "warning", said, worst),
-        Check(
+        PreflightCheck("unit length", "ok" if is_unit else "warning", message, deviation),
+        PreflightCheck(
             "constant dimensions", "warning" if constant else "ok",
             f"{constant} dimensions are the same in every document", float(constant),
         ),
     ]  # fmt: skip
 
 
-def check_rows(
-    documents: Float32[np.ndarray, "n dim"],
-    own: Int64[np.ndarray, " q"],
-    relevant_to_itself: int,
-) -> list[Check]:
+def check_duplicates(
+    documents: Float32[np.ndarray, "n dim"], self_match: Int64[np.ndarray, " q"], n_leaks: int
+) -> list[PreflightCheck]:
     """P2: duplicates among the documents, and queries that are documents themselves.
 
-    `own` is the row that each query is of (−1: none); these are no answers. `relevant_to_itself`
-    counts the queries whose own row is judged to answer them, which any vectors would find.
+    `self_match` is the row that each query was drawn from (−1: none). `n_leaks` counts the queries
+    whose self-match is judged relevant to them, which any vectors would find.
     """
-    copies = 1 - len(set(fingerprints(documents).tolist())) / len(documents)
-    drawn = float((own >= 0).mean())
-    leaked = relevant_to_itself / len(own)
+    copies = 1 - len(np.unique(vector_keys(documents))) / len(documents)
+    drawn = float((self_match >= 0).mean())
+    leaked = n_leaks / len(self_match)
     return [
-        Check(
-            "duplicates", "warning" if copies > DUPLICATES_WARNED else "ok",
+        PreflightCheck(
+            "duplicates", "warning" if copies > DUPLICATES_WARNING else "ok",
             f"{copies:.1%} of the documents are copies of others", copies,
         ),
-        Check(
+        PreflightCheck(
             "queries among documents", "warning" if drawn else "ok",
             f"{drawn:.1%} of the queries are documents; they are left out of their own answers",
             drawn,
         ),
-        Check(
-            "leaked answers", _graded(leaked, LEAKS_FAILED),
+        PreflightCheck(
+            "leaked answers", _graded(leaked, LEAKS_FAILURE),
             f"{leaked:.1%} of the queries are judged to answer themselves, which every variant "
-            "finds; remove these judgements" if leaked else "no query is judged to answer itself",
+            "finds; remove these judgments" if leaked else "no query is judged to answer itself",
             leaked,
         ),
     ]  # fmt: skip
 
 
-def fingerprints(vectors: Float32[np.ndarray, "n dim"]) -> Int64[np.ndarray, " n"]:
-    """A hash of each row's bytes, the same within this process alone."""
-    return np.fromiter((hash(row.tobytes()) for row in vectors), np.int64, len(vectors))
+# --- a variant -----------------------------------------------------------------------------------
 
 
-# --- of a variant --------------------------------------------------------------------------------
-
-
-def check_variant(variant: Variant, full: Encoded, encoded: Encoded, unit: bool) -> list[Check]:
-    """P1, P3 and P4: what a variant made of vectors is what its name says."""
-    checks = [_check_width(variant, encoded), _check_change(variant, full, encoded)]
+def check_variant(
+    variant: Variant, full: EmbeddingPair, embeddings: EmbeddingPair, unit: bool
+) -> list[PreflightCheck]:
+    """P1, P3 and P4: the embeddings are those that the variant's name promises."""
+    checks = [_check_width(variant, embeddings), _check_change(variant, full, embeddings)]
     if variant.bits == FULL_BITS:
-        return [*checks, _check_lengths(encoded)] if unit else checks
-    return [*checks, _check_levels(variant, encoded)]
+        return [*checks, _check_lengths(embeddings)] if unit else checks
+    return [*checks, _check_levels(variant, embeddings)]
 
 
-def check_answers(found: Ranking) -> list[Check]:
-    """P4 and P5: every query has its answers, and ties do not choose among them."""
-    missing = int((found.rows[:, :K] < 0).any(axis=1).sum())
+def check_ranking(ranking: Ranking) -> list[PreflightCheck]:
+    """P4 and P5: every query has its answers, and few are decided by ties."""
+    missing = int((ranking.rows[:, :K] < 0).any(axis=1).sum())
     tied = 0.0
-    if found.rows.shape[1] > K:
-        tied = float((found.scores[:, K - 1] == found.scores[:, K]).mean())
+    if ranking.rows.shape[1] > K:
+        tied = float((ranking.scores[:, K - 1] == ranking.scores[:, K]).mean())
     return [
-        Check(
+        PreflightCheck(
             "complete", "fail" if missing else "ok",
             f"{missing} queries have fewer than {K} answers", float(missing),
         ),
-        Check(
-            "ties", "warning" if tied > TIES_WARNED else "ok",
+        PreflightCheck(
+            "ties", "warning" if tied > TIES_WARNING else "ok",
             f"{tied:.1%} of the queries tie across place {K}; equal scores go to the smaller row",
             tied,
         ),
     ]  # fmt: skip
 
 
-def _check_width(variant: Variant, encoded: Encoded) -> Check:
-    width = encoded.documents.shape[1]
-    said = f"{width} dimensions"
+def _check_width(variant: Variant, embeddings: EmbeddingPair) -> PreflightCheck:
+    width = embeddings.documents.shape[1]
+    message = f"{width} dimensions"
     if width != variant.dims:
-        said += f", though the variant has {variant.dims}; give one float per dimension, unpacked"
-    return Check("width", "ok" if width == variant.dims else "fail", said, float(width))
+        message += (
+            f", though the variant has {variant.dims}; pass one float per dimension, unpacked"
+        )
+    return PreflightCheck("width", "ok" if width == variant.dims else "fail", message, float(width))
 
 
-def _check_change(variant: Variant, full: Encoded, encoded: Encoded) -> Check:
+def _check_change(
+    variant: Variant, full: EmbeddingPair, embeddings: EmbeddingPair
+) -> PreflightCheck:
     width = full.documents.shape[1]
     is_full = (variant.dims, variant.bits) == (width, FULL_BITS)
-    same = np.array_equal(full.documents, encoded.documents) and np.array_equal(
-        full.queries, encoded.queries
+    is_unchanged = np.array_equal(full.documents, embeddings.documents) and np.array_equal(
+        full.queries, embeddings.queries
     )
-    said = "differs from the full vectors"
-    if same:
-        said = "these are the full vectors" + ("" if is_full else "; nothing was made smaller")
-    return Check("change", "fail" if same and not is_full else "ok", said)
+    message = "differs from the full vectors"
+    if is_unchanged:
+        message = "these are the full vectors" + ("" if is_full else "; nothing was made smaller")
+    return PreflightCheck("change", "fail" if is_unchanged and not is_full else "ok", message)
 
 
-def _check_lengths(encoded: Encoded) -> Check:
-    worst = max(off_unit(encoded.queries), off_unit(encoded.documents))
-    if worst <= UNIT_TOLERANCE:
-        return Check("renormalised", "ok", "prefixes have unit length", worst)
-    said = (
-        f"lengths differ from 1 by up to {worst:.3g} though the full vectors are unit vectors; "
-        "renormalise after slicing"
+def _check_lengths(embeddings: EmbeddingPair) -> PreflightCheck:
+    deviation = max(unit_deviation(embeddings.queries), unit_deviation(embeddings.documents))
+    if deviation <= UNIT_TOLERANCE:
+        return PreflightCheck("renormalised", "ok", "prefixes have unit length", deviation)
+    message = (
+        f"lengths differ from 1 by up to {deviation:.3g} though the full vectors are unit vectors; "
+        "renormalise after truncation"
     )
-    return Check("renormalised", "fail", said, worst)
+    return PreflightCheck("renormalised", "fail", message, deviation)
 
 
-def _check_levels(variant: Variant, encoded: Encoded) -> Check:
+def _check_levels(variant: Variant, embeddings: EmbeddingPair) -> PreflightCheck:
     """Whether queries lie on the levels that documents have: one calibration for both sides."""
     name = "same calibration"
     if variant.side != "both":
-        return Check(name, "skipped", f"only {variant.side} are coded")
-    off, seen = 0.0, 0
-    columns = np.linspace(0, encoded.documents.shape[1] - 1, _SAMPLED_DIMS).astype(int)
+        return PreflightCheck(name, "skipped", f"only {variant.side} are coded")
+    deviation, n_compared = 0.0, 0
+    columns = np.linspace(0, embeddings.documents.shape[1] - 1, _SAMPLED_DIMS).astype(int)
     for column in np.unique(columns):
-        levels = np.unique(encoded.documents[:_SAMPLED_ROWS, column])
+        levels = np.unique(embeddings.documents[:_SAMPLED_ROWS, column])
         if len(levels) > 2**variant.bits:
-            said = f"dimension {column} has {len(levels)} values, too many for {variant.bits} bits"
-            return Check(name, "fail", said, float(len(levels)))
+            message = (
+                f"dimension {column} has {len(levels)} values, too many for {variant.bits} bits"
+            )
+            return PreflightCheck(name, "fail", message, float(len(levels)))
         # With over half of the levels present two of them are neighbours: their gap is the step.
         if len(levels) > 2 ** (variant.bits - 1):
-            off = max(off, _off_level(encoded.queries[:, column], levels))
-            seen += 1
-    if not seen:
-        return Check(name, "skipped", "too few documents to tell the levels of their codes")
-    if off <= _OFF_LEVEL:
-        return Check(name, "ok", "queries lie on the levels of the documents", off)
-    said = (
-        f"queries lie up to {off:.2f} steps off the levels of the documents; calibrate both alike"
+            deviation = max(deviation, _level_deviation(embeddings.queries[:, column], levels))
+            n_compared += 1
+    if not n_compared:
+        return PreflightCheck(
+            name, "skipped", "too few documents to tell the levels of their codes"
+        )
+    if deviation <= _LEVEL_TOLERANCE:
+        return PreflightCheck(name, "ok", "queries lie on the levels of the documents", deviation)
+    message = (
+        f"queries lie up to {deviation:.2f} steps off the levels of the documents; "
+        "calibrate both alike"
     )
-    return Check(name, "fail", said, off)
+    return PreflightCheck(name, "fail", message, deviation)
 
 
-def _off_level(values: Float32[np.ndarray, " q"], levels: Float32[np.ndarray, " l"]) -> float:
+def _level_deviation(values: Float32[np.ndarray, " q"], levels: Float32[np.ndarray, " l"]) -> float:
+    """Largest distance of a value from the grid of the levels, in steps."""
     ordered = levels.astype(np.float64)
     places = (values - ordered[0]) / np.diff(ordered).min()
     return float(np.abs(places - np.rint(places)).max())
 
 
-def check_cosine(variant: Variant, full: Encoded, own: Int64[np.ndarray, " q"]) -> list[Check]:
-    """P1: what would be answered if prefixes of unit vectors were not renormalised.
+def check_cosine(
+    variant: Variant, full: EmbeddingPair, self_match: Int64[np.ndarray, " q"]
+) -> list[PreflightCheck]:
+    """P1: how rankings would differ if prefixes of unit vectors were not renormalised.
 
-    Cosine and inner product agree on unit vectors, and only there. Of other variants than plain
-    prefixes nothing is asked.
+    Cosine and inner product agree on unit vectors, and only there. Plain prefixes alone are
+    checked.
     """
-    if variant != Variant(variant.dims, rescore=variant.rescore) or (
+    if variant != Variant(variant.dims, rerank=variant.rerank) or (
         variant.dims == full.documents.shape[1]
     ):
         return []
-    share = _disagreement(_prefix(full, variant.dims), own)
-    said = f"{share:.1%} of the first {K} would be others without renormalisation"
-    return [Check("cosine or dot", "ok", said, share)]
+    share = _disagreement(_prefix(full, variant.dims), self_match)
+    message = f"{share:.1%} of the first {K} would be others without renormalisation"
+    return [PreflightCheck("cosine or dot", "ok", message, share)]
 
 
-def _prefix(full: Encoded, dims: int) -> Encoded:
-    return Encoded(full.queries[:, :dims], full.documents[:, :dims])
+def _prefix(full: EmbeddingPair, dims: int) -> EmbeddingPair:
+    return EmbeddingPair(full.queries[:, :dims], full.documents[:, :dims])
 
 
-def _disagreement(encoded: Encoded, own: Int64[np.ndarray, " q"]) -> float:
-    """The share of the first ten by inner product that are not among those by cosine."""
-    some = np.linspace(0, len(own) - 1, min(len(own), _SAMPLED_QUERIES)).astype(int)
-    mine = own[some]
-    by_dot = rank(Encoded(encoded.queries[some], encoded.documents), K, mine).ranking
-    unit = Encoded(normalize(encoded.queries[some]), normalize(encoded.documents))
-    return 1 - float(overlap(by_dot.rows, rank(unit, K, mine).ranking.rows, K).mean())
+def _disagreement(embeddings: EmbeddingPair, self_match: Int64[np.ndarray, " q"]) -> float:
+    """The share of the first 10 by inner product that are not among those by cosine."""
+    n_sampled = min(len(self_match), _SAMPLED_QUERIES)
+    sample = np.linspace(0, len(self_match) - 1, n_sampled).astype(int)
+    queries, documents = embeddings.queries[sample], embeddings.documents
+    unit = EmbeddingPair(normalize(queries), normalize(documents))
+    by_dot, by_cosine = (
+        rank_all(pair, K, self_match[sample]).ranking.rows
+        for pair in (EmbeddingPair(queries, documents), unit)
+    )
+    return 1 - float(overlap(by_dot, by_cosine, K).mean())
 
 
-# --- of the audit itself -------------------------------------------------------------------------
+# --- the audit itself ----------------------------------------------------------------------------
 
 
-def self_checks(
-    full: Encoded, own: Int64[np.ndarray, " q"], rng: np.random.Generator
-) -> list[Check]:
-    """P6 to P8, on up to 200 queries: the audit repeats itself, and sees what it must see.
+def self_tests(
+    full: EmbeddingPair, self_match: Int64[np.ndarray, " q"], rng: np.random.Generator
+) -> list[PreflightCheck]:
+    """P6 to P8, on up to 200 queries: the audit is repeatable, and detects what it must detect.
 
-    Ranking twice gives the same; full against full keeps everything; random vectors keep what
-    chance keeps; and vectors whose dimensions are shuffled on one side keep clearly less than most.
+    Two rankings are the same; the full vectors retain everything of themselves; random vectors
+    retain what chance retains; and vectors whose dimensions are shuffled on one side retain clearly
+    less than most.
     """
-    some = np.sort(rng.permutation(len(full.queries))[:_SAMPLED_QUERIES])
-    part, mine = Encoded(full.queries[some], full.documents), own[some]
-    first, again = (rank(part, K, mine).ranking for _ in range(2))
-    shuffled = Encoded(np.roll(part.queries, part.queries.shape[1] // 2, axis=1), full.documents)
-    noise = Encoded(
-        rng.standard_normal((len(some), _RANDOM_DIMS), np.float32),
+    sample = np.sort(rng.permutation(len(full.queries))[:_SAMPLED_QUERIES])
+    queries, sampled_matches = full.queries[sample], self_match[sample]
+
+    def rank(pair: EmbeddingPair) -> Ranking:
+        return rank_all(pair, K, sampled_matches).ranking
+
+    baseline, repeated = (rank(EmbeddingPair(queries, full.documents)) for _ in range(2))
+    shuffled = EmbeddingPair(np.roll(queries, queries.shape[1] // 2, axis=1), full.documents)
+    noise = EmbeddingPair(
+        rng.standard_normal((len(sample), _RANDOM_DIMS), np.float32),
         rng.standard_normal((len(full.documents), _RANDOM_DIMS), np.float32),
     )
     return [
-        _check_same(first, again),
-        _check_retained(overlap(first.rows, again.rows, K)),
-        _check_chance(overlap(first.rows, rank(noise, K, mine).ranking.rows, K), full),
-        _check_flagged(overlap(first.rows, rank(shuffled, K, mine).ranking.rows, K), rng),
+        _check_repeatable(baseline, repeated),
+        _check_full_overlap(overlap(baseline.rows, repeated.rows, K)),
+        _check_chance(overlap(baseline.rows, rank(noise).rows, K), full),
+        _check_flagged(overlap(baseline.rows, rank(shuffled).rows, K), rng),
     ]
 
 
-def _check_same(first: Ranking, again: Ranking) -> Check:
-    same = np.array_equal(first.rows, again.rows)
-    said = "two runs rank alike" if same else "two runs rank differently; do not trust the figures"
-    return Check("determinism", "ok" if same else "fail", said)
-
-
-def _check_retained(kept: Float64[np.ndarray, " q"]) -> Check:
-    mean = float(kept.mean())
-    said = f"full against full keeps {mean:.3f} of the answers"
-    return Check("full against full", "ok" if mean == 1 else "fail", said, mean)
-
-
-def _check_chance(kept: Float64[np.ndarray, " q"], full: Encoded) -> Check:
-    chance, mean = K / len(full.documents), float(kept.mean())
-    # Hits by chance are hypergeometric; five Poisson deviations are beyond them.
-    most = chance + 5 * (chance / (K * len(kept))) ** 0.5
-    said = f"random vectors keep {mean:.4f} of the answers; by chance it is {chance:.4f}"
-    return Check("random vectors", "ok" if mean <= most else "fail", said, mean)
-
-
-def _check_flagged(kept: Float64[np.ndarray, " q"], rng: np.random.Generator) -> Check:
-    if len(kept) < 2:
-        return Check("shuffled dimensions", "skipped", "it takes two queries")
-    mean, high = float(kept.mean()), bootstrap_mean(kept, rng).high
-    flagged = high < FLAGGED_BELOW
-    said = f"shuffled dimensions keep {mean:.3f} of the answers and are " + (
-        "flagged" if flagged else "not flagged: these queries cannot tell good from bad"
+def _check_repeatable(a: Ranking, b: Ranking) -> PreflightCheck:
+    is_equal = np.array_equal(a.rows, b.rows)
+    message = (
+        "two runs rank alike" if is_equal else "two runs rank differently; do not trust the figures"
     )
-    return Check("shuffled dimensions", "ok" if flagged else "fail", said, mean)
+    return PreflightCheck("determinism", "ok" if is_equal else "fail", message)
 
 
-def has_failed(checks: Sequence[Check]) -> bool:
-    """Whether any check did."""
+def _check_full_overlap(overlaps: Float64[np.ndarray, " q"]) -> PreflightCheck:
+    mean = float(overlaps.mean())
+    message = f"full against full keeps {mean:.3f} of the answers"
+    return PreflightCheck("full against full", "ok" if mean == 1 else "fail", message, mean)
+
+
+def _check_chance(overlaps: Float64[np.ndarray, " q"], full: EmbeddingPair) -> PreflightCheck:
+    chance, mean = K / len(full.documents), float(overlaps.mean())
+    # Hits by chance are hypergeometric; five Poisson deviations are beyond them.
+    highest = chance + 5 * (chance / (K * len(overlaps))) ** 0.5
+    message = f"random vectors keep {mean:.4f} of the answers; by chance it is {chance:.4f}"
+    return PreflightCheck("random vectors", "ok" if mean <= highest else "fail", message, mean)
+
+
+def _check_flagged(overlaps: Float64[np.ndarray, " q"], rng: np.random.Generator) -> PreflightCheck:
+    if len(overlaps) < 2:
+        return PreflightCheck("shuffled dimensions", "skipped", "it takes two queries")
+    mean, high = float(overlaps.mean()), bootstrap_mean(overlaps, rng).high
+    is_flagged = high < MUST_FLAG_BELOW
+    message = f"shuffled dimensions keep {mean:.3f} of the answers and are " + (
+        "flagged" if is_flagged else "not flagged: these queries cannot tell good from bad"
+    )
+    return PreflightCheck("shuffled dimensions", "ok" if is_flagged else "fail", message, mean)
+
+
+def has_failed(checks: Sequence[PreflightCheck]) -> bool:
+    """Whether any check has failed."""
     return any(check.status == "fail" for check in checks)
 
 
-def _graded(share: float, limit: float) -> Status:
+def _graded(share: float, failure: float) -> Status:
     if share == 0:
         return "ok"
-    return "fail" if share > limit else "warning"
+    return "fail" if share > failure else "warning"

@@ -1,7 +1,6 @@
-"""The audit: one encode and one ranking per variant, then all that is to be said of it."""
+"""Run of an audit: each variant is encoded and ranked once, then evaluated by every check."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import groupby
@@ -10,176 +9,207 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact, ranked
-from nestvec.auditing.checkpoint import Journal
-from nestvec.auditing.checks import Family, families
-from nestvec.auditing.compression.compressor import Transform
-from nestvec.auditing.compression.variants import equal_bytes, without_rescoring
-from nestvec.auditing.evaluated import Made
-from nestvec.auditing.evaluation import Measured, measure
+from nestvec.auditing.baseline import Baseline, rank_embeddings
+from nestvec.auditing.checkpoint import AuditCheckpoint
+from nestvec.auditing.checks import applicable_checks
+from nestvec.auditing.compression.compressor import VariantEncoder
+from nestvec.auditing.compression.variants import equal_bytes, without_rerank
+from nestvec.auditing.evaluated import EvaluatedVariant
+from nestvec.auditing.evaluation import VariantResult, evaluate_variant
 from nestvec.auditing.measures.asymmetry import by_side
 from nestvec.auditing.measures.knee import knee
-from nestvec.auditing.preflight import check_rows, check_vectors_given, has_failed, self_checks
-from nestvec.auditing.reporting.report import SCHEMA, Report
-from nestvec.auditing.reporting.worst_queries import texts_of
+from nestvec.auditing.preflight import (
+    check_duplicates,
+    check_input_vectors,
+    has_failed,
+    self_tests,
+)
+from nestvec.auditing.reporting.report import AuditReport
+from nestvec.auditing.reporting.schema import SCHEMA
+from nestvec.auditing.reporting.worst_queries import quoted_texts
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.task import Candidate, Task
-from nestvec.auditing.types import Check, Encoded, K, Variant
-from nestvec.auditing.verdict import Verdict, in_sequence, judge, safe_dims, shared_confidence
+from nestvec.auditing.task import AuditedVariant, AuditInputs
+from nestvec.auditing.types import EmbeddingPair, K, PreflightCheck, Variant
+from nestvec.auditing.verdict import (
+    Verdict,
+    apply_fixed_sequence,
+    corrected_confidence,
+    decide_verdict,
+    safe_dims,
+)
+from nestvec.parallel import overlap
 from nestvec.progress import Advance, Progress
 
 
-def run(task: Task, command: str, progress: Progress, resume: str | Path | None = None) -> Report:
-    """Audit every candidate of the task; `command` is what would do so again.
+def run_audit(
+    inputs: AuditInputs, command: str, progress: Progress, checkpoint: str | Path | None = None
+) -> AuditReport:
+    """Audit every variant of the inputs; the report names `command` as what repeats the audit.
 
-    In the folder `resume` is kept what is done, until all is: what was stopped goes on from there.
+    The folder `checkpoint` keeps finished variants until all are finished; a run that was stopped
+    continues from there.
     """
-    batches = _batches(task.candidates)
-    journal = None if resume is None else Journal.open(resume, task)
-    with progress("Auditing", len(task.full.queries) * (1 + len(batches))) as advance:
-        exact = Exact.of(task, advance)
-        preflight = _preflight(task)
-        measured = [*_measure_all(exact, batches, journal, advance)]
-    if journal is not None:
-        journal.remove()
-    order = {candidate.variant.name: row for row, candidate in enumerate(task.candidates)}
-    measured.sort(key=lambda one: order[one.variant.name])
-    return Report(_content(exact, preflight, measured, command))
+    batches = group_by_encoding(inputs.variants)
+    opened = None if checkpoint is None else AuditCheckpoint.open(checkpoint, inputs)
+    with progress("Auditing", len(inputs.full.queries) * (1 + len(batches))) as advance:
+        baseline = Baseline.of(inputs, advance)
+        preflight = _preflight(inputs)
+        results = [*evaluate_all(baseline, batches, opened, advance)]
+    if opened is not None:
+        opened.remove()
+    order = {audited.variant.name: row for row, audited in enumerate(inputs.variants)}
+    results.sort(key=lambda result: order[result.variant.name])
+    return AuditReport(_report(baseline, preflight, results, command))
 
 
-def _batches(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Candidates that differ in rescoring alone are encoded and ranked once."""
+def group_by_encoding(variants: Sequence[AuditedVariant]) -> list[list[AuditedVariant]]:
+    """Put together the variants that differ in their rerank alone: these are encoded once."""
 
-    def key(candidate: Candidate) -> str:
-        variant = candidate.variant
-        return (without_rescoring(variant) if candidate.encoded is None else variant).name
+    def key(audited: AuditedVariant) -> str:
+        is_ours = audited.embeddings is None
+        return (without_rerank(audited.variant) if is_ours else audited.variant).name
 
-    return [list(group) for _, group in groupby(sorted(candidates, key=key), key)]
+    return [list(group) for _, group in groupby(sorted(variants, key=key), key)]
 
 
-def _measure_all(
-    exact: Exact,
-    batches: Sequence[Sequence[Candidate]],
-    journal: Journal | None,
+def evaluate_all(
+    baseline: Baseline,
+    batches: Sequence[Sequence[AuditedVariant]],
+    checkpoint: AuditCheckpoint | None,
     advance: Advance,
-) -> Iterator[Measured]:
-    """While a batch is measured, which takes one core, the next is made: two are held at most."""
-    task, asked = exact.task, families(exact)
-    variants = [candidate.variant for candidate in task.candidates]
-    confidence = shared_confidence(variants, task.thresholds.confidence)
-    done = {} if journal is None else journal.done
-    with ThreadPoolExecutor(1) as pool:
-        busy: Future[list[Measured]] | None = None
-        for batch in batches:
-            names = [candidate.variant.name for candidate in batch]
-            if all(name in done for name in names):
-                yield from (done[name] for name in names)
-                advance(len(task.full.queries))
-                continue
-            made = [*_make(exact, batch, advance)]
-            if busy is not None:
-                yield from busy.result()
-            busy = pool.submit(_measure, asked, made, confidence, journal)
-        if busy is not None:
-            yield from busy.result()
+) -> Iterator[VariantResult]:
+    """Yield the results of all variants, in any order; those of the checkpoint come first.
+
+    An evaluation takes one core, so the next batch is encoded and ranked meanwhile. At most two
+    batches are in memory.
+    """
+    inputs, checks = baseline.inputs, applicable_checks(baseline)
+    variants = [audited.variant for audited in inputs.variants]
+    confidence = corrected_confidence(variants, inputs.thresholds.confidence)
+    finished = {} if checkpoint is None else checkpoint.finished
+    unfinished = []
+    for batch in batches:
+        names = [audited.variant.name for audited in batch]
+        if all(name in finished for name in names):
+            yield from (finished[name] for name in names)
+            advance(len(inputs.full.queries))
+        else:
+            unfinished.append(batch)
+
+    def evaluate_batch(batch: Sequence[EvaluatedVariant]) -> list[VariantResult]:
+        results = []
+        for evaluated in batch:
+            results.append(evaluate_variant(checks, evaluated, confidence))
+            if checkpoint is not None:
+                checkpoint.append(results[-1])
+        return results
+
+    encoded = (encode_and_rank(baseline, batch, advance) for batch in unfinished)
+    for results in overlap(encoded, evaluate_batch):
+        yield from results
 
 
-def _measure(
-    asked: Sequence[Family], batch: Sequence[Made], confidence: float, journal: Journal | None
-) -> list[Measured]:
-    measured = []
-    for made in batch:
-        measured.append(measure(asked, made, confidence))
-        if journal is not None:
-            journal.note(measured[-1])
-    return measured
-
-
-def _make(exact: Exact, batch: Sequence[Candidate], advance: Advance) -> Iterator[Made]:
-    """Encode and rank once, deep enough for all of the batch, which is rescored for each."""
-    task = exact.task
-    transform, encoded = _encode(task, batch[0])
-    deepest = max(candidate.variant.rescore for candidate in batch)
-    depth = max(task.depth, min(deepest, len(task.full.documents) - 1))
-    found, standing = ranked(task, encoded, depth, exact.ranking.rows[:, :K], advance)
-    for candidate in batch:
-        yield Made(exact, candidate.variant, transform, encoded, found, standing)
-
-
-def _encode(task: Task, candidate: Candidate) -> tuple[Transform | None, Encoded]:
-    if candidate.encoded is not None:
-        return None, candidate.encoded
-    variant, full = candidate.variant, task.full
-    rotation = task.rotation if variant.rotation == "pca" else None
-    transform, documents = Transform.fit_transform(
-        full.documents, variant, task.unit, rotation, task.seed
+def encode_and_rank(
+    baseline: Baseline, batch: Sequence[AuditedVariant], advance: Advance
+) -> list[EvaluatedVariant]:
+    """Encode a batch and rank it once, deep enough for its longest shortlist."""
+    inputs = baseline.inputs
+    encoder, embeddings = _encode(inputs, batch[0])
+    longest = max(audited.variant.rerank for audited in batch)
+    depth = max(inputs.depth, min(longest, len(inputs.full.documents) - 1))
+    first_pass, distractors = rank_embeddings(
+        inputs, embeddings, depth, baseline.ranking.rows[:, :K], advance
     )
-    return transform, Encoded(transform.queries(full.queries), documents)
-
-
-def _preflight(task: Task) -> list[Check]:
-    itself = 0
-    if task.judged is not None:
-        itself = int((task.own[task.judged.queries] == task.judged.documents).sum())
-    rng = generator(task.seed, "preflight")
     return [
-        *check_vectors_given(task.full, task.own),
-        *check_rows(task.full.documents, task.own, itself),
-        *self_checks(task.full, task.own, rng),
+        EvaluatedVariant(baseline, audited.variant, encoder, embeddings, first_pass, distractors)
+        for audited in batch
     ]
 
 
-def _content(
-    exact: Exact, preflight: Sequence[Check], measured: Sequence[Measured], command: str
+def _encode(
+    inputs: AuditInputs, audited: AuditedVariant
+) -> tuple[VariantEncoder | None, EmbeddingPair]:
+    if audited.embeddings is not None:
+        return None, audited.embeddings
+    variant, full = audited.variant, inputs.full
+    rotation = inputs.rotation if variant.rotation == "pca" else None
+    encoder, documents = VariantEncoder.fit_transform(
+        full.documents, variant, inputs.unit, rotation, inputs.seed
+    )
+    return encoder, EmbeddingPair(encoder.encode_queries(full.queries), documents)
+
+
+def _preflight(inputs: AuditInputs) -> list[PreflightCheck]:
+    n_leaks, judgments = 0, inputs.judgments
+    if judgments is not None:
+        n_leaks = int((inputs.self_match[judgments.queries] == judgments.documents).sum())
+    rng = generator(inputs.seed, "preflight")
+    return [
+        *check_input_vectors(inputs.full, inputs.self_match),
+        *check_duplicates(inputs.full.documents, inputs.self_match, n_leaks),
+        *self_tests(inputs.full, inputs.self_match, rng),
+    ]
+
+
+def _report(
+    baseline: Baseline,
+    preflight: Sequence[PreflightCheck],
+    results: Sequence[VariantResult],
+    command: str,
 ) -> dict[str, Any]:
-    task = exact.task
-    variants = [one.variant for one in measured]
-    stopping = preflight if has_failed(preflight) else ()
-    alone = [judge(one.claims, (*stopping, *one.checks), task.thresholds) for one in measured]
-    verdicts = in_sequence(variants, alone)
+    inputs = baseline.inputs
+    variants = [result.variant for result in results]
+    failed_preflight = preflight if has_failed(preflight) else ()
+    separate = [
+        decide_verdict(result.claims, (*failed_preflight, *result.preflight), inputs.thresholds)
+        for result in results
+    ]
+    verdicts = apply_fixed_sequence(variants, separate)
     rivals = equal_bytes(variants)
+    worst_queries = [query for result in results for query in result.worst_queries]
     return {
         "schema": SCHEMA,
         "nestvec": version("nestvec"),
-        "made": None,
+        "created_at": None,
         "command": command,
-        "seed": task.seed,
-        "inputs": task.describe(),
-        "thresholds": asdict(task.thresholds),
+        "seed": inputs.seed,
+        "inputs": inputs.describe(),
+        "thresholds": asdict(inputs.thresholds),
         "preflight": [asdict(check) for check in preflight],
-        "full": {"metrics": exact.metrics()},
+        "full": {"metrics": baseline.metrics()},
         "variants": [
-            _variant(one, verdict) | {"equal_bytes": rivals[one.variant.name]}
-            for one, verdict in zip(measured, verdicts, strict=True)
+            _variant(result, verdict) | {"equal_bytes": rivals[result.variant.name]}
+            for result, verdict in zip(results, verdicts, strict=True)
         ],
-        "asymmetry": by_side(exact, measured),
+        "asymmetry": by_side(baseline, results),
         "safe_dims": safe_dims(variants, verdicts),
-        "knee": _knee(task, measured),
-        "worst_queries": {one.variant.name: one.worst for one in measured},
-        "texts": texts_of(task, measured),
+        "knee": _knee(inputs, results),
+        "worst_queries": {result.variant.name: result.worst_queries for result in results},
+        "texts": quoted_texts(inputs, worst_queries),
     }
 
 
-def _variant(one: Measured, verdict: Verdict) -> dict[str, Any]:
+def _variant(result: VariantResult, verdict: Verdict) -> dict[str, Any]:
     return {
-        "name": one.variant.name,
-        **asdict(one.variant),
-        "bytes": one.variant.size_bytes(),
+        "name": result.variant.name,
+        **asdict(result.variant),
+        "size_bytes": result.variant.size_bytes(),
         "verdict": verdict.state,
         "reasons": list(verdict.reasons),
         "queries_needed": verdict.queries_needed,
-        "metrics": one.metrics,
-        "details": one.details,
-        "preflight": [asdict(check) for check in one.checks],
+        "metrics": result.metrics,
+        "details": result.details,
+        "preflight": [asdict(check) for check in result.preflight],
     }
 
 
-def _knee(task: Task, measured: Sequence[Measured]) -> dict[str, Any] | None:
-    """Of nDCG@10 over the prefixes at full precision; None without judgements."""
-    if task.judged is None:
+def _knee(inputs: AuditInputs, results: Sequence[VariantResult]) -> dict[str, Any] | None:
+    """Knee of nDCG@10 over the prefixes at full precision; None without judgments."""
+    if inputs.judgments is None:
         return None
-    plain = [one for one in measured if one.variant == Variant(one.variant.dims)]
-    if not plain:
+    prefixes = [result for result in results if result.variant == Variant(result.variant.dims)]
+    if not prefixes:
         return None
-    values = np.stack([one.kept.after for one in plain], axis=1)
-    return knee([one.variant.dims for one in plain], values, generator(task.seed, "knee"))
+    values = np.stack([result.primary_metric.variant_scores for result in prefixes], axis=1)
+    dims = [result.variant.dims for result in prefixes]
+    return knee(dims, values, generator(inputs.seed, "knee"))

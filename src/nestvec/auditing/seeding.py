@@ -1,4 +1,4 @@
-"""What is drawn at random."""
+"""Random generators of an audit, one for each name."""
 
 import zlib
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers of a name's own: no figure depends on what else is audited."""
+    """Make the random generator of a name, so that no figure depends on what else is audited."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

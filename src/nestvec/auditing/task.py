@@ -1,4 +1,4 @@
-"""What is audited, by row."""
+"""Inputs of an audit, checked and by row, and what every check shares of them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,118 +11,128 @@ import numpy as np
 from nestvec.adapt import Rotation
 from nestvec.auditing.compression.compressor import are_unit
 from nestvec.auditing.measures.relevance import judged_queries
-from nestvec.auditing.options import Texts
-from nestvec.auditing.perturbations.reencoding import Edited
+from nestvec.auditing.options import AuditTexts
+from nestvec.auditing.perturbations.reencoding import Counterfactuals
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.types import DEPTH, Encoded, Judged, Triplets, Variant
+from nestvec.auditing.types import DEPTH, EmbeddingPair, RelevanceJudgments, Triplets, Variant
 from nestvec.auditing.verdict import Thresholds
 from nestvec.metrics import Id
 from nestvec.shapes import Bool, Float32, Int64
 
 _SAMPLED_QUERIES = 300
+"""Queries of the stress sample: encoding and ranking them again stays cheap."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A variant, and its vectors if they were made elsewhere."""
+class AuditedVariant:
+    """A variant, with its embeddings if it was compressed elsewhere."""
 
     variant: Variant
-    encoded: Encoded | None = None
+    embeddings: EmbeddingPair | None = None
 
 
-Origin = Literal["given", "union", "words", "other"]
-"""Who made the hard negatives: the caller, both sides, BM25, or vectors not under audit."""
+HardNegativeSource = Literal["user", "union", "bm25", "external"]
+"""Origin of the hard negatives: the caller; the union of both rankings; BM25; vectors that are not
+under audit."""
 
 
 @dataclass(frozen=True)
-class Extras:
-    """What is known beyond vectors and judgements."""
+class StressInputs:
+    """Texts, difficult queries and classes, by row."""
 
-    texts: Texts = field(default_factory=Texts)
-    edited: Edited | None = None
-    disturbed: Mapping[str, Float32[np.ndarray, "some dim"]] = field(default_factory=dict)
-    """By name, the queries of `Task.sample` anew, at full width."""
-    strangers: Mapping[str, Float32[np.ndarray, "_ dim"]] = field(default_factory=dict)
+    texts: AuditTexts = field(default_factory=AuditTexts)
+    counterfactuals: Counterfactuals | None = None
+    perturbed_queries: Mapping[str, Float32[np.ndarray, "sample dim"]] = field(default_factory=dict)
+    """By name, the perturbed queries of `AuditInputs.stress_sample`, at full width."""
+    out_of_distribution_queries: Mapping[str, Float32[np.ndarray, "_ dim"]] = field(
+        default_factory=dict
+    )
     slices: Mapping[str, Bool[np.ndarray, " q"]] = field(default_factory=dict)
-    """Neither all nor none of the queries asked."""
+    """By name, masks that hold some of the evaluated queries and not all."""
     frequencies: Int64[np.ndarray, " q"] | None = None
     labels: Int64[np.ndarray, " n"] | None = None
 
 
 @dataclass(frozen=True)
-class Task:
-    """Both sides as float32, and all that is known of them, by row."""
+class AuditInputs:
+    """Full-precision embeddings of both sides with everything known about their rows."""
 
-    full: Encoded
+    full: EmbeddingPair
     ids: Sequence[Id]
     query_ids: Sequence[Id]
-    own: Int64[np.ndarray, " q"]
-    """The document that each query is, never its answer; −1: none."""
-    judged: Judged | None
+    self_match: Int64[np.ndarray, " q"]
+    """The row that each query was drawn from, which is never one of its answers; −1: none."""
+    judgments: RelevanceJudgments | None
     triplets: Triplets | None
     """Hard negatives that are the same for all variants."""
     groups: Int64[np.ndarray, " q"] | None
-    candidates: tuple[Candidate, ...]
+    variants: tuple[AuditedVariant, ...]
     thresholds: Thresholds
     seed: int
-    negatives: Origin | None = None
-    """Whose the hard negatives are; None: there are none. "union": each variant has others."""
-    extras: Extras = field(default_factory=Extras)
+    hard_negative_source: HardNegativeSource | None = None
+    """None: there are no hard negatives. "union": they differ from variant to variant."""
+    stress: StressInputs = field(default_factory=StressInputs)
 
     @cached_property
     def unit(self) -> bool:
-        """Whether both sides are unit vectors, so that their prefixes are made so too."""
+        """Whether both sides are unit vectors, so that prefixes are renormalised."""
         return are_unit(self.full)
 
     @cached_property
     def rotation(self) -> Rotation:
-        """The principal directions of the documents, fitted when a variant first needs them."""
+        """PCA rotation of the documents, fitted when a variant first needs it."""
         return Rotation.fit(self.full.documents)
 
     @cached_property
-    def asked(self) -> Int64[np.ndarray, " asked"]:
-        """The queries that a verdict is about: the judged ones, or all without judgements."""
-        if self.judged is None:
+    def evaluated_queries(self) -> Int64[np.ndarray, " evaluated"]:
+        """Rows of the queries that a verdict is about: the judged ones, else all."""
+        if self.judgments is None:
             return np.arange(len(self.full.queries))
-        return judged_queries(self.judged)
+        return judged_queries(self.judgments)
 
     @cached_property
-    def sample(self) -> Int64[np.ndarray, " some"]:
-        """Up to 300 of the queries asked, for what takes a ranking of its own."""
-        return np.sort(generator(self.seed, "sample").permutation(self.asked)[:_SAMPLED_QUERIES])
+    def stress_sample(self) -> Int64[np.ndarray, " sample"]:
+        """Rows of up to 300 evaluated queries, for checks that need a ranking of their own."""
+        shuffled = generator(self.seed, "sample").permutation(self.evaluated_queries)
+        return np.sort(shuffled[:_SAMPLED_QUERIES])
 
     @property
     def depth(self) -> int:
-        """How many answers are ranked."""
+        """Number of documents that are ranked per query."""
         return min(DEPTH, len(self.full.documents) - 1)
 
     def describe(self) -> dict[str, Any]:
-        """The inputs as the report states them: sizes, and hashes that tell other inputs apart."""
+        """Summarise the inputs for the report: sizes, and hashes that tell other inputs apart."""
+        judgments = self.judgments
         return {
             "documents": _describe(self.full.documents),
             "queries": _describe(self.full.queries),
             "unit": self.unit,
-            "judgements": 0 if self.judged is None else len(self.judged.queries),
-            "judged_queries": 0 if self.judged is None else len(np.unique(self.judged.queries)),
+            "judgments": 0 if judgments is None else len(judgments.queries),
+            "judged_queries": 0 if judgments is None else len(np.unique(judgments.queries)),
             "hard_negatives": 0 if self.triplets is None else len(self.triplets.queries),
-            "hard_negatives_by": self.negatives,
-            "edited_documents": self._edits,
-            "disturbed_queries": len(self.sample),
-            "slices": len(self.extras.slices),
-            "strangers": sum(map(len, self.extras.strangers.values())),
-            "classes": self._classes,
+            "hard_negative_source": self.hard_negative_source,
+            "counterfactual_documents": self._n_counterfactuals,
+            "perturbed_queries": len(self.stress_sample),
+            "slices": len(self.stress.slices),
+            "out_of_distribution_queries": sum(
+                map(len, self.stress.out_of_distribution_queries.values())
+            ),
+            "classes": self._n_classes,
             "groups": None if self.groups is None else len(np.unique(self.groups)),
-            "queries_among_documents": int((self.own >= 0).sum()),
+            "self_matches": int((self.self_match >= 0).sum()),
         }
 
     @property
-    def _edits(self) -> int:
-        edited = self.extras.edited
-        return 0 if edited is None else len(edited.rows) - edited.corpus
+    def _n_counterfactuals(self) -> int:
+        counterfactuals = self.stress.counterfactuals
+        return (
+            0 if counterfactuals is None else len(counterfactuals.rows) - counterfactuals.n_corpus
+        )
 
     @property
-    def _classes(self) -> int:
-        return 0 if self.extras.labels is None else len(np.unique(self.extras.labels))
+    def _n_classes(self) -> int:
+        return 0 if self.stress.labels is None else len(np.unique(self.stress.labels))
 
 
 def _describe(vectors: Float32[np.ndarray, "n dim"]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The words of an audit: what is compared with what, and what is found out."""
+"""Values of an audit: compressed variants, embeddings, rankings, judgments and results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,58 +12,85 @@ from nestvec.statistics import Estimate
 Side = Literal["both", "documents", "queries"]
 FULL_BITS = 32
 K = 10
-"""Answers are judged by their first ten."""
+"""Rankings are judged by their first 10 documents."""
 DEPTH = 100
-"""So many answers are ranked per query, where there are as many documents."""
-EDITED = "edited"
-"""All kinds of near misses together that were made by editing answers."""
+"""Documents that are ranked per query, where the corpus has as many."""
+COUNTERFACTUAL = "counterfactual"
+"""Suffix of metrics over counterfactual documents of all kinds together."""
 UNIT_TOLERANCE = 1e-3
 """Vectors whose lengths are 1 within this are unit vectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to make vectors smaller; which of its sides are, and whether answers are rescored."""
+    """One way to make vectors smaller: dims, bits, an optional rotation and an optional rerank."""
 
     dims: int
     bits: int = FULL_BITS
     """Per dimension: 32 is full precision; 8, 4, 2 and 1 are codes."""
     rotation: str = "none"
-    """"none" (prefix as it is), "pca" (fitted on the documents), "random" (a random subset of
-    dimensions, the control)."""
+    """"none", or "pca": the PCA rotation that is fitted on the documents."""
+    random_dims: bool = False
+    """Take a random subset of the dimensions instead of the first ones; a control."""
     side: Side = "both"
     """The side that is coded. Both have `dims` dimensions: inner products need as many."""
-    rescore: int = 0
-    """The best so many are ranked anew by full vectors; 0: they are not."""
+    rerank: int = 0
+    """Length of the shortlist that full-precision vectors rerank; 0: no rerank."""
     control: str | None = None
-    """Why the variant is there, if only to be compared with."""
+    """Reason why the variant is there only to be compared with; None: it is no control."""
     label: str | None = None
-    """What vectors that were made elsewhere are called."""
+    """Name of vectors that were compressed elsewhere."""
 
     @property
     def name(self) -> str:
-        """What tells it from others: "64 dims, 1 bit, pca, documents only, rescored 100"."""
-        parts = [
+        """Key of the variant in a report: "64 dims, 1 bit, pca, documents only, reranked 100"."""
+        return _join(
+            self.label,
+            f"{self.dims} random dims" if self.random_dims else f"{self.dims} dims",
+            self._bits_text,
+            None if self.rotation == "none" else self.rotation,
+            self._side_text,
+            f"reranked {self.rerank}" if self.rerank else None,
+        )
+
+    @property
+    def seed_key(self) -> str:
+        """Text from which the variant's random numbers follow: its name as schema 1 spelled it.
+
+        Part of every figure: a change here changes every interval of every report.
+        """
+        return _join(
             self.label,
             f"{self.dims} dims",
-            f"{self.bits} {'bit' if self.bits == 1 else 'bits'}",
-            None if self.rotation == "none" else self.rotation,
-            None if self.side == "both" else f"{self.side} only",
-            f"rescored {self.rescore}" if self.rescore else None,
-        ]
-        return ", ".join(part for part in parts if part)
+            self._bits_text,
+            "random" if self.random_dims else None if self.rotation == "none" else self.rotation,
+            self._side_text,
+            f"rescored {self.rerank}" if self.rerank else None,
+        )
 
     def size_bytes(self) -> float:
-        """What a document takes; full vectors for rescoring, which may lie on disk, not counted."""
+        """Bytes per document, without the full-precision vectors of a rerank (often on disk)."""
         bits = FULL_BITS if self.side == "queries" else self.bits
         return self.dims * bits / 8
 
+    @property
+    def _bits_text(self) -> str:
+        return f"{self.bits} {'bit' if self.bits == 1 else 'bits'}"
+
+    @property
+    def _side_text(self) -> str | None:
+        return None if self.side == "both" else f"{self.side} only"
+
+
+def _join(*parts: str | None) -> str:
+    return ", ".join(part for part in parts if part)
+
 
 @dataclass(frozen=True)
-class Encoded:
-    """Both sides as a variant makes them: scores are inner products of these float32 rows.
+class EmbeddingPair:
+    """Embeddings of both sides under one encoding; a score is the inner product of two rows.
 
-    Codes are held decoded, so that one arithmetic serves every variant; prefixes are renormalised
+    Codes are held decoded, so that one arithmetic serves every variant. Prefixes are renormalised
     where the full vectors are unit vectors.
     """
 
@@ -77,23 +104,23 @@ class Ranking:
 
     rows: Int64[np.ndarray, "q k"]
     scores: Float32[np.ndarray, "q k"]
-    """−∞ for rows behind those that were rescored: the two have no common scale."""
+    """−∞ for rows behind a reranked shortlist, because the two have no common scale."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Relevant documents of the queries that have some."""
+class RelevanceJudgments:
+    """Relevant documents and their grades, for the queries that have some."""
 
-    queries: Int64[np.ndarray, " judgements"]
-    """Query row of each judgement, rising."""
-    documents: Int64[np.ndarray, " judgements"]
-    grades: Float64[np.ndarray, " judgements"]
+    queries: Int64[np.ndarray, " judgments"]
+    """Query row of each judgment, rising."""
+    documents: Int64[np.ndarray, " judgments"]
+    grades: Float64[np.ndarray, " judgments"]
     """Above 0."""
 
 
 @dataclass(frozen=True)
 class Triplets:
-    """A query, a document that answers it and one that only nearly does, and what kind that is."""
+    """Hard negatives: a query, a relevant document, a wrong one that is similar, and its kind."""
 
     queries: Int64[np.ndarray, " t"]
     positives: Int64[np.ndarray, " t"]
@@ -102,8 +129,8 @@ class Triplets:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What one check says of one variant: numbers with intervals, and what explains them."""
+class CheckResult:
+    """Result of one check of one variant: metrics with intervals, and details that explain them."""
 
     metrics: Mapping[str, Estimate]
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -111,11 +138,11 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One deterministic question of the preflight, and its answer."""
+class PreflightCheck:
+    """One deterministic test before any statistics, with its outcome."""
 
     name: str
     status: Literal["ok", "warning", "fail", "skipped"]
-    said: str
-    """What was seen, and what to do about it if it is not "ok"."""
+    message: str
+    """One sentence: the observation, and what to do about it if the status is not "ok"."""
     value: float | None = None

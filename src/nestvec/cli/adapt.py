@@ -10,7 +10,7 @@ import typer
 from nestvec.cli import options
 from nestvec.cli.material import Material, check_as_made, refuse
 from nestvec.cli.output import Columns, as_json, note, print_facts, print_json, print_table, size
-from nestvec.cli.renamed import RenamedChoice, take_renamed
+from nestvec.cli.renamed import choices, renamed_choices
 from nestvec.cli.sides import Sides, forget, ids_of
 from nestvec.errors import InputError, MissingExtraError
 from nestvec.index import Index
@@ -45,9 +45,6 @@ class Method(str, Enum):
 
 
 _FOR_ALL_DIMS = (Method.neighbour_whitening, Method.pca)
-_METHODS = RenamedChoice(
-    "--method", [method.value for method in Method], {"neighbours": "neighbour-whitening"}
-)
 
 
 class Side(str, Enum):
@@ -86,13 +83,14 @@ def fit(
         Path, typer.Option("--output", "-o", help="The .safetensors file to write or replace.")
     ] = Path("adapter.safetensors"),
     method: Annotated[
-        str,
+        Method,
         typer.Option(
-            click_type=_METHODS,
+            parser=renamed_choices("--method", Method, {"neighbours": "neighbour-whitening"}),
+            metavar=choices(Method),
             help="adaptor: trained, and compared with PCA on held-out queries. "
             "neighbour-whitening: a closed form. rotation: trained, lossless. pca: lossless.",
         ),
-    ] = Method.adaptor.value,
+    ] = Method.adaptor,
     qrels: _Qrels = None,
     dims: _Dims = None,
     model: options.Maker = None,
@@ -113,10 +111,9 @@ def fit(
     """Fit a transform to vectors, or to texts, which are encoded first, and write its file.
 
     With --qrels an adaptor also learns what people judged relevant; save other queries for compare.
-    Without, it changes little; --method rotation goes further, and loses nothing at full width.
-    If an adaptor does not beat PCA on held-out queries, the file holds PCA.
-    The same command resumes a training that was stopped. Vectors of texts are left beside the
-    output.
+    Without, it changes little; --method rotation goes further, and loses nothing at full width. If
+    an adaptor does not beat PCA on held-out queries, the file holds PCA.
+    The same command resumes a training that was stopped, with the vectors of texts that it made.
 
     Examples:
       nestvec adapt fit corpus.npy -o adaptor.safetensors
@@ -126,15 +123,14 @@ def fit(
     from nestvec.transforms.files import check_place
 
     check_place(output)
-    chosen_method = Method(method)
-    if chosen_method is not Method.adaptor:
-        _refuse_training_options(chosen_method, queries, qrels, force, confidence, dims)
+    if method is not Method.adaptor:
+        _refuse_training_options(method, queries, qrels, force, confidence, dims)
     sides = Sides(corpus, queries, model, base_url, output.parent, key, text_column)
     documents, query_rows = sides.read_some()
     _check_raw(corpus, documents)
-    widths = [] if chosen_method in _FOR_ALL_DIMS else _widths(dims, documents.vectors.shape[1])
-    if chosen_method is not Method.adaptor:
-        fitted = _fit_plain(chosen_method, documents, widths, seed)
+    widths = [] if method in _FOR_ALL_DIMS else _widths(dims, documents.vectors.shape[1])
+    if method is not Method.adaptor:
+        fitted = _fit_plain(method, documents, widths, seed)
     else:
         fit_options = _FitOptions(seed, _CONFIDENCE if confidence is None else confidence, force)
         fitted = _fit_adaptor(documents, query_rows, qrels, widths, output, fit_options)
@@ -239,8 +235,6 @@ def compare(
         typer.Option("--output", "-o", metavar="FOLDER", help="For comparison.json and .png."),
     ] = None,
     json: options.Json = False,
-    old_transform: Annotated[list[Path] | None, typer.Option("--adapter", hidden=True)] = None,
-    old_output: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
 ) -> None:
     """Compare transforms with the plain prefix, a random rotation, PCA, and a learned rotation.
 
@@ -254,19 +248,17 @@ def compare(
     """
     from nestvec.adapt.compare import compare as compare_transforms
 
-    files = take_renamed("--adapter", old_transform, "--transform", transform) or []
-    folder = take_renamed("--out", old_output, "--output", output)
-    sides = Sides(corpus, queries, model, base_url, folder, key, text_column)
+    sides = Sides(corpus, queries, model, base_url, output, key, text_column)
     documents, query_rows = sides.read()
     _check_raw(corpus, documents)
     widths = _widths(dims, documents.vectors.shape[1])
     data = _comparison_data(documents, query_rows, qrels, seed)
-    methods = _methods(documents, widths, files, seed)
+    methods = _methods(documents, widths, transform or [], seed)
     comparison = compare_transforms(methods, data, widths, seed, bar)
-    if folder is None:
+    if output is None:
         forget(documents, query_rows)
     else:
-        _save(comparison, folder)
+        _save(comparison, output)
     if json:
         print_json(comparison.to_json())
     else:
@@ -277,7 +269,7 @@ def _check_raw(corpus: Path, documents: Index | Material) -> None:
     """Refuse vectors that went through a transform already: `InputError`."""
     if isinstance(documents, Material):
         check_as_made(corpus, documents.adapted_by)
-    elif documents.adapter is not None:
+    elif documents.transform is not None:
         raise InputError(
             f"the vectors of {documents.path} went through a transform already; give the file of "
             "vectors that the index was built from"

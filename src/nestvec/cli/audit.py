@@ -14,7 +14,7 @@ import typer
 from nestvec.cli import options
 from nestvec.cli.audited import Audited
 from nestvec.cli.material import refuse
-from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.cli.output import Columns, note, print_json, print_table, shorten
 from nestvec.cli.sides import Sides
 from nestvec.errors import DataError
 from nestvec.extras import require
@@ -22,19 +22,13 @@ from nestvec.index import Index
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
-    from nestvec.auditing.reporting.report import Report
+    from nestvec.auditing.reporting.report import AuditReport
 
 T = TypeVar("T")
 
 FAILED = 1
 _SHOWN_CHARS = 100
-_COLUMNS: Columns = {
-    "variant": "left", "B/vector": "right", "verdict": "left", "measure": "left",
-    "value": "right", "95 %": "right", "queries needed": "right",
-}  # fmt: skip
-_CHANGES: Columns = {"variant": "left", "before": "left", "after": "left", "moved": "left"}
-_SHOWN = ("ndcg@10_retention", "overlap_with_ties@10")
-"""What a verdict is about: the first of these that a variant has."""
+_CHANGES: Columns = {"variant": "left", "old": "left", "new": "left", "changed metrics": "left"}
 
 
 class _Mine(str, Enum):
@@ -110,6 +104,8 @@ def audit(
     ] = True,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    key: options.Key = None,
+    text_column: options.TextColumn = None,
     dims: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Repeat for several; else halvings.")
     ] = None,
@@ -150,16 +146,16 @@ def audit(
       nestvec audit corpus.npy queries.npy --dims 64 --dims 128 --bits 1 --fail-on-fail
       nestvec audit corpus.nv queries.npy --compare audit/report.json
     """
-    from nestvec.auditing.reporting.report import Report
+    from nestvec.auditing.reporting.report import AuditReport
 
-    old = None if compare is None else Report.load(compare)
+    old = None if compare is None else AuditReport.load(compare)
     if out is not None:
         for module in ("jinja2", "vl_convert"):
             require(module, "audit")
     if junit is not None:
         _check_place(junit)
     disturbed = {"noisy": noisy, "strangers": strangers}
-    given = Audited.read(Sides(corpus, queries, model, base_url, out), disturbed)
+    given = Audited.read(Sides(corpus, queries, model, base_url, out, key, text_column), disturbed)
     if given.encoder is None:
         refuse("without texts; vectors cannot be edited", {"--no-edits": not edits})
     elif edits:
@@ -178,7 +174,7 @@ def audit(
         print_json(report.to_json() | ({} if changes is None else {"changes": changes}))
     else:
         _print(report, changes)
-    if fail_on_fail and report.failed:
+    if fail_on_fail and report.failed_variants:
         raise typer.Exit(FAILED)
 
 
@@ -188,8 +184,8 @@ def _run(
     limits: Mapping[str, float | None],
     seed: int,
     out: Path | None,
-) -> "Report":
-    from nestvec.auditing import Stress
+) -> "AuditReport":
+    from nestvec.auditing import StressOptions
     from nestvec.auditing import audit as run
     from nestvec.auditing.compression.variants import product
     from nestvec.data import read_columns, read_qrels, read_triplets
@@ -199,11 +195,11 @@ def _run(
     slices = _if_given(asked.slices, lambda path: read_columns(path, "query-id", query_ids)) or {}
     frequencies = slices.pop("frequency", None)
     labels = _if_given(asked.labels, lambda path: read_columns(path, "corpus-id", ids))
-    stress = Stress(
+    stress = StressOptions(
         slices=slices,
         frequencies=None if frequencies is None else _whole(frequencies),
-        noisy=given.noisy(),
-        strangers=given.strangers(),
+        perturbed=given.noisy(),
+        out_of_distribution=given.strangers(),
         labels=None if labels is None else next(iter(labels.values())),
     )
     report = run(
@@ -216,15 +212,17 @@ def _run(
         else None,
         ids=ids,
         query_ids=query_ids,
-        mine=None if asked.mine is _Mine.NONE else asked.mine.value,
+        mine_hard_negatives=None if asked.mine is _Mine.NONE else asked.mine.value,
         texts=given.texts(asked.edits),
         stress=stress,
         thresholds={name: value for name, value in limits.items() if value is not None},
         seed=seed,
         progress=bar,
-        resume=out,
+        checkpoint=out,
     )
-    return report.signed(shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc))
+    return report.with_provenance(
+        shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc)
+    )
 
 
 def _if_given(path: Path | None, read: Callable[[Path], T]) -> T | None:
@@ -245,55 +243,33 @@ def _check_place(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _save(report: "Report", folder: Path) -> None:
-    from nestvec.auditing.reporting.page import save_html
-
+def _save(report: "AuditReport", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     report.save_json(folder / "report.json")
-    save_html(report.to_json(), folder / "report.html")
+    report.save_html(folder / "report.html")
 
 
-def _print(report: "Report", changes: list[dict[str, Any]] | None) -> None:
+def _print(report: "AuditReport", changes: list[dict[str, Any]] | None) -> None:
+    from nestvec.auditing.reporting.table import COLUMNS, conclusions, notable_checks, variant_cells
+
     content = report.to_json()
-    for check in content["preflight"]:
-        if check["status"] in ("warning", "fail"):
-            note(f"{check['status']}: {check['said']}")
-    print_table(_COLUMNS, [_row(one) for one in content["variants"]])
+    for check in notable_checks(content):
+        note(check)
+    print_table(COLUMNS, variant_cells(content))
     print()
-    for safe in content["safe_dims"]:
-        dims = "no size" if safe["dims"] is None else f"{safe['dims']} dims"
-        rescored = f", rescored {safe['rescore']}" if safe["rescore"] else ""
-        bits = "1 bit" if safe["bits"] == 1 else f"{safe['bits']} bits"
-        print(f"safe at {bits}{rescored}: {dims}")
-    if content["knee"] is not None:
-        print(content["knee"]["said"])
+    for line in conclusions(content):
+        print(line)
     if changes is not None:
         print()
-        print_table(_CHANGES, [_change(one) for one in changes])
+        print_table(_CHANGES, [_change_cells(change) for change in changes])
 
 
-def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    shown = next((name for name in _SHOWN if name in one["metrics"]), None)
-    measure = {} if shown is None else one["metrics"][shown]
-    needed = one["queries_needed"]
-    ends = [_number(measure.get(end)) for end in ("low", "high")]
-    return (
-        one["name"] + (" (control)" if one["control"] else ""),
-        size(one["bytes"]),
-        one["verdict"],
-        shown or "",
-        _number(measure.get("value")),
-        " to ".join(ends),
-        "" if needed is None else f"{needed:,}",
+def _change_cells(change: Mapping[str, Any]) -> tuple[str, ...]:
+    metrics = ", ".join(
+        f"{name} {_number(values['old'])} → {_number(values['new'])}"
+        for name, values in sorted(change["changed_metrics"].items())
     )
-
-
-def _change(one: Mapping[str, Any]) -> tuple[str, ...]:
-    moved = ", ".join(
-        f"{name} {_number(values['before'])} → {_number(values['after'])}"
-        for name, values in sorted(one["moved"].items())
-    )
-    return one["name"], one["before"], one["after"], shorten(moved, _SHOWN_CHARS)
+    return change["name"], change["old"], change["new"], shorten(metrics, _SHOWN_CHARS)
 
 
 def _number(value: float | None) -> str:

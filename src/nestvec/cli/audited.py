@@ -13,7 +13,7 @@ from nestvec.errors import DataError
 from nestvec.index import Index
 
 if TYPE_CHECKING:
-    from nestvec.auditing import Texts
+    from nestvec.auditing import AuditTexts
     from nestvec.encode import Encoder
 
 
@@ -60,12 +60,12 @@ class Audited:
         found = self.disturbed.get("strangers")
         return {} if found is None else {"strangers": found.vectors}
 
-    def texts(self, edits: bool) -> "Texts":
+    def texts(self, edits: bool) -> "AuditTexts":
         """The texts that there are; without `edits` no model, so that none is encoded anew."""
-        from nestvec.auditing import Texts
+        from nestvec.auditing import AuditTexts
 
         documents = self.documents.texts if isinstance(self.documents, Material) else None
-        return Texts(documents, self.queries.texts, self.encoder if edits else None)
+        return AuditTexts(documents, self.queries.texts, self.encoder if edits else None)
 
     def forget(self) -> None:
         """Vectors of texts are left where there is a folder for them, and only there."""

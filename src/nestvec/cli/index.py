@@ -118,7 +118,7 @@ def _report(built: Index, seconds: float, json: bool) -> None:
         "index": built.path,
         "rows": len(built),
         "dim": built.dim,
-        "adapter": built.adapter and built.adapter.fingerprint,
+        "adapter": built.transform and built.transform.fingerprint,
         "hot_bytes": built.hot_bytes,
         "seconds": round(seconds, 3),
         "model": built.meta["model"],

@@ -1,46 +1,37 @@
 """Old names of options and of their values: they work, and one note names the new ones."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import TypeVar
 
-import click
+import typer
 
 from nestvec.cli.output import note
-from nestvec.errors import InputError
 
-V = TypeVar("V")
-
-
-def take_renamed(old: str, old_value: V | None, new: str, new_value: V | None) -> V | None:
-    """Choose between the values of an option by its old and its new name.
-
-    `InputError` where a command line has both.
-    """
-    if not old_value:
-        return new_value
-    if new_value:
-        raise InputError(f"{old} and {new} are one option; leave {old} out")
-    note(f"{old} is now called {new}; please use {new}")
-    return old_value
+E = TypeVar("E", bound=Enum)
 
 
-class RenamedChoice(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
-    """Choices of which some had other names before (`{old: new}`); help shows the new ones."""
+def choices(kind: type[E]) -> str:
+    """List the values of an enum, as help shows choices."""
+    return f"[{'|'.join(member.value for member in kind)}]"
 
-    def __init__(self, option: str, choices: Sequence[str], names: Mapping[str, str]) -> None:
-        super().__init__(choices)
-        self._option, self._names = option, names
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Replace an old name, with a note, and check the choice."""
-        if value in self._names:
-            new = self._names[value]
-            note(f"{self._option} {value} is now called {new}; please use {new}")
-            value = new
-        return super().convert(value, param, ctx)
+def renamed_choices(option: str, kind: type[E], names: Mapping[str, str]) -> Callable[[str], E]:
+    """Make the parser of an option with the values of an enum and older names (`{old: new}`)."""
+
+    def parse(text: str) -> E:
+        if text in names:
+            note(f"{option} {text} is now called {names[text]}; please use {names[text]}")
+        try:
+            return kind(names.get(text, text))
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not one of {choices(kind)}") from None
+
+    return parse
 
 
 RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "adapt": {"--adapter": "--transform", "--out": "--output"},
     "tune": {
         "--all": "--perfect-recall",
         "--containment": "--shortlist-recall",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from nestvec.collections.encoders import (
     EncoderChoice,
@@ -22,6 +23,8 @@ from nestvec.encode.encoder import check_texts
 from nestvec.errors import InputError
 from nestvec.hits import Hits
 from nestvec.index import Index
+from nestvec.index.options import IndexOptions
+from nestvec.index.storage.row_records import check_ids, check_length
 from nestvec.index.storage.target import check_target
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
@@ -53,28 +56,32 @@ class TextIndex:
         metadata: Sequence[Mapping[str, Any]] | None = None,
         overwrite: bool = False,
         progress: Progress = silent,
-        **options: Any,
+        **options: Unpack[IndexOptions],
     ) -> "TextIndex":
         """Encode `texts` and write an index of them to the folder `path`.
 
         `model` is a name that `open_encoder` takes ("minilm" is packaged and needs no network), or
         an encoder; `base_url` is the address of an embedding API. `ids` are unique ints or texts
-        (None: 0 … n − 1), and `metadata` one mapping per text. Further `options` are those of
-        `Index.build`, such as `rotation` and `bits`.
+        (None: 0 … n − 1), and `metadata` one mapping per text. The `options` are those
+        of `IndexOptions`: metric, rotation, bits and seed.
 
         Encoding that is stopped in the middle resumes when the same call is made again. The index
         appears whole or not at all. Raises `InputError` for inputs that do not fit together and
         `EncodeError` where the model fails.
         """
-        checked, target = check_texts(texts), Path(path)
-        check_target(target, overwrite)
-        encoder = EncoderChoice(model, base_url).open() if isinstance(model, str) else model
+        checked = check_texts(texts)
+        # Refused now, not after an hour of encoding.
+        target = check_target(Path(path), overwrite)
+        check_length(metadata, len(checked), "metadata records")
+        if ids is not None:
+            ids = check_ids(ids, len(checked))
         if base_url is not None and not isinstance(model, str):
             raise InputError("base_url= goes with the name of a model; leave it out")
+        encoder = EncoderChoice(model, base_url).open() if isinstance(model, str) else model
         record = model_record(encoder)
         with _encoded(encoder, record, checked, target, progress) as vectors:
             index = Index.build(
-                vectors, target, ids=ids, texts=checked, metadata=metadata, model=record,
+                vectors, path, ids=ids, texts=checked, metadata=metadata, model=record,
                 overwrite=overwrite, progress=progress, **options,
             )  # fmt: skip
         return cls(index, encoder)

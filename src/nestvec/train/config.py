@@ -62,14 +62,14 @@ def build(
     first is taken.
     """
     table = _with_new_names(kind, table, location)
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in table:
-        if name not in known:
-            similar = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {similar[0]!r}?" if similar else f"it has {', '.join(known)}"
+        if name not in names:
+            similar = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {similar[0]!r}?" if similar else f"it has {', '.join(names)}"
             raise InputError(f"{location}{name} is no setting; {hint}")
     types, default_values = get_type_hints(kind), _defaults(kind, defaults)
-    for name in known:
+    for name in names:
         if name not in table and name not in default_values:
             raise InputError(f"{location}{name} is missing and has no default; add it")
     values = {

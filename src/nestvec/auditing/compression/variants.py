@@ -1,4 +1,4 @@
-"""Variants: read from what a caller writes, and the grid where nothing is written."""
+"""Variants of an audit: read from dicts, or the default grid."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -7,91 +7,105 @@ from typing import Any, get_args
 import numpy as np
 
 from nestvec.auditing.types import FULL_BITS, Side, Variant
+from nestvec.deprecation import renamed_keys, warn_renamed
 from nestvec.errors import InputError
 from nestvec.vectors import check_dims
 
 BITS = (32, 8, 4, 2, 1)
-ROTATIONS = ("none", "pca", "random")
+ROTATIONS = ("none", "pca")
 SIDES: tuple[str, ...] = get_args(Side)
 GRID_BITS = (32, 8, 1)
-LEAST_DIMS = 16
-RESCORED = 100
+MIN_DIMS = 16
+"""Narrower prefixes are not in the default grid; they hardly rank anything."""
+RERANK_DEPTH = 100
+"""Shortlist of the default grid's reranked variants."""
 
 
-def read_variant(given: Mapping[str, Any], width: int) -> Variant:
-    """A variant of vectors of `width` dimensions from its fields: {"dims": 64, "bits": 1}.
+def read_variant(options: Mapping[str, Any], width: int) -> Variant:
+    """Read a variant of vectors of `width` dimensions: {"dims": 64, "bits": 1}.
 
-    Only `dims` is needed. `InputError` for an unknown field, a value out of range, or a field that
-    would do nothing.
+    Only `dims` is required. `InputError` for an unknown field, a value out of range, or a field
+    that would do nothing.
     """
-    known = [field.name for field in fields(Variant)]
-    unknown = [name for name in given if name not in known]
+    options = _current_names(options)
+    names = [field.name for field in fields(Variant)]
+    unknown = [name for name in options if name not in names]
     if unknown:
-        raise InputError(f"variant {dict(given)} has {unknown[0]!r}; known are {', '.join(known)}")
-    if "dims" not in given:
-        raise InputError(f"variant {dict(given)} has no dims; say how many dimensions it keeps")
-    dims = check_dims(given["dims"], width)
-    bits, side = given.get("bits", FULL_BITS), given.get("side", "both")
-    _check_choice("bits", bits, BITS)
-    _check_choice("rotation", given.get("rotation", "none"), ROTATIONS)
-    _check_choice("side", side, SIDES)
-    if not _is_count(given.get("rescore", 0)):
-        raise InputError(f"rescore={given['rescore']!r} is not a number of answers; 0 is for none")
-    if side != "both" and bits == FULL_BITS:
         raise InputError(
-            f"side={side!r} does nothing at {FULL_BITS} bits; leave it out, or use codes"
+            f"variant {dict(options)} has {unknown[0]!r}; known are {', '.join(names)}"
         )
-    return Variant(**{**given, "dims": dims})
+    if "dims" not in options:
+        raise InputError(f"variant {dict(options)} has no dims; say how many dimensions it keeps")
+    values = {**options, "dims": check_dims(options["dims"], width)}
+    variant = Variant(**values)
+    _check_choice("bits", variant.bits, BITS)
+    _check_choice("rotation", variant.rotation, ROTATIONS)
+    _check_choice("side", variant.side, SIDES)
+    if not isinstance(variant.random_dims, bool):
+        raise InputError(f"random_dims={variant.random_dims!r} is neither True nor False")
+    if not _is_count(variant.rerank):
+        raise InputError(
+            f"rerank={variant.rerank!r} is not a number of candidates; use 0 for no rerank"
+        )
+    _check_effect(variant)
+    return variant
 
 
 def default_grid(width: int) -> tuple[Variant, ...]:
-    """Halvings of the width at 32, 8 and 1 bits, then the controls.
+    """Halvings of the width at 32, 8 and 1 bits, reranked codes of 1 bit, then the controls.
 
-    Controls take the bytes of a float prefix in another way: as many random dimensions, or as many
-    principal ones. Codes of 4 and 32 times as many dimensions take the same bytes too and are in
-    the grid, as are the codes of 1 bit with the best 100 rescored by full vectors.
+    Controls spend the bytes of a float prefix in another way: on as many random dims, or as many
+    leading dimensions after the PCA rotation. Codes of 4 and 32 times as many dimensions take the
+    same bytes too and are in the grid.
     """
     halvings = _halvings(width)
-    grid = [Variant(dims, bits) for bits in GRID_BITS for dims in halvings]
-    rescored = [Variant(dims, 1, rescore=RESCORED) for dims in halvings]
-    controls = [
-        Variant(dims, rotation=rotation, control=f"as many bytes as {dims} dims")
-        for rotation in ("random", "pca")
-        for dims in halvings[1:]
-    ]
-    return (*grid, *rescored, *controls)
+    prefixes = [Variant(dims, bits) for bits in GRID_BITS for dims in halvings]
+    reranked = [Variant(dims, 1, rerank=RERANK_DEPTH) for dims in halvings]
+    narrower = [(dims, f"as many bytes as {dims} dims") for dims in halvings[1:]]
+    random = [Variant(dims, random_dims=True, control=reason) for dims, reason in narrower]
+    pca = [Variant(dims, rotation="pca", control=reason) for dims, reason in narrower]
+    return (*prefixes, *reranked, *random, *pca)
 
 
 def product(
     width: int, dims: Sequence[int] | None, bits: Sequence[int] | None
 ) -> list[dict[str, int]]:
-    """Every one of `dims` at every one of `bits`, as a caller writes variants.
+    """Combine every dims with every bits, as dicts that `read_variant` reads.
 
-    None of either: those of the default grid.
+    None stands for those of the default grid.
     """
     return [{"dims": d, "bits": b} for b in bits or GRID_BITS for d in dims or _halvings(width)]
 
 
 def equal_bytes(variants: Sequence[Variant]) -> dict[str, list[str]]:
-    """For each variant, the others whose documents take as many bytes."""
+    """Names of the other variants whose documents take as many bytes, by each variant's name."""
     return {
-        one.name: [
-            other.name
-            for other in variants
-            if other.size_bytes() == one.size_bytes() and other != one
+        variant.name: [
+            rival.name
+            for rival in variants
+            if rival.size_bytes() == variant.size_bytes() and rival != variant
         ]
-        for one in variants
+        for variant in variants
     }
 
 
-def without_rescoring(variant: Variant) -> Variant:
-    """The variant whose answers it rescores: both are ranked at once."""
-    return replace(variant, rescore=0, control=None)
+def without_rerank(variant: Variant) -> Variant:
+    """Return the variant whose ranking is reranked: both are encoded and ranked at once."""
+    return replace(variant, rerank=0, control=None)
+
+
+def _current_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the fields of variants as they were named before schema 2 of the report."""
+    current = renamed_keys(options, {"rescore": "rerank"}, "a variant")
+    if current.get("rotation") == "random":
+        warn_renamed('rotation="random"', "random_dims=True")
+        current |= {"rotation": "none", "random_dims": True}
+    return current
 
 
 def _halvings(width: int) -> list[int]:
     dims = [width]
-    while dims[-1] // 2 >= LEAST_DIMS:
+    while dims[-1] // 2 >= MIN_DIMS:
         dims.append(dims[-1] // 2)
     return dims
 
@@ -100,6 +114,19 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     if isinstance(value, bool) or value not in choices:
         raise InputError(
             f"{name}={value!r} is not known; use one of {', '.join(map(str, choices))}"
+        )
+
+
+def _check_effect(variant: Variant) -> None:
+    """`InputError` for combinations of which one part would do nothing."""
+    if variant.side != "both" and variant.bits == FULL_BITS:
+        raise InputError(
+            f"side={variant.side!r} does nothing at {FULL_BITS} bits; leave it out, or use codes"
+        )
+    if variant.random_dims and variant.rotation != "none":
+        raise InputError(
+            f"random_dims=True takes dimensions of the vectors as they are, so "
+            f"rotation={variant.rotation!r} does nothing; leave one of the two out"
         )
 
 

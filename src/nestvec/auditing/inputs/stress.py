@@ -1,4 +1,4 @@
-"""What a caller says beyond vectors and judgements, checked and brought to rows."""
+"""Texts, stress options and hard negatives of an audit, checked and brought to rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,192 +6,235 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.auditing.measures.few_shot import members_of
+from nestvec.auditing.measures.few_shot import rows_by_class
 from nestvec.auditing.measures.stress import COSINES
-from nestvec.auditing.options import Stress, Texts
-from nestvec.auditing.perturbations.mining import best_judged, mine_from_other, mine_from_words
-from nestvec.auditing.perturbations.reencoding import TYPOS, edit_documents, mistype_queries
-from nestvec.auditing.task import Extras, Origin, Task
-from nestvec.auditing.types import Encoded, Triplets
+from nestvec.auditing.options import AuditTexts, StressOptions
+from nestvec.auditing.perturbations.mining import (
+    best_judged,
+    mine_from_bm25,
+    mine_from_external,
+)
+from nestvec.auditing.perturbations.reencoding import (
+    TYPOS,
+    make_counterfactuals,
+    reencode_with_typos,
+)
+from nestvec.auditing.task import AuditInputs, HardNegativeSource, StressInputs
+from nestvec.auditing.types import EmbeddingPair, Triplets
+from nestvec.deprecation import warn_renamed
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float32, Int64
 from nestvec.vectors import as_float32, check_magnitude
 
-LEAST_SLICE = 20
-"""Queries in a slice and beside it; fewer are not told of."""
-_TAKEN = {
+MIN_SLICE = 20
+"""Queries in a slice and beside it; slices with fewer are left out, their intervals are useless."""
+_RESERVED_NAMES = {
     TYPOS,
     "slice",
     "farthest_quarter",
     "rarest_tenth",
     *(f"noise_{cosine}" for cosine in COSINES),
 }
-"""Names that the audit's own disturbances have."""
+"""Names of the audit's own perturbations and slices."""
 
 
-def read_extras(
-    task: Task, texts: Texts | None, stress: Stress | None, progress: Progress
-) -> Extras:
-    """All of it; edited texts are encoded here, once. `InputError` for what does not fit."""
-    known, given = _read_texts(texts or Texts(), task), stress or Stress()
-    sample, width = task.sample, task.full.documents.shape[1]
-    _check_names([*given.noisy, *given.strangers])
-    noisy = {
-        name: _read_noisy(vectors, name, task.full)[sample] for name, vectors in given.noisy.items()
+def validate_stress(
+    inputs: AuditInputs,
+    texts: AuditTexts | None,
+    stress: StressOptions | None,
+    progress: Progress,
+) -> StressInputs:
+    """Check texts and stress options; edited texts are encoded here, once.
+
+    `InputError` for what does not fit the inputs.
+    """
+    texts, options = _validate_texts(texts or AuditTexts(), inputs), stress or StressOptions()
+    sample, full = inputs.stress_sample, inputs.full
+    _check_names([*options.perturbed, *options.out_of_distribution])
+    perturbed = {
+        name: _validate_perturbed(vectors, name, full)[sample]
+        for name, vectors in options.perturbed.items()
     }
-    typed = mistype_queries(known, task.full, sample, task.seed, progress)
-    labels = _read_labels(given.labels, len(task.full.documents))
-    edited = None
-    if task.judged is not None:
-        edited = edit_documents(known, task.full, task.judged, task.seed, progress)
-    return Extras(
-        texts=known,
-        edited=edited,
-        disturbed=noisy if typed is None else {TYPOS: typed, **noisy},
-        strangers={
-            name: _finite(vectors, name, width) for name, vectors in given.strangers.items()
+    mistyped = reencode_with_typos(texts, full, sample, inputs.seed, progress)
+    labels = _validate_labels(options.labels, len(full.documents))
+    counterfactuals = None
+    if inputs.judgments is not None:
+        counterfactuals = make_counterfactuals(texts, full, inputs.judgments, inputs.seed, progress)
+    return StressInputs(
+        texts=texts,
+        counterfactuals=counterfactuals,
+        perturbed_queries=perturbed if mistyped is None else {TYPOS: mistyped, **perturbed},
+        out_of_distribution_queries={
+            name: _finite(vectors, name, full.documents.shape[1])
+            for name, vectors in options.out_of_distribution.items()
         },
-        slices=_read_slices(given.slices, task),
-        frequencies=_read_frequencies(given.frequencies, labels, task),
+        slices=_validate_slices(options.slices, inputs),
+        frequencies=_validate_frequencies(options.frequencies, labels, inputs),
         labels=labels,
     )
 
 
-def read_negatives(
-    task: Task, mine: str | Sequence[ArrayLike] | None, texts: Texts | None
-) -> tuple[Triplets | None, Origin | None]:
-    """Hard negatives that are the same for all variants, and who made them.
+def hard_negatives_from(
+    inputs: AuditInputs, method: str | Sequence[ArrayLike] | None, texts: AuditTexts | None
+) -> tuple[Triplets | None, HardNegativeSource | None]:
+    """Find the hard negatives that are the same for all variants, and their source.
 
-    Those given; else mined from judgements as `mine` says, "union" leaving it to each variant.
+    Those of the caller; else mined by `method`, the option `mine_hard_negatives`. "union" leaves
+    the mining to each variant.
     """
-    if task.triplets is not None:
-        if mine is not None and mine != "union":
-            raise InputError("hard negatives are given, so mine does nothing; give one of the two")
-        return task.triplets, "given"
-    if isinstance(mine, str) and mine not in ("union", "words"):
-        raise InputError(f'mine={mine!r} is not known; use "union", "words", vectors or None')
-    if task.judged is None:
-        if mine is None or mine == "union":
-            return None, None
-        raise InputError("hard negatives are mined from judgements; give qrels, or leave mine out")
-    if mine is None or isinstance(mine, str):
-        return _by_name(task, mine, texts)
-    return mine_from_other(_read_other(mine, task.full), task.judged, task.own), "other"
-
-
-def _by_name(
-    task: Task, mine: str | None, texts: Texts | None
-) -> tuple[Triplets | None, Origin | None]:
-    if mine != "words":
-        return None, None if mine is None else "union"
-    assert task.judged is not None
-    if texts is None or texts.documents is None or texts.queries is None:
-        raise InputError('mine="words" takes the texts of documents and queries; give texts')
-    known = _read_texts(texts, task)
-    assert known.documents is not None and known.queries is not None
-    return mine_from_words(known.queries, known.documents, task.judged, task.own), "words"
-
-
-def _read_other(given: Sequence[ArrayLike], full: Encoded) -> Encoded:
-    if len(given) != 2:
+    if method == "words":
+        warn_renamed('mine_hard_negatives="words"', '"bm25"')
+        method = "bm25"
+    if inputs.triplets is not None:
+        if method is not None and method != "union":
+            raise InputError(
+                "with hard_negatives, mine_hard_negatives does nothing; pass one of the two"
+            )
+        return inputs.triplets, "user"
+    if isinstance(method, str) and method not in ("union", "bm25"):
         raise InputError(
-            f"mine holds {len(given)} arrays; give two, documents and queries by another model"
+            f'mine_hard_negatives={method!r} is not known; use "union", "bm25", vectors or None'
         )
-    documents = as_float32(given[0], "documents to mine by")
-    queries = as_float32(given[1], "queries to mine by", documents.shape[1])
+    if inputs.judgments is None:
+        if method is None or method == "union":
+            return None, None
+        raise InputError(
+            "hard negatives are mined from judgments; pass qrels, or leave mine_hard_negatives out"
+        )
+    if method is None:
+        return None, None
+    if method == "union":
+        return None, "union"
+    if isinstance(method, str):
+        return _mine_by_bm25(inputs, texts), "bm25"
+    external = _validate_external(method, inputs.full)
+    return mine_from_external(external, inputs.judgments, inputs.self_match), "external"
+
+
+def _mine_by_bm25(inputs: AuditInputs, texts: AuditTexts | None) -> Triplets:
+    assert inputs.judgments is not None
+    if texts is None or texts.documents is None or texts.queries is None:
+        raise InputError(
+            'mine_hard_negatives="bm25" reads the texts of documents and queries; pass texts'
+        )
+    _validate_texts(texts, inputs)
+    return mine_from_bm25(texts.queries, texts.documents, inputs.judgments, inputs.self_match)
+
+
+def _validate_external(value: Sequence[ArrayLike], full: EmbeddingPair) -> EmbeddingPair:
+    if len(value) != 2:
+        raise InputError(
+            f"mine_hard_negatives holds {len(value)} arrays; pass two, documents and queries by "
+            "another encoder"
+        )
+    documents = as_float32(value[0], "documents to mine by")
+    queries = as_float32(value[1], "queries to mine by", documents.shape[1])
     if (len(documents), len(queries)) != (len(full.documents), len(full.queries)):
         raise InputError(
-            f"mine holds {len(documents)} documents and {len(queries)} queries; the audit has "
-            f"{len(full.documents)} and {len(full.queries)}: give the same rows"
+            f"mine_hard_negatives holds {len(documents)} documents and {len(queries)} queries; the "
+            f"audit has {len(full.documents)} and {len(full.queries)}: pass the same rows"
         )
-    return Encoded(queries, documents)
+    return EmbeddingPair(queries, documents)
 
 
-def _read_texts(texts: Texts, task: Task) -> Texts:
-    sides = ((texts.documents, task.full.documents), (texts.queries, task.full.queries))
-    for given, vectors in sides:
-        if given is not None and len(given) != len(vectors):
-            raise InputError(f"{len(given)} texts for {len(vectors)} vectors; give one per row")
+def _validate_texts(texts: AuditTexts, inputs: AuditInputs) -> AuditTexts:
+    sides = ((texts.documents, inputs.full.documents), (texts.queries, inputs.full.queries))
+    for side, vectors in sides:
+        if side is not None and len(side) != len(vectors):
+            raise InputError(f"{len(side)} texts for {len(vectors)} vectors; pass one per row")
     return texts
 
 
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        if name in _TAKEN or names.count(name) > 1 or ":" in name:
-            raise InputError(f"{name!r} names a stress twice, or holds a colon; choose another")
+        if name in _RESERVED_NAMES or names.count(name) > 1 or ":" in name:
+            raise InputError(
+                f"{name!r} is the name of another stress, or contains a colon; choose another name"
+            )
 
 
 def _finite(vectors: ArrayLike, name: str, width: int) -> Float32[np.ndarray, "m dim"]:
-    read = as_float32(vectors, name, width)
-    check_magnitude(read, name)
-    return read
+    array = as_float32(vectors, name, width)
+    check_magnitude(array, name)
+    return array
 
 
-def _read_noisy(vectors: ArrayLike, name: str, full: Encoded) -> Float32[np.ndarray, "q dim"]:
-    read = _finite(vectors, name, full.queries.shape[1])
-    if len(read) != len(full.queries):
+def _validate_perturbed(
+    vectors: ArrayLike, name: str, full: EmbeddingPair
+) -> Float32[np.ndarray, "q dim"]:
+    array = _finite(vectors, name, full.queries.shape[1])
+    if len(array) != len(full.queries):
         raise InputError(
-            f"{name} are {len(read)} vectors for {len(full.queries)} queries; give each query anew"
+            f"{name} are {len(array)} vectors for {len(full.queries)} queries; pass every query "
+            "once, perturbed"
         )
-    return read
+    return array
 
 
-def _read_slices(
-    given: Mapping[str, Sequence[Any] | np.ndarray], task: Task
+def _validate_slices(
+    slices: Mapping[str, Sequence[Any] | np.ndarray], inputs: AuditInputs
 ) -> dict[str, Bool[np.ndarray, " q"]]:
-    """A mask per part, by "name" where values are true or false, else by "name=value"."""
-    found: dict[str, Bool[np.ndarray, " q"]] = {}
-    for name, values in given.items():
+    """Make a mask per slice, by "name" where values are true or false, else by "name=value"."""
+    masks: dict[str, Bool[np.ndarray, " q"]] = {}
+    for name, values in slices.items():
         column = np.asarray(values)
-        if column.shape != (len(task.full.queries),):
+        if column.shape != (len(inputs.full.queries),):
             raise InputError(
-                f"slice {name!r} has {column.size} values for {len(task.full.queries)} queries; "
-                "give each query one"
+                f"slice {name!r} has {column.size} values for {len(inputs.full.queries)} queries; "
+                "pass one for each query"
             )
         if column.dtype == bool:
-            found[name] = column
+            masks[name] = column
         else:
-            found |= {f"{name}={value}": column == value for value in np.unique(column)}
-    return {name: part for name, part in found.items() if _is_told(part[task.asked])}
+            masks |= {f"{name}={value}": column == value for value in np.unique(column)}
+    evaluated = inputs.evaluated_queries
+    return {name: mask for name, mask in masks.items() if _is_large_enough(mask[evaluated])}
 
 
-def _is_told(part: Bool[np.ndarray, " asked"]) -> bool:
-    return LEAST_SLICE <= int(part.sum()) <= len(part) - LEAST_SLICE
+def _is_large_enough(mask: Bool[np.ndarray, " evaluated"]) -> bool:
+    return MIN_SLICE <= int(mask.sum()) <= len(mask) - MIN_SLICE
 
 
-def _read_labels(
-    given: Sequence[Any] | np.ndarray | None, n: int
+def _validate_labels(
+    value: Sequence[Any] | np.ndarray | None, n: int
 ) -> Int64[np.ndarray, " n"] | None:
-    if given is None:
+    if value is None:
         return None
-    if len(given) != n:
-        raise InputError(f"{len(given)} labels for {n} documents; give each document one")
-    _, numbers = np.unique(np.asarray(given), return_inverse=True)
+    if len(value) != n:
+        raise InputError(f"{len(value)} labels for {n} documents; pass one for each document")
+    _, numbers = np.unique(np.asarray(value), return_inverse=True)
     labels = numbers.reshape(-1).astype(np.int64)
-    members_of(labels)  # said before anything is ranked
+    rows_by_class(labels)  # raises for too few classes, before anything is ranked
     return labels
 
 
-def _read_frequencies(
-    given: Sequence[int] | np.ndarray | None, labels: Int64[np.ndarray, " n"] | None, task: Task
+def _validate_frequencies(
+    value: Sequence[int] | np.ndarray | None,
+    labels: Int64[np.ndarray, " n"] | None,
+    inputs: AuditInputs,
 ) -> Int64[np.ndarray, " q"] | None:
-    """Those given; else how many documents are of the class of each query's best one."""
-    q = len(task.full.queries)
-    if given is not None:
-        frequencies = np.asarray(given)
-        if frequencies.shape != (q,) or frequencies.dtype.kind not in "iu":
-            raise InputError(f"frequencies are not one whole number for each of {q} queries")
-        return _if_uneven(frequencies.astype(np.int64), task)
-    if labels is None or task.judged is None:
+    """Return the caller's frequencies, else the class size of each query's best document."""
+    n_queries = len(inputs.full.queries)
+    if value is not None:
+        frequencies = np.asarray(value)
+        if frequencies.shape != (n_queries,) or frequencies.dtype.kind not in "iu":
+            raise InputError(
+                f"frequencies are not one whole number for each of {n_queries} queries"
+            )
+        return _unless_even(frequencies.astype(np.int64), inputs)
+    if labels is None or inputs.judgments is None:
         return None
-    queries, best = best_judged(task.judged)
-    frequencies = np.zeros(q, np.int64)
-    frequencies[queries] = np.bincount(labels)[labels[best]]
-    return _if_uneven(frequencies, task)
+    queries, documents = best_judged(inputs.judgments)
+    frequencies = np.zeros(n_queries, np.int64)
+    frequencies[queries] = np.bincount(labels)[labels[documents]]
+    return _unless_even(frequencies, inputs)
 
 
-def _if_uneven(frequencies: Int64[np.ndarray, " q"], task: Task) -> Int64[np.ndarray, " q"] | None:
-    """Where all are as rare, none is the rarest."""
-    edge = np.quantile(frequencies[task.asked], 0.1, method="lower")
-    return None if (frequencies[task.asked] <= edge).all() else frequencies
+def _unless_even(
+    frequencies: Int64[np.ndarray, " q"], inputs: AuditInputs
+) -> Int64[np.ndarray, " q"] | None:
+    """None where all queries are as rare as the rarest tenth."""
+    evaluated = frequencies[inputs.evaluated_queries]
+    edge = np.quantile(evaluated, 0.1, method="lower")
+    return None if (evaluated <= edge).all() else frequencies

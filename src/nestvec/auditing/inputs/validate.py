@@ -1,4 +1,4 @@
-"""What a caller gives, checked and brought to rows."""
+"""Arguments of an audit, checked and brought to arrays and row numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,165 +7,167 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.auditing.compression.variants import default_grid, read_variant
-from nestvec.auditing.measures.relevance import judgements
-from nestvec.auditing.preflight import fingerprints
-from nestvec.auditing.task import Candidate
-from nestvec.auditing.types import FULL_BITS, Encoded, Judged, K, Triplets
+from nestvec.auditing.measures.relevance import judgments_by_row
+from nestvec.auditing.task import AuditedVariant
+from nestvec.auditing.types import FULL_BITS, EmbeddingPair, K, RelevanceJudgments, Triplets
 from nestvec.errors import IdsError, InputError
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
+from nestvec.self_match import find_self_matches, row_blocks
 from nestvec.shapes import Int64
 from nestvec.vectors import as_float32, check_magnitude, normalize
 
-_LEAST_DOCUMENTS = 2 * K
+_MIN_DOCUMENTS = 2 * K
+"""Fewer documents are half in every first 10: their ranking says nothing."""
 
 
 def read_index(
     index: Index, queries: ArrayLike, ids: Sequence[Id] | np.ndarray | None
 ) -> tuple[ArrayLike, ArrayLike, Sequence[Id] | np.ndarray]:
-    """Vectors and queries whose inner products rank as the index does, and the rows' ids."""
+    """Read vectors, queries and ids of an index so that inner products rank as it does.
+
+    `InputError` for an index that ranks by Euclidean distance.
+    """
     if index.metric == "euclidean":
-        raise InputError(f"{index.path} ranks by distance; an audit is of inner products or cosine")
-    asked = index.adapt(queries)
-    sides = index.vectors, asked
-    if index.metric == "cosine":
-        sides = normalize(sides[0]), normalize(sides[1])
-    return *sides, index.ids if ids is None else ids
-
-
-def read_sides(vectors: ArrayLike, queries: ArrayLike) -> Encoded:
-    """Both sides as finite float32 of one width; `InputError` where there is too little to rank."""
-    documents = as_float32(vectors, "vectors")
-    asked = as_float32(queries, "queries", documents.shape[1])
-    for array, name in ((documents, "vectors"), (asked, "queries")):
-        check_magnitude(array, name)
-    if len(documents) < _LEAST_DOCUMENTS or not len(asked):
         raise InputError(
-            f"{len(asked)} queries over {len(documents)} vectors cannot be audited; "
-            f"give at least 1 and {_LEAST_DOCUMENTS}"
+            f"{index.path} ranks by distance, and an audit ranks by inner product or cosine; "
+            "audit an index of metric ip or cosine"
         )
-    return Encoded(asked, documents)
+    vectors, adapted = index.vectors, index.transform_queries(queries)
+    if index.metric == "cosine":
+        vectors, adapted = normalize(vectors), normalize(adapted)
+    return vectors, adapted, index.ids if ids is None else ids
 
 
-def read_ids(given: Sequence[Id] | np.ndarray | None, n: int, name: str) -> Sequence[Id]:
-    """One unique id per row; the row numbers where none are given."""
-    if given is None:
+def validate_vectors(vectors: ArrayLike, queries: ArrayLike) -> EmbeddingPair:
+    """Convert both sides to finite float32 of one width; `InputError` for too few to rank."""
+    documents = as_float32(vectors, "vectors")
+    query_vectors = as_float32(queries, "queries", documents.shape[1])
+    for array, name in ((documents, "vectors"), (query_vectors, "queries")):
+        check_magnitude(array, name)
+    if len(documents) < _MIN_DOCUMENTS or not len(query_vectors):
+        raise InputError(
+            f"{len(query_vectors)} queries over {len(documents)} vectors cannot be audited; "
+            f"pass at least 1 and {_MIN_DOCUMENTS}"
+        )
+    return EmbeddingPair(query_vectors, documents)
+
+
+def validate_ids(value: Sequence[Id] | np.ndarray | None, n: int, name: str) -> Sequence[Id]:
+    """Return one unique id per row: `value`, or row numbers for None."""
+    if value is None:
         return range(n)
-    ids: list[Id] = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    ids: list[Id] = value.tolist() if isinstance(value, np.ndarray) else list(value)
     if len(ids) != n or len(set(ids)) != n:
         raise IdsError(
             f"{len(ids)} {name}, {len(set(ids))} of them distinct, do not name {n} rows; "
-            "give one to each"
+            "pass one for each"
         )
     return ids
 
 
-def read_candidates(
-    given: Sequence[Mapping[str, Any]] | None, full: Encoded
-) -> tuple[Candidate, ...]:
-    """Variants as the caller writes them; the default grid where none are.
+def validate_variants(
+    value: Sequence[Mapping[str, Any]] | None, full: EmbeddingPair
+) -> tuple[AuditedVariant, ...]:
+    """Read variants, or make the default grid for None.
 
-    Vectors made elsewhere come as "documents" and "queries" of a variant, one float per dimension,
-    codes decoded; they are audited as they are. `InputError` for two of one name.
+    Vectors that were compressed elsewhere come as "documents" and "queries" of a variant, one float
+    per dimension, codes decoded; they are audited as they are. `InputError` for two variants of one
+    name.
     """
     width = full.documents.shape[1]
-    if given is None:
-        return tuple(Candidate(variant) for variant in default_grid(width))
-    candidates = tuple(_candidate(one, full) for one in given)
-    names = [candidate.variant.name for candidate in candidates]
+    if value is None:
+        return tuple(AuditedVariant(variant) for variant in default_grid(width))
+    variants = tuple(_audited_variant(options, full) for options in value)
+    names = [audited.variant.name for audited in variants]
     if len(set(names)) < len(names) or not names:
-        raise InputError(f"variants are {names}; give at least one, and none twice")
-    return candidates
+        raise InputError(f"variants are {names}; pass at least one, and none twice")
+    return variants
 
 
-def _candidate(given: Mapping[str, Any], full: Encoded) -> Candidate:
+def _audited_variant(options: Mapping[str, Any], full: EmbeddingPair) -> AuditedVariant:
     width = full.documents.shape[1]
-    if "documents" not in given and "queries" not in given:
-        return Candidate(read_variant(given, width))
-    fields = {"label": "given", "bits": FULL_BITS, **given}
+    if "documents" not in options and "queries" not in options:
+        return AuditedVariant(read_variant(options, width))
+    fields = {"label": "given", "bits": FULL_BITS, **options}
     try:
         documents, queries = fields.pop("documents"), fields.pop("queries")
     except KeyError as e:
-        raise InputError(f"a variant has vectors but no {e}; give both sides") from None
-    coded = as_float32(documents, "documents of a variant")
-    asked = as_float32(queries, "queries of a variant", coded.shape[1])
-    if (len(coded), len(asked)) != (len(full.documents), len(full.queries)):
+        raise InputError(f"a variant has vectors but no {e}; pass both sides") from None
+    compressed = as_float32(documents, "documents of a variant")
+    query_vectors = as_float32(queries, "queries of a variant", compressed.shape[1])
+    if (len(compressed), len(query_vectors)) != (len(full.documents), len(full.queries)):
         raise InputError(
-            f"a variant has {len(coded)} documents and {len(asked)} queries; "
-            f"the audit has {len(full.documents)} and {len(full.queries)}: give the same rows"
+            f"a variant has {len(compressed)} documents and {len(query_vectors)} queries; "
+            f"the audit has {len(full.documents)} and {len(full.queries)}: pass the same rows"
         )
-    return Candidate(read_variant(fields, width), Encoded(asked, coded))
+    return AuditedVariant(read_variant(fields, width), EmbeddingPair(query_vectors, compressed))
 
 
-def read_own(given: ArrayLike | None, full: Encoded) -> Int64[np.ndarray, " q"]:
-    """The row each query was taken from; where it is not said, the first with the same vector."""
-    if given is None:
-        return _same_rows(full)
-    own = np.asarray(given)
+def validate_self_match(value: ArrayLike | None, full: EmbeddingPair) -> Int64[np.ndarray, " q"]:
+    """Return the row that each query was drawn from, −1: none; None: the first equal vector."""
+    if value is None:
+        return find_self_matches(full.queries, row_blocks(full.documents))
+    rows = np.asarray(value)
     n = len(full.documents)
-    fits = own.shape == (len(full.queries),) and own.dtype.kind == "i"
-    if not fits or ((own < -1) | (own >= n)).any():
-        raise InputError(f"own_rows are not one row from 0 to {n - 1}, or −1, for each query")
-    return own.astype(np.int64)
+    fits = rows.shape == (len(full.queries),) and rows.dtype.kind == "i"
+    if not fits or ((rows < -1) | (rows >= n)).any():
+        raise InputError(
+            f"self_match does not hold one row from 0 to {n - 1}, or −1, for each query"
+        )
+    return rows.astype(np.int64)
 
 
-def read_triplets(
-    given: Sequence[Sequence[Any]] | None,
+def validate_triplets(
+    value: Sequence[Sequence[Any]] | None,
     query_ids: Sequence[Id],
     ids: Sequence[Id],
 ) -> Triplets | None:
-    """Hard negatives, (query, positive, negative) or also a kind, by the ids that rows have."""
-    if given is None:
+    """Translate hard negatives (query id, positive id, negative id[, kind]) to rows."""
+    if value is None:
         return None
-    if not len(given):
-        raise InputError("hard negatives are given but there are none; give some, or None")
-    for one in given:
-        if isinstance(one, str) or len(one) not in (3, 4):
+    if not len(value):
+        raise InputError("hard_negatives is empty; pass some, or None")
+    for entry in value:
+        if isinstance(entry, str) or len(entry) not in (3, 4):
             raise InputError(
-                f"a hard negative is {one!r}; each is (query id, positive id, negative id[, kind])"
+                f"a hard negative is {entry!r}; each is "
+                "(query id, positive id, negative id[, kind])"
             )
-    asked = {id_: row for row, id_ in enumerate(query_ids)}
+    query_rows = {id_: row for row, id_ in enumerate(query_ids)}
     rows = {id_: row for row, id_ in enumerate(ids)}
     try:
-        read = [(asked[t[0]], rows[t[1]], rows[t[2]], *t[3:]) for t in given]
+        triplets = [(query_rows[t[0]], rows[t[1]], rows[t[2]]) for t in value]
     except KeyError as e:
         raise InputError(
-            f"a hard negative names {e}, which is neither query nor document"
+            f"a hard negative names {e}, which is neither query nor document; use the audit's ids"
         ) from None
-    kinds = tuple(str(t[3]) if len(t) > 3 else "given" for t in read)
-    queries, positives, negatives = (np.array([t[i] for t in read], np.int64) for i in range(3))
-    return Triplets(queries, positives, negatives, kinds)
+    kinds = tuple(str(t[3]) if len(t) > 3 else "given" for t in value)
+    columns = np.array(triplets, np.int64)
+    return Triplets(columns[:, 0], columns[:, 1], columns[:, 2], kinds)
 
 
-def read_groups(given: Sequence[Any] | np.ndarray | None, n: int) -> Int64[np.ndarray, " q"] | None:
-    """A number for each group of queries, such as those of one user."""
-    if given is None:
+def validate_groups(
+    value: Sequence[Any] | np.ndarray | None, n: int
+) -> Int64[np.ndarray, " q"] | None:
+    """Number the groups of queries, such as those of one user."""
+    if value is None:
         return None
-    if len(given) != n:
-        raise InputError(f"{len(given)} groups for {n} queries; give each query its group")
-    _, numbers = np.unique(np.asarray(given), return_inverse=True)
+    if len(value) != n:
+        raise InputError(f"{len(value)} groups for {n} queries; pass the group of each query")
+    _, numbers = np.unique(np.asarray(value), return_inverse=True)
     return numbers.reshape(-1).astype(np.int64)
 
 
-def read_judgements(
+def validate_judgments(
     qrels: Qrels | None, query_ids: Sequence[Id], ids: Sequence[Id]
-) -> Judged | None:
-    """The judgements by row, if there are any."""
-    return None if qrels is None else judgements(qrels, query_ids, ids)
+) -> RelevanceJudgments | None:
+    """Translate relevance judgments to rows; None for None."""
+    return None if qrels is None else judgments_by_row(qrels, query_ids, ids)
 
 
-def read_seed(seed: int) -> int:
-    """A whole number of at least 0."""
+def validate_seed(seed: int) -> int:
+    """Return a whole number of at least 0; `InputError` for anything else."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed={seed!r} is not a whole number of at least 0")
     return int(seed)
-
-
-def _same_rows(full: Encoded) -> Int64[np.ndarray, " q"]:
-    rows = {mark: row for row, mark in reversed(list(enumerate(fingerprints(full.documents))))}
-    own = np.full(len(full.queries), -1, np.int64)
-    for query, mark in enumerate(fingerprints(full.queries)):
-        row = rows.get(mark, -1)
-        if row >= 0 and np.array_equal(full.queries[query], full.documents[row]):
-            own[query] = row
-    return own

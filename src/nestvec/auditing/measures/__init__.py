@@ -1,1 +1,1 @@
-"""Measures of a variant against the baseline: one value per query, then an estimate."""
+"""Measures of a variant beside the baseline: one value per query, then an estimate."""

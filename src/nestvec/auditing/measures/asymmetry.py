@@ -1,4 +1,4 @@
-"""What is kept where one side alone is coded, beside both: a table across variants."""
+"""Asymmetric compression: retention where one side alone is coded, beside both."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,49 +6,51 @@ from typing import Any, get_args
 
 import numpy as np
 
-from nestvec.auditing.baseline import Exact
-from nestvec.auditing.evaluation import Measured
+from nestvec.auditing.baseline import Baseline
+from nestvec.auditing.evaluation import VariantResult
 from nestvec.auditing.measures.paired import retention
 from nestvec.auditing.seeding import generator
 from nestvec.auditing.types import Side, Variant
 from nestvec.statistics import Estimate, bootstrap_mean
 
+_COMMON_FIELDS = ("dims", "bits", "rotation", "random_dims", "rerank")
 
-def by_side(exact: Exact, measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """One entry per code of which one side alone was asked for.
 
-    Each has the fields that its variants share; `measure`, what is kept; by side ("both",
-    "documents", "queries") what of it, None where that was not asked for; and the paired
-    `differences` of each side alone from both, in means of the measure itself.
+def by_side(baseline: Baseline, results: Sequence[VariantResult]) -> list[dict[str, Any]]:
+    """Make an entry for each code that was audited on one side alone.
+
+    An entry has the fields that its variants share; `metric`, the name of the primary metric; by
+    side ("both", "documents", "queries") its retention, None where that was not audited; and the
+    paired `differences` of each side alone from both, in means of the metric itself.
     """
-    groups: dict[Variant, dict[Side, Measured]] = {}
-    for one in measured:
-        shared = replace(one.variant, side="both", control=None)
-        groups.setdefault(shared, {})[one.variant.side] = one
+    codes: dict[Variant, dict[Side, VariantResult]] = {}
+    for result in results:
+        code = replace(result.variant, side="both", control=None)
+        codes.setdefault(code, {})[result.variant.side] = result
     return [
-        _entry(exact, shared, sides) for shared, sides in groups.items() if sides.keys() - {"both"}
+        _entry(baseline, code, sides) for code, sides in codes.items() if sides.keys() - {"both"}
     ]
 
 
-def _entry(exact: Exact, shared: Variant, sides: dict[Side, Measured]) -> dict[str, Any]:
-    rng = generator(exact.task.seed, f"{shared.name}: sides")
-    name = next(iter(sides.values())).kept.name
-    kept = {
-        side: retention(sides[side].kept.values, rng) if side in sides else None
+def _entry(baseline: Baseline, code: Variant, sides: dict[Side, VariantResult]) -> dict[str, Any]:
+    rng = generator(baseline.inputs.seed, f"{code.seed_key}: sides")
+    metric = next(iter(sides.values())).primary_metric.name
+    retained = {
+        side: retention(sides[side].primary_metric.paired, rng) if side in sides else None
         for side in get_args(Side)
     }
-    fields = {name: getattr(shared, name) for name in ("dims", "bits", "rotation", "rescore")}
-    return {**fields, "label": shared.label, "measure": name, **kept} | {
+    fields = {field: getattr(code, field) for field in _COMMON_FIELDS}
+    return {**fields, "label": code.label, "metric": metric, **retained} | {
         "differences": _differences(sides, rng)
     }
 
 
-def _differences(sides: dict[Side, Measured], rng: np.random.Generator) -> dict[str, Estimate]:
+def _differences(sides: dict[Side, VariantResult], rng: np.random.Generator) -> dict[str, Estimate]:
     if "both" not in sides:
         return {}
-    both = sides["both"].kept.after
+    both = sides["both"].primary_metric.variant_scores
     return {
-        side: bootstrap_mean(one.kept.after - both, rng)
-        for side, one in sides.items()
+        side: bootstrap_mean(result.primary_metric.variant_scores - both, rng)
+        for side, result in sides.items()
         if side != "both"
     }

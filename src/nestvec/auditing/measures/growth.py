@@ -1,9 +1,9 @@
 """Corpus growth: recall with fewer documents, exactly, and with more, by a model of the tail.
 
-A verdict at one corpus size may not hold at another. Downwards nothing is guessed: the expectation
-over all smaller corpora is a formula. Upwards, a model of how distractors score is trusted to ten
-times the corpus and no further (the limit of Zheng, Achanta & Benjamini, JMLR 2018). Both take
-documents to come as they came so far: near-duplicates that gather as a topic fills up are left out.
+A verdict at one corpus size may not hold at another. For smaller corpora the expectation over all
+of them is a formula. For larger ones, a model of how distractors score is trusted to ten times the
+corpus and no further (the limit of Zheng, Achanta & Benjamini, JMLR 2018). Both assume that new
+documents are like those so far; they leave out near-duplicates that gather as a topic fills up.
 """
 
 import math
@@ -15,22 +15,22 @@ import numpy as np
 from nestvec.auditing.measures.distractors import Distractors, tail_shape
 from nestvec.auditing.measures.margins import per_query
 from nestvec.auditing.measures.paired import interval, resampled_means
-from nestvec.auditing.types import Findings
+from nestvec.auditing.types import CheckResult
 from nestvec.errors import InputError
-from nestvec.parallel import on_all_cores
+from nestvec.parallel import map_all
 from nestvec.shapes import Float64, Int64
-from nestvec.statistics import Estimate, bootstrap_ratio, fewest
+from nestvec.statistics import Estimate, bootstrap_ratio, smallest_true
 
-FACTORS = (2, 5, 10)
-"""The model is asked for so many times the distractors at hand."""
-HELD = 0.95
-"""The share of today's recall that must be certain to remain."""
+GROWTH_FACTORS = (2, 5, 10)
+"""Corpus sizes for which the model is evaluated, in multiples of the present distractors."""
+RECALL_HELD = 0.95
+"""Share of today's recall that must be certain to remain."""
 MODEL_RESAMPLES = 200
-"""For the band of the model, whose tail is fitted anew each time."""
+"""Resamples for the band of the model, whose tail is fitted anew in each."""
 
 
-class Point(NamedTuple):
-    """Recall of the variant among so many distractors, and the mean of the full vectors there."""
+class GrowthPoint(NamedTuple):
+    """Recall of the variant among a number of distractors, with the full vectors' mean."""
 
     distractors: int
     basis: Literal["exact", "modelled"]
@@ -40,44 +40,48 @@ class Point(NamedTuple):
 
 def corpus_growth(
     full: Distractors, variant: Distractors, k: int, rng: np.random.Generator
-) -> Findings:
+) -> CheckResult:
     """Recall@k of the same judged documents among fewer and more distractors.
 
     n is the number of distractors that every query has. Metrics are means over queries, their
     intervals from resampling queries: `recall@k_at_tenth` of n and `recall@k_at_n`, both exact;
     `retention_at_tenth` and `retention_at_n` (variant / full, paired); `recall@k_at_tenfold`,
     modelled, where n is large enough for a tail; `half_size`, the number of distractors among which
-    half of the answers are lost, where it and its interval lie within what is known.
+    half of the judged documents are lost, where it and its interval lie on the curve.
 
-    Details, as "corpus_growth": the `curve`, with the full vectors' value beside; `model_at_n`, to
-    be compared with recall@k_at_n before the model is believed; the `shape` of the tail (below 0 it
-    has an end); and how far to trust what: `certified_to` (fresh distractors that leave 95 % of
+    Details, as "corpus_growth": the `curve`, with the full vectors' value; `model_at_n`, to be
+    compared with recall@k_at_n before the model is believed; the `shape` of the tail (below 0 it
+    has an end); and how far to trust each: `shown_to` (fresh distractors that leave 95 % of
     recall@k_at_n, every query taken at its own 95 % bound, without a model: n / 58 if k = 1 and
-    nothing beats any answer), `modelled_to` (10 n, or None), speculative beyond.
+    nothing beats any judged document), `modelled_to` (10 n, or None), speculative beyond.
     """
-    n = variant.least
-    if full.least != n or not 1 <= k <= n:
+    n = variant.min_count
+    if full.min_count != n or not 1 <= k <= n:
         raise InputError(
-            f"k={k} among {full.least} (full) and {n} (variant) distractors; "
+            f"k={k} among {full.min_count} (full) and {n} (variant) distractors; "
             "use 1 <= k <= their number, and the same judgements for both"
         )
-    points = _exact(full, variant, _sizes(n, k), k, rng)
-    exact = {point.distractors: point for point in points}
-    modelled = _modelled(full, variant, [f * n for f in FACTORS], k, rng) if variant.tail else []
-    curve = points + modelled
+    points = _counted(full, variant, _sizes(n, k), k, rng)
+    counted = {point.distractors: point for point in points}
+    extrapolated = (
+        _extrapolated(full, variant, [f * n for f in GROWTH_FACTORS], k, rng)
+        if variant.tail
+        else []
+    )
+    curve = points + extrapolated
     metrics: dict[str, Estimate] = {}
     for name, size in (("tenth", _tenth(n, k)), ("n", n)):
-        metrics[f"recall@{k}_at_{name}"] = exact[size].recall
-        if exact[size].full > 0:
-            both = variant.recall_among(size, k), full.recall_among(size, k)
-            metrics[f"retention_at_{name}"] = bootstrap_ratio(*both, rng)
-    if modelled:
-        metrics[f"recall@{k}_at_tenfold"] = modelled[-1].recall
+        metrics[f"recall@{k}_at_{name}"] = counted[size].recall
+        if counted[size].full > 0:
+            recalls = variant.recall_among(size, k), full.recall_among(size, k)
+            metrics[f"retention_at_{name}"] = bootstrap_ratio(*recalls, rng)
+    if extrapolated:
+        metrics[f"recall@{k}_at_tenfold"] = extrapolated[-1].recall
     half = _half_size(curve)
     if half is not None:
         metrics["half_size"] = half
-    details = {"k": k, "distractors": n} | _trust(variant, k) | _as_json(curve)
-    return Findings(metrics, {"corpus_growth": details})
+    details = {"k": k, "distractors": n} | _trusted_sizes(variant, k) | _as_json(curve)
+    return CheckResult(metrics, {"corpus_growth": details})
 
 
 def _sizes(n: int, k: int) -> list[int]:
@@ -90,21 +94,23 @@ def _tenth(n: int, k: int) -> int:
     return max(k, n // 10)
 
 
-def _exact(
+def _counted(
     full: Distractors, variant: Distractors, sizes: Sequence[int], k: int, rng: np.random.Generator
-) -> list[Point]:
+) -> list[GrowthPoint]:
     recall = np.stack([variant.recall_among(size, k) for size in sizes], axis=1)
     band = np.stack(interval(resampled_means(recall, rng)), axis=1)
     n = len(recall)
     return [
-        Point(size, "exact", Estimate(float(mean), low, high, n), _mean(full.recall_among(size, k)))
+        GrowthPoint(
+            size, "exact", Estimate(float(mean), low, high, n), _mean(full.recall_among(size, k))
+        )
         for size, mean, (low, high) in zip(sizes, recall.mean(axis=0), band.tolist(), strict=True)
     ]
 
 
-def _modelled(
+def _extrapolated(
     full: Distractors, variant: Distractors, sizes: Sequence[int], k: int, rng: np.random.Generator
-) -> list[Point]:
+) -> list[GrowthPoint]:
     """Each resample of the queries fits the tail anew: the band holds its uncertainty too."""
     spreads = per_query(variant.spreads, variant.queries)
     n = len(spreads)
@@ -113,12 +119,14 @@ def _modelled(
         shape = tail_shape(spreads[rows])
         return [_mean(variant.recall_beyond(size, k, shape)[rows]) for size in sizes]
 
-    drawn = np.array(on_all_cores(means, [rng.integers(n, size=n) for _ in range(MODEL_RESAMPLES)]))
+    resampled = np.array(map_all(means, [rng.integers(n, size=n) for _ in range(MODEL_RESAMPLES)]))
     points = []
-    for size, (low, high) in zip(sizes, np.stack(interval(drawn), axis=1).tolist(), strict=True):
+    for size, (low, high) in zip(
+        sizes, np.stack(interval(resampled), axis=1).tolist(), strict=True
+    ):
         value = _mean(variant.recall_beyond(size, k, variant.shape))
-        of_full = _mean(full.recall_beyond(size, k, full.shape))
-        points.append(Point(size, "modelled", Estimate(value, low, high, n), of_full))
+        full_mean = _mean(full.recall_beyond(size, k, full.shape))
+        points.append(GrowthPoint(size, "modelled", Estimate(value, low, high, n), full_mean))
     return points
 
 
@@ -126,39 +134,42 @@ def _mean(values: Float64[np.ndarray, " q"]) -> float:
     return float(values.mean())
 
 
-def _half_size(curve: Sequence[Point]) -> Estimate | None:
-    """Where the curve and both edges of its band fall to a half; None if one of them does not."""
+def _half_size(curve: Sequence[GrowthPoint]) -> Estimate | None:
+    """Size at which the curve and both edges of its band fall to ½; None if one does not."""
     value, low, high = (_falls_to_half(curve, edge) for edge in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return None
     return Estimate(value, low, high, curve[0].recall.n)
 
 
-def _falls_to_half(curve: Sequence[Point], edge: str) -> float | None:
-    """The first size at which it is at most ½, by straight lines over the logarithm of the size."""
-    before, above = 1.0, 1.0
+def _falls_to_half(curve: Sequence[GrowthPoint], edge: str) -> float | None:
+    """First size at which an edge is at most ½, by straight lines over the logarithm of size."""
+    previous_size, previous = 1.0, 1.0
     for point in curve:
-        here = getattr(point.recall, edge)
-        if here <= 0.5:
-            share = (above - 0.5) / (above - here)
-            return math.exp(math.log(before) + share * math.log(point.distractors / before))
-        before, above = point.distractors, here
+        recall = getattr(point.recall, edge)
+        if recall <= 0.5:
+            share = (previous - 0.5) / (previous - recall)
+            step = math.log(point.distractors / previous_size)
+            return math.exp(math.log(previous_size) + share * step)
+        previous_size, previous = point.distractors, recall
     return None
 
 
-def _trust(variant: Distractors, k: int) -> dict[str, Any]:
-    """How far what may be believed."""
-    n = variant.least
-    held = HELD * _mean(variant.recall_among(n, k))
-    # Nothing found today is nothing to hold, and beyond tenfold nothing is asked.
-    short = fewest(lambda m: m > 10 * n or _mean(variant.recall_bound(m, k)) < held)
-    certified = short - 1 if held else 0
+def _trusted_sizes(variant: Distractors, k: int) -> dict[str, Any]:
+    """Corpus sizes up to which recall is shown, and modelled."""
+    n = variant.min_count
+    threshold = RECALL_HELD * _mean(variant.recall_among(n, k))
+    # A recall of 0 has nothing to lose, and sizes beyond tenfold are of no interest.
+    first_short = smallest_true(
+        lambda m: m > 10 * n or _mean(variant.recall_bound(m, k)) < threshold
+    )
+    shown_to = first_short - 1 if threshold else 0
     if not variant.tail:
-        return {"certified_to": certified, "modelled_to": None}
+        return {"shown_to": shown_to, "modelled_to": None}
     at_n = _mean(variant.recall_beyond(n, k, variant.shape))
-    model = {"modelled_to": FACTORS[-1] * n, "model_at_n": at_n, "shape": variant.shape}
-    return {"certified_to": certified} | model
+    model = {"modelled_to": GROWTH_FACTORS[-1] * n, "model_at_n": at_n, "shape": variant.shape}
+    return {"shown_to": shown_to} | model
 
 
-def _as_json(curve: Sequence[Point]) -> dict[str, Any]:
+def _as_json(curve: Sequence[GrowthPoint]) -> dict[str, Any]:
     return {"curve": [point._asdict() | {"recall": point.recall._asdict()} for point in curve]}

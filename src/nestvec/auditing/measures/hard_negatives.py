@@ -1,4 +1,4 @@
-"""Hard negatives: are near misses still told apart, and do they break before the easy ones?"""
+"""Hard negatives: how often a variant still ranks the positive first, and which it loses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +15,15 @@ from nestvec.auditing.measures.margins import (
     triplets_of_kind,
     wins,
 )
-from nestvec.auditing.measures.paired import CONFIDENCE, Paired, interaction, known, retention
+from nestvec.auditing.measures.paired import (
+    CONFIDENCE,
+    Paired,
+    drop_missing,
+    interaction,
+    retention,
+)
 from nestvec.auditing.ranking.scorers import Scorer
-from nestvec.auditing.types import Findings, Triplets
+from nestvec.auditing.types import CheckResult, Triplets
 from nestvec.errors import InputError
 from nestvec.shapes import Bool, Float64
 from nestvec.statistics import (
@@ -29,13 +35,14 @@ from nestvec.statistics import (
 )
 
 QUANTILES = (0.05, 0.25, 0.5)
-SIGNIFICANT = 0.05
+SIGNIFICANCE_LEVEL = 0.05
+"""Of the test, over all kinds together, that a kind loses more than it wins."""
 
 
-def hard_negatives(
+def hard_negative_metrics(
     full: Scorer, variant: Scorer, triplets: Triplets, rng: np.random.Generator
-) -> Findings:
-    """How often a positive beats its negatives under the variant, and what flipped on the way.
+) -> CheckResult:
+    """How often a positive beats its negatives under the variant, and which comparisons flipped.
 
     Every query weighs the same, however many triplets it has, and is the unit of every interval.
     A group is a query and a positive with all its negatives. Metrics, each also per kind of
@@ -52,66 +59,68 @@ def hard_negatives(
     s⁺ − max s⁻ in standard deviations of random scores (cosines at different widths are not on one
     scale), left out where there are too few groups for a distribution-free interval, or no scale.
 
-    Details, as "hard_negatives", hold overall and for each of `kinds` chance, the full vectors'
-    values and the flip table with McNemar's exact p (which takes groups as independent: give one
+    Details, as "hard_negatives", contain overall and for each of `kinds` chance, the full vectors'
+    values and the flip table with McNemar's exact p (which takes groups as independent: pass one
     positive per query), and `kinds_lost`: kinds that lose more than they win, at 5 % after Holm's
     correction.
     """
     margins = Paired(full.margins(triplets), variant.margins(triplets))
     metrics, details = _compare(margins, triplets, rng)
     groups = groups_of(triplets)
-    metrics |= known(
+    metrics |= drop_missing(
         {
             "triplet_retention": retention(_accuracies(margins, triplets), rng),
             "rank_in_set": _rank_in_set(margins.variant, groups, rng),
         }
     )
-    metrics |= _margin_quantiles(margins.variant, variant.spread(rng), groups)
-    details["full"] |= _as_json(_margin_quantiles(margins.full, full.spread(rng), groups))
+    metrics |= _margin_quantiles(margins.variant, variant.score_std(rng), groups)
+    details["full"] |= _as_json(_margin_quantiles(margins.full, full.score_std(rng), groups))
     details["kinds"] = {}
     for kind in sorted(set(triplets.kinds)):
         rows = triplets_of_kind(triplets, kind)
-        part = Paired(margins.full[rows], margins.variant[rows])
-        found, details["kinds"][kind] = _compare(part, take(triplets, rows), rng)
-        metrics |= {f"{name}:{kind}": estimate for name, estimate in found.items()}
+        kind_margins = Paired(margins.full[rows], margins.variant[rows])
+        of_kind, details["kinds"][kind] = _compare(kind_margins, take(triplets, rows), rng)
+        metrics |= {f"{name}:{kind}": estimate for name, estimate in of_kind.items()}
     details["kinds_lost"] = _kinds_lost(details["kinds"])
-    return Findings(metrics, {"hard_negatives": details})
+    return CheckResult(metrics, {"hard_negatives": details})
 
 
 def excess_fragility(
     full: Scorer, variant: Scorer, triplets: Triplets, n: int, rng: np.random.Generator
-) -> Findings:
-    """Whether compression hurts near misses more than plain misses, as one number.
+) -> CheckResult:
+    """Whether compression hurts hard negatives more than random ones, as one number.
 
-    `excess_fragility` is triplet accuracy retained (variant / full) on the triplets over that
-    retained on the same queries and positives with random ones of the first `n` documents as
-    negatives; below 1: near misses suffer more. Also `retention_hard` and `retention_easy`. Paired
-    bootstrap of queries. A metric is left out where its divisor is 0.
+    `excess_fragility` is the retention (variant / full) of triplet accuracy on the triplets over
+    that on the same queries and positives with random ones of the first `n` documents as
+    negatives; below 1: hard negatives suffer more. Also `retention_hard` and `retention_easy`.
+    Paired bootstrap of queries. A metric is left out where its divisor is 0.
     """
-    easy = easy_triplets(triplets, n, rng)
+    easy = random_triplets(triplets, n, rng)
     hard_values, easy_values = (
         _accuracies(Paired(full.margins(kind), variant.margins(kind)), kind)
         for kind in (triplets, easy)
     )
-    found = {
+    metrics = {
         "excess_fragility": interaction(easy_values, hard_values, rng),
         "retention_hard": retention(hard_values, rng),
         "retention_easy": retention(easy_values, rng),
     }
-    return Findings(known(found))
+    return CheckResult(drop_missing(metrics))
 
 
-def easy_triplets(triplets: Triplets, n: int, rng: np.random.Generator) -> Triplets:
-    """The same queries and positives, each with a random one of `n` documents as its negative.
+def random_triplets(triplets: Triplets, n: int, rng: np.random.Generator) -> Triplets:
+    """Replace each negative by a random one of `n` documents; their kind is "random".
 
-    Never a document that the triplets name as a positive of the query; of kind "random".
+    Never a document that the triplets name as a positive of the query.
     """
-    answers = np.unique(triplets.queries * n + triplets.positives)
-    if np.bincount(answers // n).max() >= n:
-        raise InputError(f"every one of the {n} documents is a positive of one query; add others")
+    positives = np.unique(triplets.queries * n + triplets.positives)
+    if np.bincount(positives // n).max() >= n:
+        raise InputError(
+            f"every one of the {n} documents is a positive of one query; add other documents"
+        )
     negatives = rng.integers(n, size=len(triplets.queries))
-    while (bad := np.isin(triplets.queries * n + negatives, answers)).any():
-        negatives[bad] = rng.integers(n, size=int(bad.sum()))
+    while (wrong := np.isin(triplets.queries * n + negatives, positives)).any():
+        negatives[wrong] = rng.integers(n, size=int(wrong.sum()))
     kinds = ("random",) * len(negatives)
     return Triplets(triplets.queries, triplets.positives, negatives, kinds)
 
@@ -119,25 +128,25 @@ def easy_triplets(triplets: Triplets, n: int, rng: np.random.Generator) -> Tripl
 def _compare(
     margins: Paired, triplets: Triplets, rng: np.random.Generator
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
-    """Accuracies and flips of these triplets; and chance, the full vectors' values, the table."""
+    """Metrics of these triplets, and details: chance, the full vectors' values, the flip table."""
     groups = groups_of(triplets)
-    full_is_right, is_right = (hardest(values, groups) > 0 for values in margins)
+    full_correct, variant_correct = (hardest(values, groups) > 0 for values in margins)
     triplet_accuracy = _accuracies(margins, triplets)
     group_accuracy = Paired(
-        per_query(full_is_right.astype(float), groups.queries),
-        per_query(is_right.astype(float), groups.queries),
+        per_query(full_correct.astype(float), groups.queries),
+        per_query(variant_correct.astype(float), groups.queries),
     )
-    flips, table = _flips(full_is_right, is_right, groups, rng)
+    flips, table = _flips(full_correct, variant_correct, groups, rng)
     metrics = {
         "triplet_accuracy": _share(triplet_accuracy.variant, rng),
         "group_accuracy": _share(group_accuracy.variant, rng),
     }
-    of_full = {
+    full_metrics = {
         "triplet_accuracy": _share(triplet_accuracy.full, rng),
         "group_accuracy": _share(group_accuracy.full, rng),
     }
     chance = {"triplet_accuracy": 0.5, "group_accuracy": float((1 / (1 + groups.sizes)).mean())}
-    return metrics | flips, {"chance": chance, "full": _as_json(of_full), "flips": table}
+    return metrics | flips, {"chance": chance, "full": _as_json(full_metrics), "flips": table}
 
 
 def _flips(
@@ -151,8 +160,11 @@ def _flips(
     metrics = {"net_flips": bootstrap_mean(net, rng)}
     if full.any():
         metrics["flip_loss"] = proportion(lost, int(full.sum()))
-    kept = {"both_right": int((full & variant).sum()), "both_wrong": int((~full & ~variant).sum())}
-    return metrics, kept | {"lost": lost, "won": won, "p": mcnemar(lost, won)}
+    unchanged = {
+        "both_right": int((full & variant).sum()),
+        "both_wrong": int((~full & ~variant).sum()),
+    }
+    return metrics, unchanged | {"lost": lost, "won": won, "p": mcnemar(lost, won)}
 
 
 def _accuracies(margins: Paired, triplets: Triplets) -> Paired:
@@ -161,7 +173,7 @@ def _accuracies(margins: Paired, triplets: Triplets) -> Paired:
 
 
 def _share(values: Float64[np.ndarray, " q"], rng: np.random.Generator) -> Estimate:
-    """The mean of shares; exact where all are 0 or 1, for resampled ones never hold a 0."""
+    """Mean of shares; an exact interval where all are 0 or 1, because a bootstrap sees no 0."""
     if np.isin(values, (0.0, 1.0)).all():
         return proportion(int(values.sum()), len(values))
     return bootstrap_mean(values, rng)
@@ -170,29 +182,30 @@ def _share(values: Float64[np.ndarray, " q"], rng: np.random.Generator) -> Estim
 def _rank_in_set(
     margins: Float64[np.ndarray, " t"], groups: Groups, rng: np.random.Generator
 ) -> Estimate:
-    ranks = 1 + np.bincount(groups.of, margins <= 0, len(groups.sizes))
+    ranks = 1 + np.bincount(groups.triplet_groups, margins <= 0, len(groups.sizes))
     return bootstrap_mean(per_query(ranks, groups.queries), rng)
 
 
 def _margin_quantiles(
-    margins: Float64[np.ndarray, " t"], spread: float | None, groups: Groups
+    margins: Float64[np.ndarray, " t"], std: float | None, groups: Groups
 ) -> dict[str, Estimate]:
-    if spread is None:
+    if std is None:
         return {}
-    least = hardest(margins, groups) / spread
-    return known({f"margin_p{round(100 * share)}": _quantile(least, share) for share in QUANTILES})
+    hardest_margins = hardest(margins, groups) / std
+    return drop_missing(
+        {f"margin_p{round(100 * share)}": _quantile(hardest_margins, share) for share in QUANTILES}
+    )
 
 
 def _quantile(values: Float64[np.ndarray, " groups"], share: float) -> Estimate | None:
     """A quantile between two order statistics, or None where `values` has none far enough out.
 
-    As many values lie below the true quantile as a binomial draw says, whatever they are
-    distributed like.
+    The number of values below the true quantile is binomial, whatever their distribution.
     """
     n, tail = len(values), (1 - CONFIDENCE) / 2
-    at_most = special.bdtr(np.arange(n), n, share)
-    low = int(np.searchsorted(at_most, tail, side="right")) - 1
-    high = int(np.searchsorted(at_most, 1 - tail))
+    cumulative = special.bdtr(np.arange(n), n, share)
+    low = int(np.searchsorted(cumulative, tail, side="right")) - 1
+    high = int(np.searchsorted(cumulative, 1 - tail))
     if low < 0 or high == n:
         return None
     ordered = np.sort(values)
@@ -200,12 +213,12 @@ def _quantile(values: Float64[np.ndarray, " groups"], share: float) -> Estimate 
 
 
 def _kinds_lost(kinds: Mapping[str, Any]) -> list[str]:
-    flips = {kind: found["flips"] for kind, found in kinds.items()}
+    flips = {kind: details["flips"] for kind, details in kinds.items()}
     p_values = holm([table["p"] for table in flips.values()])
     return [
         kind
         for (kind, table), p in zip(flips.items(), p_values, strict=True)
-        if table["lost"] > table["won"] and p < SIGNIFICANT
+        if table["lost"] > table["won"] and p < SIGNIFICANCE_LEVEL
     ]
 
 

@@ -1,4 +1,4 @@
-"""The knee: where a curve over log2 dims bends, if it says so again when queries are resampled."""
+"""Knee: the dims at which a curve over log2 dims bends, if resampled queries agree on it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,54 +7,59 @@ import numpy as np
 
 from nestvec.shapes import Float64
 
-LEAST_SIZES = 8
+MIN_SIZES = 8
 """A broken line has four parameters; fewer sizes fit it whatever the curve is."""
 STABLE_SHARE = 0.8
-"""So many resamples must agree on the octave."""
-BENT_SHARE = 0.95
-"""So many resamples must bend downward."""
+"""Share of the resamples that must agree on the octave."""
+BEND_SHARE = 0.95
+"""Share of the resamples that must bend downward."""
 _RESAMPLES = 1000
 _PER_OCTAVE = 8
 
 
 class _Bends(NamedTuple):
-    """Where the best broken line of each curve breaks, and how much its slope changes there."""
+    """Place where the best broken line of each curve breaks, and the change of its slope there."""
 
-    at: Float64[np.ndarray, " curves"]
+    position: Float64[np.ndarray, " curves"]
     """log2 dims."""
-    change: Float64[np.ndarray, " curves"]
+    slope_change: Float64[np.ndarray, " curves"]
 
 
 def knee(
     dims: Sequence[int], values: Float64[np.ndarray, "q sizes"], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The bend of the mean of `values` over log2 `dims`, and its 95 % interval by resampling.
+    """Bend of the mean of `values` over log2 `dims`, with its 95 % interval by resampling.
 
-    Where a knee is, depends on the sizes that were tested, so it is a description and no advice:
-    safe dims are for that. `stable` is false, and `said` why, with fewer than 8 sizes, where fewer
+    A knee depends on the sizes that were tested, so it describes and does not advise; safe dims are
+    for that. `stable` is false, and `message` says why, with fewer than 8 sizes, where fewer
     than 95 % of the resamples bend downward, or fewer than 80 % agree on the octave.
     """
-    if len(dims) < LEAST_SIZES:
-        return _unstable(f"{len(dims)} sizes were tested, and it takes {LEAST_SIZES}")
+    if len(dims) < MIN_SIZES:
+        return _unstable(f"{len(dims)} sizes were tested, and it takes {MIN_SIZES}")
     order = np.argsort(dims)
     sizes, curves = np.log2(np.asarray(dims, float)[order]), values[:, order]
     n = len(curves)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES) / n
     mean, bends = _bends(sizes, curves.mean(axis=0)[None, :]), _bends(sizes, weights @ curves)
-    bent = float((bends.change < 0).mean())
-    octaves = np.bincount(np.rint(bends.at).astype(int)) / _RESAMPLES
-    low, high = np.exp2(np.quantile(bends.at, [0.025, 0.975]))
-    found = {"dims": float(np.exp2(mean.at[0])), "low": float(low), "high": float(high), "n": n}
-    if bent < BENT_SHARE:
-        return _unstable(f"only {bent:.0%} of resampled curves bend downward") | found
+    bend_share = float((bends.slope_change < 0).mean())
+    octaves = np.bincount(np.rint(bends.position).astype(int)) / _RESAMPLES
+    low, high = np.exp2(np.quantile(bends.position, [0.025, 0.975]))
+    bend = {
+        "dims": float(np.exp2(mean.position[0])),
+        "low": float(low),
+        "high": float(high),
+        "n": n,
+    }
+    if bend_share < BEND_SHARE:
+        return _unstable(f"only {bend_share:.0%} of resampled curves bend downward") | bend
     if octaves.max() < STABLE_SHARE:
-        return _unstable(f"only {octaves.max():.0%} of resamples agree on an octave") | found
-    said = f"the curve bends at {found['dims']:.0f} dims ({low:.0f} to {high:.0f})"
-    return {"stable": True, "said": said} | found
+        return _unstable(f"only {octaves.max():.0%} of resamples agree on an octave") | bend
+    message = f"the curve bends at {bend['dims']:.0f} dims ({low:.0f} to {high:.0f})"
+    return {"stable": True, "message": message} | bend
 
 
-def _unstable(why: str) -> dict[str, Any]:
-    return {"stable": False, "said": f"no stable knee: {why}"}
+def _unstable(reason: str) -> dict[str, Any]:
+    return {"stable": False, "message": f"no stable knee: {reason}"}
 
 
 def _bends(

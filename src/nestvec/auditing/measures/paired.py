@@ -1,7 +1,7 @@
-"""Values of two encodings on the same queries, resampled together.
+"""Paired values of the full vectors and a variant on the same queries, resampled together.
 
-A hard query is hard for the full vectors and for the variant alike: an interval that forgets the
-pairing is too wide, and one that resamples only the variant is too narrow.
+A hard query is hard for the full vectors and for the variant alike: an interval without the pairing
+is too wide, and one that resamples only the variant is too narrow.
 """
 
 from collections.abc import Mapping
@@ -17,36 +17,38 @@ RESAMPLES = 2000
 
 
 class Paired(NamedTuple):
-    """What each query scores under the full vectors and under a variant, in the same order."""
+    """Scores of each query under the full vectors and under a variant, in the same order."""
 
     full: Float64[np.ndarray, " q"]
     variant: Float64[np.ndarray, " q"]
 
 
 def interaction(clean: Paired, stressed: Paired, rng: np.random.Generator) -> Estimate | None:
-    """Whether smaller vectors suffer more: (stressed variant / full) / (clean variant / full).
+    """Interaction of stress and compression: (stressed variant / full) / (clean variant / full).
 
     Each of the four is a mean over the same queries. 1: the stress costs the variant the share
     that it costs the full vectors; below 1: the variant amplifies it. Percentile bootstrap of whole
-    queries, all four values of one kept together. None where a divisor is 0: what scored nothing
-    can lose nothing.
+    queries, whose four values stay together. None where a divisor is 0: what scored nothing can
+    lose nothing.
     """
     # Numerators first: [stressed variant · clean full] / [stressed full · clean variant].
     values = np.stack([stressed.variant, clean.full, stressed.full, clean.variant], axis=1)
     return _double_ratio(values.mean(axis=0), resampled_means(values, rng), len(values))
 
 
-def slice_interaction(rest: Paired, part: Paired, rng: np.random.Generator) -> Estimate | None:
-    """Whether smaller vectors lose more on a part of the queries than on the rest.
+def slice_interaction(
+    complement: Paired, in_slice: Paired, rng: np.random.Generator
+) -> Estimate | None:
+    """Interaction of a slice of the queries and compression.
 
-    (variant / full on the part) / (variant / full on the rest), as `interaction` but of different
-    queries: the two groups are resampled each by itself. `n` is the size of the part.
+    (variant / full in the slice) / (variant / full outside), as `interaction` but of different
+    queries: the two sets are resampled each by itself. `n` is the size of the slice.
     """
-    both = [np.stack([group.variant, group.full], axis=1) for group in (part, rest)]
+    both = [np.stack([scores.variant, scores.full], axis=1) for scores in (in_slice, complement)]
     order = [0, 3, 1, 2]
     value = np.concatenate([values.mean(axis=0) for values in both])[order]
     means = np.concatenate([resampled_means(values, rng) for values in both], axis=1)[:, order]
-    return _double_ratio(value, means, len(part.full))
+    return _double_ratio(value, means, len(in_slice.full))
 
 
 def retention(values: Paired, rng: np.random.Generator) -> Estimate | None:
@@ -54,15 +56,15 @@ def retention(values: Paired, rng: np.random.Generator) -> Estimate | None:
     return bootstrap_ratio(values.variant, values.full, rng) if values.full.any() else None
 
 
-def known(found: Mapping[str, Estimate | None]) -> dict[str, Estimate]:
-    """Without what could not be estimated: missing is not zero."""
-    return {name: estimate for name, estimate in found.items() if estimate is not None}
+def drop_missing(metrics: Mapping[str, Estimate | None]) -> dict[str, Estimate]:
+    """Leave out metrics that could not be estimated: missing is not zero."""
+    return {name: estimate for name, estimate in metrics.items() if estimate is not None}
 
 
 def resampled_means(
     values: Float64[np.ndarray, "q columns"], rng: np.random.Generator
 ) -> Float64[np.ndarray, "resamples columns"]:
-    """The mean of every column in each resample of the rows, with replacement and kept whole."""
+    """Mean of every column in each resample of whole rows, with replacement."""
     n = len(values)
     means = np.empty((RESAMPLES, values.shape[1]))
     for row in means:
@@ -74,8 +76,8 @@ def interval(
     resampled: Float64[np.ndarray, "resamples columns"],
 ) -> tuple[Float64[np.ndarray, " columns"], Float64[np.ndarray, " columns"]]:
     """Low and high of the central 95 % of each column."""
-    beyond = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, [beyond, 1 - beyond], axis=0)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
     return np.asarray(low), np.asarray(high)
 
 
@@ -84,9 +86,9 @@ def _double_ratio(
 ) -> Estimate | None:
     if not (value[2:] > 0).all():
         return None
-    # A resample of few queries may leave a divisor 0: it says nothing, and is left out.
+    # A resample of few queries may leave a divisor 0: it has no ratio, and is left out.
     divisors = means[:, 2] * means[:, 3]
-    kept = divisors > 0
-    low, high = interval((means[kept, 0] * means[kept, 1] / divisors[kept])[:, None])
+    defined = divisors > 0
+    low, high = interval((means[defined, 0] * means[defined, 1] / divisors[defined])[:, None])
     ratio = float(value[0] * value[1] / (value[2] * value[3]))
     return Estimate(ratio, float(low[0]), float(high[0]), n)

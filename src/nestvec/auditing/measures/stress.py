@@ -1,37 +1,37 @@
-"""Stress: difficult queries, made or chosen, and whether smaller vectors suffer more from them.
+"""Stress: perturbed and unusual queries, and whether compression makes them suffer more.
 
-Every check takes what queries score, whatever the measure: nDCG or recall where there are
-judgements, or else the share found of what the full vectors answer to the *clean* query. (Measured
-against their own answer to the stressed query, the full vectors would never err.)
+Every function takes scores of queries, whatever the measure: nDCG or recall where there are
+judgments, or else the overlap with the full vectors' ranking of the *clean* query. (Compared with
+their own ranking of the stressed query, the full vectors would never err.)
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 
 from nestvec.auditing.measures.paired import (
     Paired,
+    drop_missing,
     interaction,
-    known,
     retention,
     slice_interaction,
 )
-from nestvec.auditing.types import Findings, Side
+from nestvec.auditing.types import CheckResult
 from nestvec.errors import InputError
 from nestvec.shapes import Bool, Float, Float32, Float64, Int64
 from nestvec.statistics import bootstrap_mean
 from nestvec.vectors import BLOCK_ROWS
 
 COSINES = (0.99, 0.97, 0.95)
-"""How near to what was meant queries with noise remain."""
+"""Cosines between a noisy query and the original."""
 TAIL = 0.1
+"""Share of the queries that are the long tail."""
 SHRINKAGE = 0.01
+"""Weight of the mean variance in the covariance, just enough for it to have an inverse."""
 
 
 def noisy_queries(
     queries: Float32[np.ndarray, "q dim"], cosine: float, rng: np.random.Generator
 ) -> Float32[np.ndarray, "q dim"]:
-    """Queries turned in a random direction until their cosine to what they were is `cosine`.
+    """Turn queries in random directions until their cosine to the originals is `cosine`.
 
     Gaussian noise at right angles to each query, scaled so that lengths stay: at 1 nothing changes.
     Zero rows stay zero. One dimension has no other direction.
@@ -51,85 +51,78 @@ def noisy_queries(
     return np.asarray(turned, dtype=np.float32)
 
 
-def stress(name: str, clean: Paired, stressed: Paired, rng: np.random.Generator) -> Findings:
-    """What the same queries score before and after something was done to them.
+def perturbation_effect(
+    name: str, clean: Paired, stressed: Paired, rng: np.random.Generator
+) -> CheckResult:
+    """Scores of the same queries before and after a perturbation.
 
     Metrics: `{name}_retention` (variant / full on the stressed queries) and `{name}_interaction`,
     that over retention on the clean ones: below 1 the variant amplifies the stress. Each is left
     out where its divisor is 0. Details, as `name`: the four means.
     """
-    found = {
+    metrics = {
         f"{name}_retention": retention(stressed, rng),
         f"{name}_interaction": interaction(clean, stressed, rng),
     }
     details = {"clean": _means(clean, rng), "stressed": _means(stressed, rng)}
-    return Findings(known(found), {name: details})
+    return CheckResult(drop_missing(metrics), {name: details})
 
 
-def slice_stress(
-    name: str, values: Paired, part: Bool[np.ndarray, " q"], rng: np.random.Generator
-) -> Findings:
-    """What the difficult `part` of the queries scores beside the rest, named as in `stress`."""
-    if part.all() or not part.any():
-        raise InputError(f"{name} are {part.sum()} of {len(part)} queries; there must be others")
-    inside, outside = (Paired(*(side[rows] for side in values)) for rows in (part, ~part))
-    found = {
-        f"{name}_retention": retention(inside, rng),
-        f"{name}_interaction": slice_interaction(outside, inside, rng),
+def slice_effect(
+    name: str, values: Paired, mask: Bool[np.ndarray, " q"], rng: np.random.Generator
+) -> CheckResult:
+    """Scores of a slice beside the other queries, named as by `perturbation_effect`.
+
+    `mask` is True for the queries of the slice.
+    """
+    if mask.all() or not mask.any():
+        raise InputError(
+            f"slice {name!r} holds {mask.sum()} of {len(mask)} queries; it must hold some, not all"
+        )
+    in_slice, complement = (Paired(*(side[rows] for side in values)) for rows in (mask, ~mask))
+    metrics = {
+        f"{name}_retention": retention(in_slice, rng),
+        f"{name}_interaction": slice_interaction(complement, in_slice, rng),
     }
-    details = {"clean": _means(outside, rng), "stressed": _means(inside, rng)}
-    return Findings(known(found), {name: details})
+    details = {"clean": _means(complement, rng), "stressed": _means(in_slice, rng)}
+    return CheckResult(drop_missing(metrics), {name: details})
 
 
 def out_of_distribution(
     values: Paired, distances: Float64[np.ndarray, " q"], rng: np.random.Generator
-) -> Findings:
-    """The quarter of the queries that is farthest from the corpus, beside the rest.
+) -> CheckResult:
+    """Scores of the quarter of the queries that is farthest from the corpus.
 
-    As `slice_stress` by the name "farthest_quarter", and in the details all `quarters`, nearest
-    first, with the distance at which each ends.
+    As `slice_effect` by the name "farthest_quarter", with all `quarters` in the details, nearest
+    first, and the distance at which each ends.
     """
-    quarter = quarters(distances)
-    found = slice_stress("farthest_quarter", values, quarter == 3, rng)
+    quarter = distance_quarters(distances)
+    result = slice_effect("farthest_quarter", values, quarter == 3, rng)
     table = [
         {"distance": float(distances[quarter == i].max())}
         | _means(Paired(*(side[quarter == i] for side in values)), rng)
         for i in range(4)
     ]
-    details = found.details["farthest_quarter"] | {"quarters": table}
-    return Findings(found.metrics, {"farthest_quarter": details})
+    details = result.details["farthest_quarter"] | {"quarters": table}
+    return CheckResult(result.metrics, {"farthest_quarter": details})
 
 
 def long_tail(
     values: Paired, frequencies: Int64[np.ndarray, " q"], rng: np.random.Generator
-) -> Findings:
-    """The tenth of the queries whose groups are rarest, as `slice_stress` by "rarest_tenth".
+) -> CheckResult:
+    """Scores of the rarest tenth of the queries, as `slice_effect` by the name "rarest_tenth".
 
-    `frequencies` says how often the group of each query occurs (its class, its topic, itself in a
-    log). Queries as rare as the last of the tenth belong to it too.
+    `frequencies` are those of each query in a log, or of its class or topic. Queries as rare as the
+    last of the tenth belong to it too.
     """
     edge = np.quantile(frequencies, TAIL, method="lower")
-    return slice_stress("rarest_tenth", values, frequencies <= edge, rng)
+    return slice_effect("rarest_tenth", values, frequencies <= edge, rng)
 
 
-def asymmetry(
-    full: Float64[np.ndarray, " q"],
-    by_side: Mapping[Side, Float64[np.ndarray, " q"]],
-    rng: np.random.Generator,
-) -> Findings:
-    """What is retained where only documents, only queries, or both are made smaller.
-
-    `retention_documents`, `retention_queries` and `retention_both`, those that are given, of what
-    `full` scores; nothing where that is 0.
-    """
-    found = {f"retention_{side}": retention(Paired(full, of), rng) for side, of in by_side.items()}
-    return Findings(known(found))
-
-
-def strangeness(
+def mahalanobis_distance(
     queries: Float[np.ndarray, "q dim"], documents: Float[np.ndarray, "n dim"]
 ) -> Float64[np.ndarray, " q"]:
-    """The Mahalanobis distance of each query from the documents, in their standard deviations.
+    """Mahalanobis distance of each query from the documents, in their standard deviations.
 
     From at most `BLOCK_ROWS` documents, evenly spaced. The covariance is shrunk by 1 % towards the
     mean variance, for it has no inverse where dimensions outnumber documents or repeat each other.
@@ -140,13 +133,13 @@ def strangeness(
     covariance = sample.T @ sample / len(sample)
     variance = float(np.trace(covariance)) / len(covariance) or 1.0
     covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * np.eye(len(covariance))
-    away = queries.astype(np.float64) - mean
-    squares = np.einsum("qd,dq->q", away, np.linalg.solve(covariance, away.T))
+    offsets = queries.astype(np.float64) - mean
+    squares = np.einsum("qd,dq->q", offsets, np.linalg.solve(covariance, offsets.T))
     return np.asarray(np.sqrt(squares))
 
 
-def quarters(distances: Float64[np.ndarray, " q"]) -> Int64[np.ndarray, " q"]:
-    """0 for the nearest quarter of the queries to 3 for the farthest; equals by row."""
+def distance_quarters(distances: Float64[np.ndarray, " q"]) -> Int64[np.ndarray, " q"]:
+    """Number the quarters of the queries: 0 for the nearest to 3 for the farthest; ties by row."""
     place = np.empty(len(distances), dtype=np.int64)
     place[np.argsort(distances, kind="stable")] = np.arange(len(distances))
     return 4 * place // len(distances)

@@ -1,7 +1,7 @@
-"""Contrasts: documents with one detail made wrong, so that they almost, but no longer, answer.
+"""Counterfactual texts: documents with one detail made wrong, so that they no longer answer.
 
-What is wrong is known by construction, where a mined negative may be an answer that nobody judged.
-Rules for English; a text that a rule does not fit has no edit of that kind, and none is forced.
+Such a document is wrong by construction, whereas a mined negative may be an answer that nobody
+judged. The rules are for English; a text that a rule does not fit has no edit of that kind.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.auditing.perturbations.mining import best_judged
-from nestvec.auditing.types import Judged, Triplets
+from nestvec.auditing.types import RelevanceJudgments, Triplets
 from nestvec.shapes import Int64
 
 MONTHS = (
@@ -35,30 +35,30 @@ _NAME = re.compile(
 )
 
 Swap = Callable[[str, np.random.Generator], str | None]
-"""From what was matched to what takes its place; None where nothing can."""
+"""Replacement of a matched span; None where there is none."""
 
 
-class Contrasts(NamedTuple):
-    """Edited texts, what was edited, and the row of the text that each was made of, rising."""
+class CounterfactualTexts(NamedTuple):
+    """Edited texts, their kinds, and the row of the text that each was made of, rising."""
 
     texts: tuple[str, ...]
     kinds: tuple[str, ...]
     sources: Int64[np.ndarray, " edits"]
 
 
-def contrasts(
+def make_counterfactual_texts(
     texts: Sequence[str], rows: Int64[np.ndarray, " m"], rng: np.random.Generator
-) -> Contrasts:
-    """Up to four edits of each text in `rows` (rising), one detail each, by kind:
+) -> CounterfactualTexts:
+    """Make up to four edits of each text in `rows` (rising), one detail each, by kind:
 
-    - "negation": a "not" put behind one of is, are, was, were, can, could, will, would, should,
-      must, may, might, or taken away from there;
+    - "negation": a "not" inserted behind one of is, are, was, were, can, could, will, would,
+      should, must, may, might, or removed from there;
     - "number": another digit among the last two of a number;
     - "date": another month or weekday;
     - "entity": capitalised words within a sentence become as many others from the same corpus,
       which is all of `texts`.
 
-    The place is drawn among all that fit. No edit leaves a text as it was.
+    The place is drawn among all that fit. Every edit changes its text.
     """
     names = _names(texts)
     edited = [
@@ -68,27 +68,29 @@ def contrasts(
         if (edit := _edit(texts[row], pattern, swap, rng)) is not None
     ]
     sources = np.array([row for _, _, row in edited], dtype=np.int64)
-    return Contrasts(tuple(e[0] for e in edited), tuple(e[1] for e in edited), sources)
+    return CounterfactualTexts(tuple(e[0] for e in edited), tuple(e[1] for e in edited), sources)
 
 
-def contrast_triplets(edits: Contrasts, judged: Judged, n: int) -> Triplets:
-    """Every judged query with its best document and the edits of that as negatives.
+def counterfactual_triplets(
+    edits: CounterfactualTexts, judgments: RelevanceJudgments, n: int
+) -> Triplets:
+    """Pair every judged query and its best document with the edits of that as negatives.
 
     Negatives are the rows from `n` on: append the encoded edits, in their order, to the `n`
     documents. Queries whose best document has no edit have no triplet.
     """
-    queries, positives = best_judged(judged)
-    first = np.searchsorted(edits.sources, positives)
-    counts = np.searchsorted(edits.sources, positives, side="right") - first
-    within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-    edit = np.repeat(first, counts) + within
-    kinds = tuple(edits.kinds[row] for row in edit)
-    return Triplets(np.repeat(queries, counts), np.repeat(positives, counts), n + edit, kinds)
+    queries, positives = best_judged(judgments)
+    starts = np.searchsorted(edits.sources, positives)
+    counts = np.searchsorted(edits.sources, positives, side="right") - starts
+    offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    edit_rows = np.repeat(starts, counts) + offsets
+    kinds = tuple(edits.kinds[row] for row in edit_rows)
+    return Triplets(np.repeat(queries, counts), np.repeat(positives, counts), n + edit_rows, kinds)
 
 
 def _rules(names: "Names", text: str) -> tuple[tuple[str, re.Pattern[str], Swap], ...]:
     return (
-        ("negation", _VERB, _negated),
+        ("negation", _VERB, _negate),
         ("number", _NUMBER, _other_number),
         ("date", _DATE, _other_date),
         ("entity", _NAME, lambda name, rng: _other_name(name, names, text, rng)),
@@ -96,7 +98,7 @@ def _rules(names: "Names", text: str) -> tuple[tuple[str, re.Pattern[str], Swap]
 
 
 def _edit(text: str, pattern: re.Pattern[str], swap: Swap, rng: np.random.Generator) -> str | None:
-    """The text with one match, drawn at random, swapped."""
+    """Swap one match, drawn at random; None where there is no match or no replacement."""
     matches = list(pattern.finditer(text))
     if not matches:
         return None
@@ -105,22 +107,23 @@ def _edit(text: str, pattern: re.Pattern[str], swap: Swap, rng: np.random.Genera
     return None if swapped is None else text[: match.start()] + swapped + text[match.end() :]
 
 
-def _negated(verb: str, rng: np.random.Generator) -> str:
+def _negate(verb: str, rng: np.random.Generator) -> str:
     positive = re.sub(r" not$|n['’]t$", "", verb)
     return f"{verb} not" if positive == verb else positive
 
 
 def _other_number(number: str, rng: np.random.Generator) -> str:
     # Of the last two digits, so that a year stays a year of our time.
-    at = int(rng.integers(max(0, len(number) - 2), len(number)))
-    digits = "123456789" if at == 0 else "0123456789"
-    others = digits.replace(number[at], "")
-    return number[:at] + others[rng.integers(len(others))] + number[at + 1 :]
+    position = int(rng.integers(max(0, len(number) - 2), len(number)))
+    digits = "123456789" if position == 0 else "0123456789"
+    choices = digits.replace(number[position], "")
+    digit = choices[rng.integers(len(choices))]
+    return number[:position] + digit + number[position + 1 :]
 
 
 def _other_date(name: str, rng: np.random.Generator) -> str:
-    others = [other for other in (MONTHS if name in MONTHS else WEEKDAYS) if other != name]
-    return others[rng.integers(len(others))]
+    choices = [choice for choice in (MONTHS if name in MONTHS else WEEKDAYS) if choice != name]
+    return choices[rng.integers(len(choices))]
 
 
 Names = Mapping[int, Sequence[str]]
@@ -128,15 +131,16 @@ Names = Mapping[int, Sequence[str]]
 
 
 def _names(texts: Sequence[str]) -> Names:
-    found = {name for text in texts for name in _NAME.findall(text)}
+    spans = {name for text in texts for name in _NAME.findall(text)}
     by_words: dict[int, list[str]] = {}
-    for name in sorted(found):
+    for name in sorted(spans):
         by_words.setdefault(name.count(" "), []).append(name)
     return by_words
 
 
 def _other_name(name: str, names: Names, text: str, rng: np.random.Generator) -> str | None:
-    """A name of as many words that the text does not hold yet."""
-    others = names.get(name.count(" "), ())
-    start = int(rng.integers(len(others))) if others else 0
-    return next((other for other in (*others[start:], *others[:start]) if other not in text), None)
+    """A name of as many words that the text does not contain."""
+    choices = names.get(name.count(" "), ())
+    start = int(rng.integers(len(choices))) if choices else 0
+    rotated = (*choices[start:], *choices[:start])
+    return next((choice for choice in rotated if choice not in text), None)

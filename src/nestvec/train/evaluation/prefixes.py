@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.adapt import Rotation
-from nestvec.adapt.evaluation import exact_top_k
+from nestvec.exact_top_k import exact_top_k
 from nestvec.metrics import Id, Qrels, ndcg_at_k
 from nestvec.shapes import Float32, Float64
 from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio
@@ -52,12 +52,11 @@ def evaluate_prefixes(
     ids = list(range(len(queries))) if query_ids is None else list(query_ids)
     k = min(k, len(documents))
     names = np.arange(len(documents)) if document_ids is None else np.asarray(document_ids)
-    no_self_match = np.full(len(queries), -1)  # no query is one of the documents
     rng = np.random.default_rng(seed)
 
     def ndcg(pair: _Pair, dims: int) -> Float64[np.ndarray, " q"]:
         a, b = (normalize(vectors[:, :dims]) for vectors in pair)
-        return ndcg_at_k(names[exact_top_k(a, b, no_self_match, k)], ids, qrels, k)
+        return ndcg_at_k(names[exact_top_k(a, b, k)[0]], ids, qrels, k)
 
     orders = dict(_orders(queries, documents, rng))
     baseline = ndcg(orders["prefix"], width)

@@ -1,4 +1,4 @@
-"""Contrasts: one detail is wrong, its kind is known, and what cannot be edited is left out."""
+"""Counterfactual texts: one detail is wrong, its kind is known, and other texts are left out."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from nestvec.auditing.perturbations.counterfactuals import (
     MONTHS,
     WEEKDAYS,
-    contrast_triplets,
-    contrasts,
+    counterfactual_triplets,
+    make_counterfactual_texts,
 )
-from nestvec.auditing.types import Judged
+from nestvec.auditing.types import RelevanceJudgments
 
 law = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
@@ -27,18 +27,18 @@ texts = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 
 def edits_of(corpus, seed=0):
     rows = np.arange(len(corpus))
-    return contrasts(corpus, rows, np.random.default_rng(seed))
+    return make_counterfactual_texts(corpus, rows, np.random.default_rng(seed))
 
 
 def only(corpus, kind, seed=0):
     """The edits of this kind by the row of their source."""
-    found = edits_of(corpus, seed)
-    rows = zip(found.sources.tolist(), found.kinds, found.texts, strict=True)
-    return {row: text for row, of_kind, text in rows if of_kind == kind}
+    edits = edits_of(corpus, seed)
+    rows = zip(edits.sources.tolist(), edits.kinds, edits.texts, strict=True)
+    return {row: text for row, row_kind, text in rows if row_kind == kind}
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("text", "edited"),
     [
         ("the drug is safe", "the drug is not safe"),
         ("the drug is not safe", "the drug is safe"),
@@ -46,12 +46,12 @@ def only(corpus, kind, seed=0):
         ("the drug wasn’t safe", "the drug was safe"),
     ],
 )
-def test_a_not_comes_and_goes(before, after):
-    assert only([before], "negation") == {0: after}
+def test_a_not_is_inserted_or_removed(text, edited):
+    assert only([text], "negation") == {0: edited}
 
 
 @pytest.mark.parametrize("text", ["we can't say", "we cannot say", "that's what this isle has"])
-def test_words_that_would_not_stay_words_are_left_alone(text):
+def test_words_that_a_negation_would_break_are_left_alone(text):
     assert only([text], "negation") == {}
 
 
@@ -78,48 +78,50 @@ def test_a_month_becomes_a_month_and_a_weekday_a_weekday(seed):
 @law
 @given(seeds)
 def test_a_name_becomes_another_of_the_corpus_with_as_many_words(seed):
-    found = only(CORPUS, "entity", seed)
+    edits = only(CORPUS, "entity", seed)
     # "Danish" is the only single name; sentences begin with "In", "On" and "The", no names.
-    assert set(found) == {1, 3}
+    assert set(edits) == {1, 3}
     pairs = {"Marie Curie", "Lise Meitner", "Langley Field"}
-    assert sum(name in found[1] for name in pairs) == 2
-    assert sum(name in found[3] for name in pairs - {"Langley Field"}) == 1
+    assert sum(name in edits[1] for name in pairs) == 2
+    assert sum(name in edits[3] for name in pairs - {"Langley Field"}) == 1
 
 
 @law
 @given(st.lists(texts, min_size=1, max_size=5), seeds)
 def test_every_edit_changes_its_source_and_no_kind_comes_twice(corpus, seed):
-    found = edits_of(corpus, seed)
-    for text, row in zip(found.texts, found.sources, strict=True):
+    edits = edits_of(corpus, seed)
+    for text, row in zip(edits.texts, edits.sources, strict=True):
         assert text != corpus[row]
-    assert (np.diff(found.sources) >= 0).all()
-    pairs = list(zip(found.sources.tolist(), found.kinds, strict=True))
+    assert (np.diff(edits.sources) >= 0).all()
+    pairs = list(zip(edits.sources.tolist(), edits.kinds, strict=True))
     assert len(set(pairs)) == len(pairs)
 
 
 def test_the_same_seed_makes_the_same_edits():
-    one, again, other = (edits_of(CORPUS * 5, seed) for seed in (1, 1, 2))
-    assert one.texts == again.texts
-    assert one.texts != other.texts
+    a, b, c = (edits_of(CORPUS * 5, seed) for seed in (1, 1, 2))
+    assert a.texts == b.texts
+    assert a.texts != c.texts
 
 
 def test_a_text_without_anything_to_change_has_no_edit():
     assert 2 not in edits_of(CORPUS).sources
 
 
-def test_only_the_rows_asked_for_are_edited_but_names_come_from_all():
-    found = contrasts(CORPUS, np.array([3]), np.random.default_rng(0))
-    assert set(found.sources.tolist()) == {3}
-    assert "entity" in found.kinds
+def test_only_the_requested_rows_are_edited_but_names_come_from_all():
+    edits = make_counterfactual_texts(CORPUS, np.array([3]), np.random.default_rng(0))
+    assert set(edits.sources.tolist()) == {3}
+    assert "entity" in edits.kinds
 
 
 def test_triplets_name_the_edits_behind_the_documents():
     edits = edits_of(CORPUS)
     # Query 0 is answered best by row 3, query 1 by row 2, which has no edit.
-    judged = Judged(np.array([0, 0, 1]), np.array([0, 3, 2]), np.array([1.0, 2.0, 1.0]))
-    triplets = contrast_triplets(edits, judged, len(CORPUS))
-    mine = np.flatnonzero(edits.sources == 3)
-    assert triplets.queries.tolist() == [0] * len(mine)
-    assert triplets.positives.tolist() == [3] * len(mine)
-    assert triplets.negatives.tolist() == (len(CORPUS) + mine).tolist()
-    assert triplets.kinds == tuple(edits.kinds[row] for row in mine)
+    judgments = RelevanceJudgments(
+        np.array([0, 0, 1]), np.array([0, 3, 2]), np.array([1.0, 2.0, 1.0])
+    )
+    triplets = counterfactual_triplets(edits, judgments, len(CORPUS))
+    edit_rows = np.flatnonzero(edits.sources == 3)
+    assert triplets.queries.tolist() == [0] * len(edit_rows)
+    assert triplets.positives.tolist() == [3] * len(edit_rows)
+    assert triplets.negatives.tolist() == (len(CORPUS) + edit_rows).tolist()
+    assert triplets.kinds == tuple(edits.kinds[row] for row in edit_rows)
