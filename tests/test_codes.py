@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nestvec import codes
 from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
-from nestvec.index.build.kmeans import Filling
+from nestvec.index.build.kmeans import CellAssignment
 from nestvec.kernels import layout, reference
 from nestvec.kernels.layout import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
 from nestvec.plan import Plan
@@ -239,7 +239,7 @@ def one_cell(codec, residuals):
     """All rows in one cell about zero."""
     n, coded = len(residuals), encoded(codec, residuals)
     zeros, nothing = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
-    filling = Filling.of(zeros, zeros - 1, 1, LANES)
+    filling = CellAssignment.of(zeros, zeros - 1, 1, LANES)
     slots = LANES * int(filling.rests[-1])
     records = np.zeros((n, len(codec.words) + RECORD_TAIL), np.uint64)
     records[:, :-RECORD_TAIL] = coded.words

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.codes import Codec
-from nestvec.index.build.kmeans import Centroids, Filling
+from nestvec.index.build.kmeans import CellAssignment, Centroids
 from nestvec.kernels import (
     dense,
     layout,
@@ -498,7 +498,7 @@ def lay_out(rng, rotated, cells, codec, rotation, bias):
     )
     owners = rng.integers(0, cells, n)
     seconds = (owners + rng.integers(1, max(cells, 2), n)) % cells if cells > 1 else owners * 0 - 1
-    filling = Filling.of(owners, seconds, cells, LANES)
+    filling = CellAssignment.of(owners, seconds, cells, LANES)
     slots = LANES * int(filling.rests[-1])
     records = rng.integers(0, 2**64, (n, len(codec.words) + RECORD_TAIL), dtype=np.uint64)
     records[:, -4:] = 0
