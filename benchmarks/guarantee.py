@@ -2,14 +2,14 @@
 
     python -m benchmarks.guarantee [--vectors FILE] [--pool 5000] [--rounds 300]
 
-Some rows, drawn at random, are taken out and asked as queries; the others are indexed. Every plan
-of the tuner's grid answers every query once. Then, round after round, a sample of the queries goes
-through the tuner's own split, order and tests, and the mean over all *other* queries counts as the
-truth. A round fails when a plan is certified whose true value is below the target; the guarantee is
-that this happens in at most 1 − confidence of the rounds.
+Some rows, drawn at random, are held out as queries; the others are indexed. Every candidate plan
+searches every query once. Then, round after round, a sample of the queries goes through the tuner's
+split, order and tests, and the mean over all *other* queries counts as the truth. A round fails
+when the tuner chooses a plan whose true value is below the target; the guarantee is that this
+happens in at most 1 − confidence of the rounds.
 
-`hoeffding_bentkus` does the same with that test of the mean, which knows nothing of how losses
-spread. `naive` is what many do: the cheapest plan whose mean on the same sample reaches the target.
+`hoeffding_bentkus` does the same with that test of the mean, which ignores the variance of the
+losses. `naive` is what many do: the cheapest plan whose mean on the same sample reaches the target.
 Writes `results/guarantee.json`.
 """
 
@@ -32,11 +32,11 @@ from nestvec.tuning.guarantee import Guarantee
 from nestvec.tuning.plan_scores import PlanScores, measure_plan
 from nestvec.tuning.queries import EvaluationQueries
 from nestvec.tuning.tuner import (
-    Measure,
-    certify_in_order,
+    ScorePlan,
     choose_candidates,
     last_passing,
     order_plans,
+    run_plan_tests,
     split_queries,
 )
 
@@ -45,23 +45,23 @@ VECTORS = HERE / "data" / "arxiv-titles.corpus.npy"
 RESULT = HERE / "results" / "guarantee.json"
 K = 10
 
-Measurements = Mapping[Plan, PlanScores]
-"""What each plan finds of every query."""
+ScoresOfPlans = Mapping[Plan, PlanScores]
+"""The scores of each plan on every query."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A guarantee, and how many queries there are to make it with."""
+    """A guarantee, and the number of queries in the sample that it is tuned on."""
 
     guarantee: Guarantee
     sample: int
 
 
-class Cautious(Guarantee):
-    """A guarantee of a mean, tested by its value alone."""
+class HoeffdingBentkus(Guarantee):
+    """A guarantee of a mean that is tested by the Hoeffding–Bentkus bound."""
 
-    def p_below(self, kept: Float64[np.ndarray, " q"]) -> float:
-        return hoeffding_bentkus(float((1 - kept).mean()), len(kept), 1 - self.target)
+    def p_below(self, scores: Float64[np.ndarray, " q"]) -> float:
+        return hoeffding_bentkus(float((1 - scores).mean()), len(scores), 1 - self.target)
 
 
 CASES = (
@@ -70,127 +70,139 @@ CASES = (
     Case(Guarantee(K, 0.99, 0.9), 1000),
     Case(Guarantee(K, 0.95, 0.95), 400),
     Case(Guarantee(K, 0.99, 0.95), 1000),
-    Case(Guarantee(K, 0.90, 0.9, "all"), 400),
+    Case(Guarantee(K, 0.90, 0.9, "perfect_recall"), 400),
     Case(Guarantee(K, 0.95, 0.95, "shortlist_recall"), 400),
 )
 
 
-class Taken(NamedTuple):
-    """The true value of a plan that a sample led to, and what it reads."""
+class ChosenPlan(NamedTuple):
+    """The true value of the plan chosen on a sample, and the bytes that it reads per query."""
 
-    true: float
-    cost: float
+    truth: float
+    bytes_per_query: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=Path, default=VECTORS)
-    parser.add_argument("--pool", type=int, default=5000, help="queries taken out")
+    parser.add_argument("--pool", type=int, default=5000, help="held-out queries")
     parser.add_argument("--rounds", type=int, default=300, help="calibrations per guarantee")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     vectors = np.load(options.vectors, mmap_mode="r")
     with tempfile.TemporaryDirectory() as folder:
-        measured, rule = measure_all(vectors, options.pool, options.seed, Path(folder))
+        scores, default_bytes = score_all(vectors, options.pool, options.seed, Path(folder))
     rng = np.random.default_rng(options.seed)
     cases = [
-        case_result(case, measured[case.guarantee.measure], rule, options.rounds, rng)
+        case_result(case, scores[case.guarantee.measure], default_bytes, options.rounds, rng)
         for case in CASES
     ]
-    told = {
+    result = {
         "vectors": options.vectors.name, "rows": len(vectors) - options.pool,
         "dim": vectors.shape[1], "pool": options.pool, "rounds": options.rounds,
         "seed": options.seed, "cases": cases,
     }  # fmt: skip
-    RESULT.write_text(json.dumps(told, indent=1) + "\n")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def measure_all(
+def score_all(
     vectors: np.ndarray, pool: int, seed: int, folder: Path
-) -> tuple[dict[str, Measurements], float]:
-    """By what is promised, all plans to choose from on every query; and what the default reads."""
+) -> tuple[dict[str, ScoresOfPlans], float]:
+    """Score all candidate plans on every query, by measure; also count the default's bytes."""
     shuffled = np.random.default_rng(seed).permutation(len(vectors))
     index = nv.Index.build(vectors[np.sort(shuffled[pool:])], folder / "index.nv", progress=bar)
-    questions = EvaluationQueries(vectors[shuffled[:pool]]).of(index, Guarantee(K), bar)
+    queries = EvaluationQueries(vectors[shuffled[:pool]])
+    ground_truth = queries.with_ground_truth(index, Guarantee(K), bar)
     recall, shortlist = Guarantee(K), Guarantee(K, measure="shortlist_recall")
 
-    def on_all(guarantee: Guarantee) -> Measurements:
-        plans, measured = choose_candidates(index, guarantee, None), {}
+    def score_candidates(guarantee: Guarantee) -> ScoresOfPlans:
+        plans, scores = choose_candidates(index, guarantee, None), {}
         with bar("plans", len(plans)) as advance:
             for plan in plans:
-                measured[plan] = measure_plan(questions, guarantee, plan)
+                scores[plan] = measure_plan(ground_truth, guarantee, plan)
                 advance(1)
-        return measured
+        return scores
 
-    recalls, rule = on_all(recall), measure_plan(questions, recall, index.default_plan(K))
-    measured = {"recall": recalls, "all": recalls, "shortlist_recall": on_all(shortlist)}
-    return measured, rule.bytes_per_query
+    recalls, default = (
+        score_candidates(recall),
+        measure_plan(ground_truth, recall, index.default_plan(K)),
+    )
+    scores = {
+        "recall": recalls,
+        "perfect_recall": recalls,
+        "shortlist_recall": score_candidates(shortlist),
+    }
+    return scores, default.bytes_per_query
 
 
 def case_result(
-    case: Case, measured: Measurements, rule_bytes: float, rounds: int, rng: np.random.Generator
+    case: Case, scores: ScoresOfPlans, default_bytes: float, rounds: int, rng: np.random.Generator
 ) -> dict[str, object]:
-    """How often the guarantee fails, with an exact interval, and what it costs."""
-    made = [one_round(case, measured, rng) for _ in range(rounds)]
+    """Measure how often the guarantee fails, with an exact interval, and its cost."""
+    choices = [one_round(case, scores, rng) for _ in range(rounds)]
     target = case.guarantee.target
-    ways = {way: outcome([one[way] for one in made], target) for way in made[0]}
-    print(f"{case.guarantee}, {case.sample} queries:", {w: o["failed"] for w, o in ways.items()})
+    outcomes = {
+        method: outcome([choice[method] for choice in choices], target) for method in choices[0]
+    }
+    failed = {method: result["failed"] for method, result in outcomes.items()}
+    print(f"{case.guarantee}, {case.sample} queries:", failed)
     return {
         "guarantee": asdict(case.guarantee), "sample": case.sample, "allowed": case.guarantee.delta,
-        "rule_bytes": rule_bytes, **ways,
+        "default_bytes": default_bytes, **outcomes,
     }  # fmt: skip
 
 
-def outcome(taken: Sequence[Taken | None], target: float) -> dict[str, object]:
-    """How often a plan was found and how often it misses the target, its median truth and cost."""
-    found = [one for one in taken if one is not None]
-    failed = proportion(sum(one.true < target for one in found), len(taken))
+def outcome(choices: Sequence[ChosenPlan | None], target: float) -> dict[str, object]:
+    """Count the rounds that chose a plan and those whose plan misses the target; median values."""
+    chosen = [choice for choice in choices if choice is not None]
+    failed = proportion(sum(choice.truth < target for choice in chosen), len(choices))
     return {
-        "found": len(found),
+        "found": len(chosen),
         "failed": failed._asdict(),
-        "median_true": float(np.median([one.true for one in found])),
-        "median_bytes": float(np.median([one.cost for one in found])),
+        "median_true": float(np.median([choice.truth for choice in chosen])),
+        "median_bytes": float(np.median([choice.bytes_per_query for choice in chosen])),
     }
 
 
 def one_round(
-    case: Case, measured: Measurements, rng: np.random.Generator
-) -> dict[str, Taken | None]:
-    """Calibrate on a sample, each way; the truth is the mean of all other queries."""
-    guarantee, pool = case.guarantee, len(next(iter(measured.values())).attained)
+    case: Case, scores: ScoresOfPlans, rng: np.random.Generator
+) -> dict[str, ChosenPlan | None]:
+    """Choose a plan on a sample by each method; the truth is the mean over all other queries."""
+    guarantee, pool = case.guarantee, len(next(iter(scores.values())).attained)
     shuffled = rng.permutation(pool)
     sample, others = shuffled[: case.sample], shuffled[case.sample :]
-    ordering, certifying = split_queries(len(sample), rng)
-    sequence = order_plans(list(measured), on(measured, sample[ordering]), silent)
+    ordering, testing = split_queries(len(sample), rng)
+    sequence = order_plans(list(scores), scorer_on(scores, sample[ordering]), silent)
 
     def tuned(guarantee: Guarantee) -> Plan | None:
-        trials, _ = certify_in_order(sequence, on(measured, sample[certifying]), guarantee, silent)
-        return last_passing(trials, guarantee)
+        score_plan = scorer_on(scores, sample[testing])
+        plan_tests, _ = run_plan_tests(sequence, score_plan, guarantee, silent)
+        return last_passing(plan_tests, guarantee)
 
-    def taken(plan: Plan | None) -> Taken | None:
+    def chosen(plan: Plan | None) -> ChosenPlan | None:
         if plan is None:
             return None
-        true = mean_kept(guarantee, measured[plan].attained[others])
-        return Taken(true, measured[plan].bytes_per_query)
+        truth = mean_score(guarantee, scores[plan].attained[others])
+        return ChosenPlan(truth, scores[plan].bytes_per_query)
 
-    good = [
-        p
-        for p in measured
-        if mean_kept(guarantee, measured[p].attained[sample]) >= guarantee.target
+    reaching = [
+        plan
+        for plan in scores
+        if mean_score(guarantee, scores[plan].attained[sample]) >= guarantee.target
     ]
-    naive = min(good, key=lambda plan: measured[plan].bytes_per_query, default=None)
-    found = {"tuned": taken(tuned(guarantee)), "naive": taken(naive)}
+    naive = min(reaching, key=lambda plan: scores[plan].bytes_per_query, default=None)
+    choices = {"tuned": chosen(tuned(guarantee)), "naive": chosen(naive)}
     if guarantee.measure == "recall":
-        found["hoeffding_bentkus"] = taken(tuned(Cautious(**asdict(guarantee))))
-    return found
+        choices["hoeffding_bentkus"] = chosen(tuned(HoeffdingBentkus(**asdict(guarantee))))
+    return choices
 
 
-def on(measured: Measurements, queries: np.ndarray) -> Measure:
-    """Measuring as the tuner does it, read off what is known of some queries."""
-    return lambda plan: PlanScores(measured[plan].attained[queries], measured[plan].bytes_per_query)
+def scorer_on(scores: ScoresOfPlans, queries: np.ndarray) -> ScorePlan:
+    """Make the tuner's scorer of plans from scores that are known, for some of the queries."""
+    return lambda plan: PlanScores(scores[plan].attained[queries], scores[plan].bytes_per_query)
 
 
-def mean_kept(guarantee: Guarantee, attained: np.ndarray) -> float:
+def mean_score(guarantee: Guarantee, attained: np.ndarray) -> float:
     return float(guarantee.scores(attained).mean())
 
 

@@ -18,9 +18,9 @@ QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
 EXACT = "arxiv-sentences-500000"
 RECALLS = ("0.95", "0.99")
 KINDS = ("graph", "cells", "flat")
-KINDS_OF_PROMISE = {
-    "recall": "recall", "all": "all 10 found, share of queries",
-    "containment": "all 10 in the shortlist, share of queries", "ndcg": "1 − nDCG@10 lost",
+MEASURES = {
+    "recall": "recall", "perfect_recall": "recall of 1, share of queries",
+    "shortlist_recall": "all 10 in the shortlist, share of queries", "ndcg": "1 − nDCG@10 lost",
 }  # fmt: skip
 SHARES = (0.001, 0.1, 1.0)
 SIZES_ADAPTED = ("32", "64", "128", "full")
@@ -127,28 +127,28 @@ def exact_notes(exact: dict[str, Any]) -> list[str]:
 
 
 def guarantee() -> str:
-    """docs/how-to/tuning.md: how often promises fail over resampled calibrations, and their cost."""
+    """docs/how-to/tuning.md: how often guarantees fail over resampled calibrations; their cost."""
     told = read("guarantee.json")
     lines = [
         f"{told['pool']:,} of {told['rows'] + told['pool']:,} arXiv titles are asked as queries of",
         f"the others (MiniLM, {told['dim']} dims, k = 10), {told['rounds']} calibrations for each",
-        "promise, each on a random sample; the mean over all queries that are not in the sample",
+        "guarantee, each on a random sample; the mean over all queries that are not in the sample",
         "counts as the truth.",
         "",
-        "| promise | sample | may fail | failed (95 % interval) | naive failed | median truth "
+        "| guarantee | sample | may fail | failed (95 % interval) | naive failed | median truth "
         "| bytes, of the default's | with Hoeffding–Bentkus |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for case in told["cases"]:
-        promise, ours, rule = case["promise"], case["tuned"], case["rule_bytes"]
+        guarantee, ours, default = case["guarantee"], case["tuned"], case["default_bytes"]
         failed, before = ours["failed"], case.get("hoeffding_bentkus")
-        cautious = f"{before['median_bytes'] / rule:.0%}" if before else "–"
+        cautious = f"{before['median_bytes'] / default:.0%}" if before else "–"
         lines.append(
-            f"| {KINDS_OF_PROMISE[promise['loss']]} ≥ {promise['target']:.2f} "
-            f"at {promise['confidence']:.2f} | {case['sample']:,} | {case['allowed']:.0%} "
+            f"| {MEASURES[guarantee['measure']]} ≥ {guarantee['target']:.2f} "
+            f"at {guarantee['confidence']:.2f} | {case['sample']:,} | {case['allowed']:.0%} "
             f"| {failed['value']:.1%} ({failed['low']:.1%} to {failed['high']:.1%}) "
             f"| {case['naive']['failed']['value']:.0%} | {ours['median_true']:.4f} "
-            f"| {ours['median_bytes'] / rule:.0%} | {cautious} |"
+            f"| {ours['median_bytes'] / default:.0%} | {cautious} |"
         )
     return "\n".join([*lines, ""])
 
@@ -157,20 +157,22 @@ def tuned() -> str:
     """docs/how-to/tuning.md: what is found for .95 and .99."""
     told = read("tuned.json")
     lines = [
-        "| index | queries | promise | verdict | plan | served (95 % interval) | bytes per query "
-        "| of the default's |",
+        "| index | queries | guarantee | verdict | plan | attained (95 % interval) "
+        "| bytes per query | of the default's |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for one in told["plans"]:
-        served, plan = one["served"], f"`{one['plan']}`" if one["plan"] else "–"
-        verdict = one["verdict"] + (f", needs {one['needed']:,}" if one["needed"] else "")
+        attained, plan = one["attained"], f"`{one['plan']}`" if one["plan"] else "–"
+        verdict = one["verdict"] + (
+            f", needs {one['queries_needed']:,}" if one["queries_needed"] else ""
+        )
         costs = ["–", "–"]
         if one["plan"]:
-            costs = [f"{one['bytes']:,.0f}", f"{one['bytes'] / one['rule_bytes']:.0%}"]
+            costs = [f"{one['bytes']:,.0f}", f"{one['bytes'] / one['default_bytes']:.0%}"]
         lines.append(
             f"| {one['rows_searched']:,} {one['data']} | {one['queries']:,} "
-            f"| {KINDS_OF_PROMISE[one['loss']]} ≥ {one['target']:.2f} | {verdict} | {plan} "
-            f"| {served['value']:.4f} ({served['low']:.4f} to {served['high']:.4f}) "
+            f"| {MEASURES[one['measure']]} ≥ {one['target']:.2f} | {verdict} | {plan} "
+            f"| {attained['value']:.4f} ({attained['low']:.4f} to {attained['high']:.4f}) "
             f"| {' | '.join(costs)} |"
         )
     return "\n".join([*lines, ""])

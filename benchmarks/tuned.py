@@ -1,4 +1,4 @@
-"""Plans tuned for promises at .95 and .99, on real data.
+"""Plans tuned for guarantees at .95 and .99, on real data.
 
     python -m benchmarks.tuned [--data FOLDER]
 
@@ -36,53 +36,55 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE / "data", help="folder of vectors")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        told = [*titles(options.data, Path(folder)), *abstracts(options.data, Path(folder))]
+        plans = [*titles(options.data, Path(folder)), *abstracts(options.data, Path(folder))]
     RESULT.write_text(
-        json.dumps({"k": K, "confidence": CONFIDENCE, "plans": told}, indent=1) + "\n"
+        json.dumps({"k": K, "confidence": CONFIDENCE, "plans": plans}, indent=1) + "\n"
     )
 
 
 def titles(data: Path, folder: Path) -> Iterator[dict[str, object]]:
-    """Promises about exact search's answers."""
-    made = embedded("arxiv-titles", texts.arxiv_titles, data)
-    index = nv.Index.build(made.vectors, folder / "titles.nv", progress=bar)
-    for loss in ("recall", "perfect_recall", "shortlist_recall"):
-        yield from tuned(index, made.queries, "arXiv titles", loss)
+    """Tune for recall against exact search."""
+    embeddings = embedded("arxiv-titles", texts.arxiv_titles, data)
+    index = nv.Index.build(embeddings.vectors, folder / "titles.nv", progress=bar)
+    for measure in ("recall", "perfect_recall", "shortlist_recall"):
+        yield from tuned(index, embeddings.queries, "arXiv titles", measure)
 
 
 def abstracts(data: Path, folder: Path) -> Iterator[dict[str, object]]:
-    """Promises about what people want: each title's own abstract."""
-    asked = corpus.load()
-    both = Texts(list(asked.corpus.texts), list(asked.queries.texts))
-    made = embedded("arxiv-demo", lambda: both, data)
-    index = nv.Index.build(made.vectors, folder / "demo.nv", ids=asked.corpus.ids, progress=bar)
-    judged = {"qrels": asked.qrels, "query_ids": asked.queries.ids}
-    yield from tuned(index, made.queries, "arXiv abstracts", "ndcg", judged)
+    """Tune for relevance judgments: the relevant document of a title is its abstract."""
+    retrieval = corpus.load()
+    demo_texts = Texts(list(retrieval.corpus.texts), list(retrieval.queries.texts))
+    embeddings = embedded("arxiv-demo", lambda: demo_texts, data)
+    index = nv.Index.build(
+        embeddings.vectors, folder / "demo.nv", ids=retrieval.corpus.ids, progress=bar
+    )
+    judgments = {"qrels": retrieval.qrels, "query_ids": retrieval.queries.ids}
+    yield from tuned(index, embeddings.queries, "arXiv abstracts", "ndcg", judgments)
 
 
 def tuned(
     index: nv.Index,
     queries: np.ndarray,
     data: str,
-    loss: str,
-    judged: Mapping[str, object] | None = None,
+    measure: str,
+    judgments: Mapping[str, object] | None = None,
 ) -> Iterator[dict[str, object]]:
-    """What is found for each target, and what the default plan reads."""
-    rule = index.search(queries, K).stats.size_bytes / len(queries)
+    """Tune for each target; also measure the bytes that the default plan reads."""
+    default_bytes = index.search(queries, K).stats.size_bytes / len(queries)
     for target in TARGETS:
-        guarantee = {loss: target, "confidence": CONFIDENCE, "k": K}
-        found = nv.tune(index, queries, **guarantee, **(judged or {}), progress=bar)
-        print(found)
+        guarantee = {measure: target, "confidence": CONFIDENCE, "k": K}
+        result = nv.tune(index, queries, **guarantee, **(judgments or {}), progress=bar)
+        print(result)
         yield {
-            "data": data, "rows_searched": len(index), "dim": index.dim, "rule_bytes": rule,
-            "bytes": cost(found), **found.to_json(),
+            "data": data, "rows_searched": len(index), "dim": index.dim,
+            "default_bytes": default_bytes, "bytes": bytes_per_query(result), **result.to_json(),
         }  # fmt: skip
 
 
-def cost(found: TunedPlan) -> float | None:
-    """Bytes that the certified plan reads for a query."""
-    read = {trial.plan: trial.bytes_per_query for trial in found.plan_tests}
-    return None if found.plan is None else read[found.plan]
+def bytes_per_query(result: TunedPlan) -> float | None:
+    """Look up the bytes that the plan with the guarantee reads per query."""
+    by_plan = {test.plan: test.bytes_per_query for test in result.plan_tests}
+    return None if result.plan is None else by_plan[result.plan]
 
 
 if __name__ == "__main__":

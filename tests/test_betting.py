@@ -1,4 +1,4 @@
-"""Bets against a mean: never wrong more often than they say, and sharp where losses are alike."""
+"""Betting tests: wrong no more often than their level, and powerful where losses are alike."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.errors import InputError
-from nestvec.statistics import betting_p, hoeffding_bentkus, largest_mean_loss, proportion
+from nestvec.statistics import betting_p, hoeffding_bentkus, mean_loss_upper_bound, proportion
 
 law = settings(deadline=None)
 samples = st.lists(st.floats(0, 1), min_size=1, max_size=60)
@@ -17,14 +17,14 @@ shares = st.floats(0.01, 0.99)
 
 def bet_by_bet(losses, alpha, confidence):
     """The definition, loss after loss."""
-    capital, largest, seen, spread = 1.0, 1.0, 0.5, 0.25
+    capital, largest, total, spread = 1.0, 1.0, 0.5, 0.25
     variance = 0.25
     for t, loss in enumerate(losses, start=1):
         bet = math.sqrt(2 * math.log(1 / (1 - confidence)) / (len(losses) * variance))
         capital *= 1 + min(bet, 0.9 / (1 - alpha)) * (alpha - loss)
         largest = max(largest, capital)
-        seen += loss
-        spread += (loss - seen / (t + 1)) ** 2
+        total += loss
+        spread += (loss - total / (t + 1)) ** 2
         variance = spread / (t + 1)
     return 1 / largest
 
@@ -38,14 +38,14 @@ def test_it_is_what_betting_one_loss_after_the_other_gives(losses, alpha, confid
 
 @law
 @given(samples, shares, shares)
-def test_it_is_a_chance_that_does_not_rise_with_alpha(losses, one, other):
-    low, high = sorted((one, other))
+def test_the_p_value_is_a_probability_that_does_not_rise_with_alpha(losses, a, b):
+    low, high = sorted((a, b))
     assert 0 <= betting_p(losses, high) <= betting_p(losses, low) + 1e-12 <= 1 + 1e-12
 
 
 @law
 @given(samples, shares)
-def test_no_bet_sees_the_loss_that_it_is_made_on(losses, alpha):
+def test_no_stake_depends_on_its_own_loss(losses, alpha):
     # All but the last loss settle all bets: of two last losses the larger never helps.
     assert betting_p([*losses, 1.0], alpha) >= betting_p([*losses, 0.0], alpha)
 
@@ -72,16 +72,16 @@ def now_and_then(rng, alpha, shape):
     "draw", [coins, spread_out, all_or_nearly_nothing, now_and_then], ids=lambda d: d.__name__
 )
 @pytest.mark.parametrize(("alpha", "n"), [(0.1, 40), (0.1, 400), (0.01, 600)])
-def test_it_errs_at_most_as_often_as_it_says(rng, draw, alpha, n):
+def test_the_error_rate_is_at_most_delta(rng, draw, alpha, n):
     # The losses' mean is alpha itself: the null hypothesis at its hardest.
     rounds, delta = 1500, 0.1
     losses = draw(rng, alpha, (rounds, n))
     assert losses.mean() == pytest.approx(alpha, rel=0.05)
-    wrong = sum(betting_p(one, alpha, 1 - delta) <= delta for one in losses)
+    wrong = sum(betting_p(sample, alpha, 1 - delta) <= delta for sample in losses)
     assert proportion(wrong, rounds, 0.999).low <= delta
 
 
-def test_it_refutes_what_hoeffding_and_bentkus_cannot_where_losses_are_small(rng):
+def test_it_rejects_where_hoeffding_bentkus_cannot_because_losses_are_small(rng):
     # A tenth is lost by three queries of ten: as recall@10 is.
     losses = 0.1 * (rng.random(300) < 0.3)
     assert betting_p(losses, 0.05) < 0.05 < hoeffding_bentkus(losses.mean(), 300, 0.05)
@@ -109,8 +109,8 @@ def test_so_many_queries_are_enough_where_some_lose_a_tenth(alpha, lost, n):
 
 @law
 @given(samples, st.floats(0.6, 0.99))
-def test_the_largest_mean_loss_is_where_the_test_begins_to_refute(losses, confidence):
-    bound = largest_mean_loss(losses, confidence)
+def test_the_mean_loss_upper_bound_is_where_the_test_begins_to_reject(losses, confidence):
+    bound = mean_loss_upper_bound(losses, confidence)
     if bound < 0.999:
         assert betting_p(losses, bound, confidence) <= 1 - confidence
         assert betting_p(losses, bound - 1e-6, confidence) > 1 - confidence
@@ -126,6 +126,6 @@ def test_the_largest_mean_loss_is_where_the_test_begins_to_refute(losses, confid
         lambda: betting_p([0.5], 0.1, confidence=1.0),
     ],
 )
-def test_what_is_no_sample_is_refused(call):
+def test_input_that_is_no_sample_is_an_error(call):
     with pytest.raises(InputError):
         call()

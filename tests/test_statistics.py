@@ -8,19 +8,20 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nestvec.statistics
 from nestvec.errors import InputError
 from nestvec.statistics import (
     binomial_p,
     bootstrap_mean,
     bootstrap_ratio,
-    fewest,
     hoeffding_bentkus,
     holm,
     lower_bound_of_ratio,
     mcnemar,
-    needed_for_difference,
     proportion,
     queries_needed,
+    smallest_true,
+    units_needed,
 )
 
 law = settings(deadline=None)
@@ -127,7 +128,7 @@ def test_hoeffding_bentkus_errs_at_most_as_often_as_it_says(rng):
     worst = 0
     for losses in (rng.random((rounds, n)) < alpha, 2 * alpha * rng.random((rounds, n))):
         p = [hoeffding_bentkus(risk, n, alpha) for risk in losses.mean(axis=1).tolist()]
-        worst = max(worst, sum(one <= delta for one in p))
+        worst = max(worst, sum(p_value <= delta for p_value in p))
     assert proportion(worst, rounds, 0.999).low <= delta
 
 
@@ -160,17 +161,17 @@ def test_so_many_queries_prove_the_target_and_one_fewer_does_not(target, failure
 )
 def test_the_table_of_units_needed_for_a_difference(difference, n):
     # The table was made with quantiles rounded to three digits.
-    assert needed_for_difference(0.2, difference) == pytest.approx(n, rel=1e-3)
+    assert units_needed(0.2, difference) == pytest.approx(n, rel=1e-3)
 
 
 @law
 @given(st.integers(1, 10**6))
-def test_fewest_finds_the_first_number_that_is_enough(n):
-    assert fewest(lambda count: count >= n) == n
+def test_smallest_true_finds_the_first_number_for_which_the_predicate_is_true(n):
+    assert smallest_true(lambda count: count >= n) == n
 
 
-def test_fewest_ends_where_nothing_is_enough():
-    assert fewest(lambda count: False) == 1 << 40
+def test_smallest_true_returns_the_limit_where_the_predicate_is_never_true():
+    assert smallest_true(lambda count: False) == 1 << 40
 
 
 # --- bootstrap -----------------------------------------------------------------------------------
@@ -198,12 +199,12 @@ def test_the_interval_of_a_ratio_is_scipy_s_paired_bca(rng):
     assert (ours.low, ours.high) == pytest.approx((low, high), abs=DRAWN)
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say(rng):
-    rounds, held = 400, 0
+def test_intervals_cover_the_true_mean_about_as_often_as_their_confidence(rng):
+    rounds, covered = 400, 0
     for _ in range(rounds):
         interval = bootstrap_mean(skewed(rng, 80), rng, confidence=0.9, resamples=400)
-        held += interval.low <= 0.1 <= interval.high
-    assert held / rounds == pytest.approx(0.9, abs=0.05)
+        covered += interval.low <= 0.1 <= interval.high
+    assert covered / rounds == pytest.approx(0.9, abs=0.05)
 
 
 def test_the_one_sided_bound_is_the_two_sided_one_at_twice_the_risk():
@@ -224,7 +225,7 @@ def test_a_sample_against_itself_has_the_ratio_1_without_width(rng):
     assert bootstrap_ratio(values, values, rng) == pytest.approx((1, 1, 1, 40))
 
 
-def test_groups_are_drawn_whole(rng):
+def test_groups_are_resampled_as_a_whole(rng):
     # Ten users who each ask the same thing ten times are ten units, and the interval shows it.
     users = np.repeat(np.arange(10), 10)
     values = np.repeat(rng.random(10), 10)
@@ -242,7 +243,7 @@ def test_groups_of_one_query_each_change_nothing():
     assert alone == pytest.approx(bootstrap_mean(values, rng(2)))
 
 
-def test_one_unit_says_nothing_of_others(rng):
+def test_the_interval_of_a_single_unit_is_infinite(rng):
     assert bootstrap_mean([0.5], rng) == (0.5, -math.inf, math.inf, 1)
 
 
@@ -285,7 +286,7 @@ def test_holm_never_lowers_a_p_value_keeps_their_order_and_stays_a_chance(p_valu
         lambda rng: hoeffding_bentkus(1.5, 10, 0.1),
         lambda rng: hoeffding_bentkus(0.5, 10, 0.0),
         lambda rng: queries_needed(1.0, 0),
-        lambda rng: needed_for_difference(0.2, 0.0),
+        lambda rng: units_needed(0.2, 0.0),
         lambda rng: bootstrap_mean([], rng),
         lambda rng: bootstrap_mean([0.5, math.nan], rng),
         lambda rng: bootstrap_ratio([1, 2], [1], rng),
@@ -293,6 +294,20 @@ def test_holm_never_lowers_a_p_value_keeps_their_order_and_stays_a_chance(p_valu
         lambda rng: bootstrap_mean([1, 2], rng, groups=[0]),
     ],
 )
-def test_what_is_no_sample_is_refused(call, rng):
+def test_input_that_is_no_sample_is_an_error(call, rng):
     with pytest.raises(InputError):
         call(rng)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("fewest", "smallest_true"),
+        ("largest_mean_loss", "mean_loss_upper_bound"),
+        ("needed_for_difference", "units_needed"),
+    ],
+)
+def test_old_names_of_functions_work_with_a_note(old, new):
+    with pytest.warns(DeprecationWarning, match=f"statistics.{new}"):
+        function = getattr(nestvec.statistics, old)
+    assert function is getattr(nestvec.statistics, new)

@@ -1,4 +1,4 @@
-"""An index that was built with an adapter asks and takes vectors as the model makes them."""
+"""An index that was built with a transform takes queries and rows as the model makes them."""
 
 import json
 import zlib
@@ -9,10 +9,10 @@ import pytest
 import nestvec as nv
 from nestvec import Index, Rotation
 from nestvec.adapt import MatryoshkaAdaptor, Prefix
-from nestvec.adapt.matryoshka_adaptor import Map
 from nestvec.errors import DamagedIndexError, NewerFormatError, VectorsError
 from nestvec.index.query_transform import NAME
 from nestvec.index.storage import catalog
+from nestvec.transforms.residual import Map
 
 DIM = 24
 
@@ -24,75 +24,75 @@ def vectors(rng):
 
 
 @pytest.fixture
-def adapter(rng):
-    """Two-sided, and narrower at the end."""
+def transform(rng):
+    """A chain with maps of its own for queries and documents, narrower at the end."""
     maps = [Map(rng.standard_normal((DIM, DIM)).astype(np.float32)) for _ in range(2)]
-    return MatryoshkaAdaptor(*maps, (8, 16)).then(Prefix(DIM, 16))
+    return MatryoshkaAdaptor(*maps, (8, 16)).compose(Prefix(DIM, 16))
 
 
 @pytest.fixture
-def index(vectors, adapter, tmp_path):
-    return Index.build(vectors, tmp_path / "i.nv", transform=adapter)
+def index(vectors, transform, tmp_path):
+    return Index.build(vectors, tmp_path / "i.nv", transform=transform)
 
 
-def test_it_answers_as_an_index_of_adapted_vectors_does(index, vectors, adapter, tmp_path):
-    plain = Index.build(adapter.transform(vectors), tmp_path / "plain.nv")
-    asked = adapter.transform_queries(vectors[:20])
+def test_its_hits_are_those_of_an_index_of_transformed_vectors(index, vectors, transform, tmp_path):
+    plain = Index.build(transform.transform(vectors), tmp_path / "plain.nv")
+    queries = transform.transform_queries(vectors[:20])
     for plan in (None, "probe=all; full"):
-        one = index.search(vectors[:20], plan=plan)
-        other = plain.search(asked, plan=plan)
-        assert (one.ids == other.ids).all()
-        assert (one.scores == other.scores).all()
+        hits = index.search(vectors[:20], plan=plan)
+        expected = plain.search(queries, plan=plan)
+        assert (hits.ids == expected.ids).all()
+        assert (hits.scores == expected.scores).all()
     assert (index.vectors == plain.vectors).all()
     assert (index.dim, index.transform.dim) == (16, DIM)
 
 
-def test_queries_that_were_adapted_already_are_taken_by_fingerprint(index, vectors, adapter):
-    asked = adapter.transform_queries(vectors[:5])
+def test_transformed_queries_are_accepted_by_fingerprint(index, vectors, transform):
+    queries = transform.transform_queries(vectors[:5])
     direct = index.search(vectors[:5], exact=True)
-    again = index.search(asked, exact=True, transformed_by=adapter.fingerprint)
+    again = index.search(queries, exact=True, transformed_by=transform.fingerprint)
     assert (direct.ids == again.ids).all()
-    with pytest.raises(VectorsError, match="went through the adapter 0123"):
-        index.search(asked, transformed_by="0123")
+    with pytest.raises(VectorsError, match="went through the transform 0123"):
+        index.search(queries, transformed_by="0123")
     with pytest.raises(VectorsError, match=f"16 dimensions but {DIM}"):
-        index.search(asked)
+        index.search(queries)
 
 
-def test_an_index_without_adapter_takes_no_adapted_queries(vectors, tmp_path):
+def test_an_index_without_a_transform_rejects_transformed_queries(vectors, tmp_path):
     plain = Index.build(vectors, tmp_path / "plain.nv")
     assert plain.transform is None
-    with pytest.raises(VectorsError, match="through no adapter"):
+    with pytest.raises(VectorsError, match="through no transform"):
         plain.search(vectors[:2], transformed_by="0123")
 
 
-def test_what_is_added_and_updated_goes_through_the_adapter(index, vectors, adapter):
+def test_added_and_updated_rows_are_transformed(index, vectors, transform):
     index.add(vectors[:3], ids=[900, 901, 902])
     index.update(vectors[10:11], ids=[4])
     stored = dict(zip(index.ids.tolist(), index.vectors, strict=True))
     for id_, row in ((900, 0), (902, 2), (4, 10)):
-        assert np.allclose(stored[id_], adapter.transform(vectors[row : row + 1])[0], atol=1e-6)
+        assert np.allclose(stored[id_], transform.transform(vectors[row : row + 1])[0], atol=1e-6)
     index.compact()
     assert index.transform is not None
     assert index.search(vectors[:1], transformed_by=None).ids.shape == (1, 10)
 
 
-def test_a_new_process_finds_the_adapter_in_the_folder(index, vectors):
+def test_an_index_is_opened_with_its_transform(index, vectors):
     opened = Index.open(index.path, verify=True)
     assert opened.transform.fingerprint == index.transform.fingerprint
     assert (opened.search(vectors[:9]).ids == index.search(vectors[:9]).ids).all()
 
 
-def test_readers_that_know_no_adapters_are_kept_away(index, monkeypatch):
+def test_older_versions_that_know_no_transforms_refuse_the_index(index, monkeypatch):
     monkeypatch.setattr(catalog, "WITH_ADAPTER", 2)  # as an older nestvec reads it
     with pytest.raises(NewerFormatError, match="format 3"):
         Index.open(index.path)
 
 
-def test_any_damage_to_the_adapter_is_found_at_once(index):
+def test_any_damage_to_the_transform_is_detected_at_open(index):
     path = index.path / NAME
-    whole = path.read_bytes()
-    for place in range(0, len(whole), 97):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    intact = path.read_bytes()
+    for place in range(0, len(intact), 97):
+        path.write_bytes(intact[:place] + bytes([intact[place] ^ 4]) + intact[place + 1 :])
         with pytest.raises(DamagedIndexError, match="checksum"):
             Index.open(index.path)
     path.unlink()
@@ -100,15 +100,15 @@ def test_any_damage_to_the_adapter_is_found_at_once(index):
         Index.open(index.path)
 
 
-def test_the_catalog_says_which_adapter_it_is(index, adapter):
-    told = index.meta["adapter"]
+def test_the_catalog_records_the_transform(index, transform):
+    entry = index.meta["adapter"]
     checksum = zlib.crc32((index.path / NAME).read_bytes())
-    expected = {"fingerprint": adapter.fingerprint, "dim": DIM, "checksum": checksum}
-    assert json.loads(json.dumps(told)) == expected
+    expected = {"fingerprint": transform.fingerprint, "dim": DIM, "checksum": checksum}
+    assert json.loads(json.dumps(entry)) == expected
     assert index.meta["format"] == 3
 
 
-def test_other_widths_and_other_models_are_refused(vectors, tmp_path, rng):
+def test_vectors_of_another_width_or_model_are_an_error(vectors, tmp_path, rng):
     signal = rng.standard_normal((400, 64)) / np.arange(1, 65)
     rows = (signal / np.linalg.norm(signal, axis=1, keepdims=True)).astype(np.float32)
     fitted = MatryoshkaAdaptor(
@@ -124,11 +124,32 @@ def test_other_widths_and_other_models_are_refused(vectors, tmp_path, rng):
         index.add(foreign)
 
 
-def test_it_is_tuned_and_audited_by_queries_as_the_model_makes_them(index, vectors, rng):
-    asked = nv.truncate(vectors[:120] + 0.1 * rng.standard_normal((120, DIM)), DIM)
-    tuned = nv.tune(index, asked.astype(np.float32), recall=0.8, plans=["probe=all; full"])
+def test_it_is_tuned_and_audited_with_queries_of_the_model(index, vectors, rng):
+    perturbed = nv.truncate(vectors[:120] + 0.1 * rng.standard_normal((120, DIM)), DIM)
+    tuned = nv.tune(index, perturbed.astype(np.float32), recall=0.8, plans=["probe=all; full"])
     assert tuned.plan is not None
-    qrels = {query: {query: 1} for query in range(120)}
-    assert nv.tune(index, asked.astype(np.float32), ndcg=0.5, qrels=qrels).queries == 120
-    report = nv.audit(index, asked.astype(np.float32), variants=[{"dims": 8}]).to_json()
+    qrels = {row: {row: 1} for row in range(120)}
+    assert nv.tune(index, perturbed.astype(np.float32), ndcg=0.5, qrels=qrels).queries == 120
+    report = nv.audit(index, perturbed.astype(np.float32), variants=[{"dims": 8}]).to_json()
     assert report["inputs"]["documents"]["dim"] == 16
+
+
+def test_old_names_of_the_transform_work_with_a_note(vectors, transform, tmp_path):
+    with pytest.warns(DeprecationWarning, match="adapter= is now called transform="):
+        index = Index.build(vectors, tmp_path / "i.nv", adapter=transform)
+    assert index.transform.fingerprint == transform.fingerprint
+    with pytest.warns(DeprecationWarning, match="please use Index.transform"):
+        assert index.adapter is index.transform
+    with pytest.warns(DeprecationWarning, match="please use Index.transform_queries"):
+        queries = index.adapt(vectors[:3])
+    assert (queries == index.transform_queries(vectors[:3])).all()
+    with pytest.warns(DeprecationWarning, match="adapted_by= is now called transformed_by="):
+        hits = index.search(queries, adapted_by=transform.fingerprint)
+    assert (hits.ids == index.search(vectors[:3]).ids).all()
+
+
+def test_the_old_name_of_stored_plans_works_with_a_note(index):
+    index.save_plan(10, nv.Plan(1), {}, index.snapshot.manifest.rows_checksum())
+    with pytest.warns(DeprecationWarning, match="please use Index.stored_plans"):
+        assert index.tuned == index.stored_plans
+    assert list(index.stored_plans) == [10]

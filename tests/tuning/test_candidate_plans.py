@@ -1,4 +1,4 @@
-"""Which plans are tried, and their order."""
+"""The grid of candidate plans, and the order in which they are tested."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from nestvec.tuning.candidate_plans import candidate_plans, pareto_front
 plans = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 30)), min_size=1, max_size=12)
 
 
-def test_the_grid_has_the_default_and_answers_for_a_query_that_finds_itself(index):
+def test_the_grid_has_the_default_plan_and_room_for_a_self_match(index):
     grid = candidate_plans(index.snapshot, 5)
     assert index.default_plan(5) in grid
     assert len(set(grid)) == len(grid) > 50
@@ -19,8 +19,8 @@ def test_the_grid_has_the_default_and_answers_for_a_query_that_finds_itself(inde
         plan.check(index.dim, 6)
 
 
-def test_every_plan_of_the_grid_can_be_run_without_a_rotation(material, tmp_path):
-    vectors = np.ascontiguousarray(material[0][:600, ::-1])  # the strongest dimensions last
+def test_every_plan_of_the_grid_can_be_run_without_a_rotation(dataset, tmp_path):
+    vectors = np.ascontiguousarray(dataset[0][:600, ::-1])  # strongest dimensions last
     index = Index.build(vectors, tmp_path / "plain.nv", rotation="none")
     for plan in candidate_plans(index.snapshot, 5):
         index.search(vectors[:2], 5, plan=plan)
@@ -40,20 +40,20 @@ def test_costs_fall_and_risks_rise_along_the_sequence():
     assert pareto_front(risks, costs) == [1, 2, 0]
 
 
-def test_plans_without_a_miss_stand_before_the_cheapest_of_them_in_steps():
+def test_plans_of_equal_risk_come_in_steps_of_cost_before_the_cheapest():
     risks = np.array([0.0, 0.0, 0.0, 0.0, 0.1])
     costs = np.array([10.0, 12.0, 15.0, 100.0, 5.0])
     assert pareto_front(risks, costs) == [3, 2, 0, 4]
 
 
 @given(plans)
-def test_no_plan_that_is_left_out_is_both_cheaper_and_safer_than_its_neighbours(made):
-    risks, costs = (np.array(column, float) for column in zip(*made, strict=True))
-    kept = pareto_front(risks, costs)
-    assert (np.diff(costs[kept]) <= 0).all()
-    assert (np.diff(risks[kept]) >= 0).all()
-    for risk, cost in made:
-        assert any(risks[one] <= risk and costs[one] <= cost for one in kept)
+def test_no_plan_outside_the_front_is_both_cheaper_and_safer(risks_and_costs):
+    risks, costs = (np.array(column, float) for column in zip(*risks_and_costs, strict=True))
+    front = pareto_front(risks, costs)
+    assert (np.diff(costs[front]) <= 0).all()
+    assert (np.diff(risks[front]) >= 0).all()
+    for risk, cost in risks_and_costs:
+        assert any(risks[plan] <= risk and costs[plan] <= cost for plan in front)
 
 
 @pytest.mark.parametrize("k", [1, 100])

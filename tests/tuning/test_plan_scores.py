@@ -1,4 +1,4 @@
-"""What a guarantee is about, query by query: recall with ties, shortlists, nDCG."""
+"""Scores of a plan, query by query: recall with ties, shortlists, nDCG."""
 
 import numpy as np
 import pytest
@@ -18,9 +18,12 @@ FULL = Plan(None)
 POOR = Plan(1)
 
 
-def attained(index, queries, guarantee, plan, **judgements):
-    asked = EvaluationQueries(queries, **judgements).of(index, guarantee, silent)
-    return measure_plan(asked, guarantee, plan)
+def ground_truth_of(index, queries, guarantee, **judgments):
+    return EvaluationQueries(queries, **judgments).with_ground_truth(index, guarantee, silent)
+
+
+def scores_of(index, queries, guarantee, plan, **judgments):
+    return measure_plan(ground_truth_of(index, queries, guarantee, **judgments), guarantee, plan)
 
 
 @pytest.fixture(scope="module")
@@ -40,54 +43,60 @@ def twins(tmp_path_factory):
     return Index.build(rows, tmp_path_factory.mktemp("twins") / "twins.nv")
 
 
-def test_a_row_that_scores_as_the_last_one_does_is_as_good(twins):
+def test_a_row_that_ties_with_the_k_th_is_as_good(twins):
     query = np.eye(8, dtype=np.float32)[:1] + 0.01
-    asked = EvaluationQueries(query).of(twins, Guarantee(1), silent)
-    assert asked.top_k.tolist() == [[0]]
-    assert asked.recall(np.array([[1]])).tolist() == [1]
-    assert asked.recall(np.array([[2]])).tolist() == [0]
+    truth = ground_truth_of(twins, query, Guarantee(1))
+    assert truth.top_k.tolist() == [[0]]
+    assert truth.recall(np.array([[1]])).tolist() == [1]
+    assert truth.recall(np.array([[2]])).tolist() == [0]
 
 
 def test_ties_never_make_up_for_a_better_row_that_is_missed(twins):
     # Rows 0 and 1 alone score best; all others tie for the third place.
     query = np.eye(8, dtype=np.float32)[:1] + 0.01
-    asked = EvaluationQueries(query).of(twins, Guarantee(3), silent)
-    assert asked.top_k.tolist() == [[0, 1, 2]]
-    assert asked.recall(np.array([[2, 3, 4]])).tolist() == pytest.approx([1 / 3])
-    assert asked.recall(np.array([[0, 1, 5]])).tolist() == [1]
-    assert asked.recall(np.array([[0, 5, -1]])).tolist() == pytest.approx([2 / 3])
+    truth = ground_truth_of(twins, query, Guarantee(3))
+    assert truth.top_k.tolist() == [[0, 1, 2]]
+    assert truth.recall(np.array([[2, 3, 4]])).tolist() == pytest.approx([1 / 3])
+    assert truth.recall(np.array([[0, 1, 5]])).tolist() == [1]
+    assert truth.recall(np.array([[0, 5, -1]])).tolist() == pytest.approx([2 / 3])
 
 
-def test_a_query_that_is_a_row_does_not_count_itself_among_the_ties(twins):
-    asked = EvaluationQueries(twins.vectors[:1]).of(twins, Guarantee(1), silent)
-    assert asked.top_k.tolist() == [[1]]
-    assert asked.recall(np.array([[1]])).tolist() == [1]
+def test_a_self_match_is_not_among_the_ties(twins):
+    truth = ground_truth_of(twins, twins.vectors[:1], Guarantee(1))
+    assert truth.top_k.tolist() == [[1]]
+    assert truth.recall(np.array([[1]])).tolist() == [1]
 
 
 # --- shortlists -----------------------------------------------------------------------------------
 
 
-def test_a_shortlist_is_all_that_the_last_stage_keeps(index, queries):
+def test_a_shortlist_is_all_rows_that_the_last_stage_keeps(index, queries):
     plan = Plan.parse("probe=4; 48x1:40 > 48x2:12")
-    found = attained(index, queries[:50], Guarantee(K, measure="shortlist_recall"), plan).attained
+    attained = scores_of(
+        index, queries[:50], Guarantee(K, measure="shortlist_recall"), plan
+    ).attained
     rows = index.search(queries[:50], 12, plan=plan).rows
     exact = index.search(queries[:50], K, exact=True).rows
     shares = [np.isin(e, r).mean() for e, r in zip(exact, rows, strict=True)]
-    assert found.tolist() == pytest.approx(shares)
+    assert attained.tolist() == pytest.approx(shares)
 
 
-def test_reranked_in_full_a_shortlist_with_all_k_answers_exactly(index, queries):
+def test_a_shortlist_that_holds_the_exact_top_k_has_perfect_recall_when_reranked(index, queries):
     shortlist, reranked = Plan.parse("probe=9; 48x1:30"), Plan.parse("probe=9; 48x1:30 > full")
-    contained = attained(index, queries, Guarantee(K, measure="shortlist_recall"), shortlist)
-    whole = attained(index, queries, Guarantee(K, measure="perfect_recall"), reranked)
-    assert ((contained.attained == 1) == (whole.attained == 1)).all()
-    assert 0 < (contained.attained == 1).mean() < 1
-    assert contained.bytes_per_query == pytest.approx(whole.bytes_per_query, rel=1e-3)
+    shortlist_scores = scores_of(
+        index, queries, Guarantee(K, measure="shortlist_recall"), shortlist
+    )
+    reranked_scores = scores_of(index, queries, Guarantee(K, measure="perfect_recall"), reranked)
+    assert ((shortlist_scores.attained == 1) == (reranked_scores.attained == 1)).all()
+    assert 0 < (shortlist_scores.attained == 1).mean() < 1
+    assert shortlist_scores.bytes_per_query == pytest.approx(
+        reranked_scores.bytes_per_query, rel=1e-3
+    )
 
 
-def test_a_tuned_shortlist_is_kept_and_checked_under_its_length(changing, queries):
+def test_a_tuned_shortlist_is_saved_and_checked_under_its_length(changing, queries):
     tuned = nv.tune(changing, queries[:700], shortlist_recall=0.9, k=K)
-    assert tuned.verdict == "CERTIFIED"
+    assert tuned.verdict == "GUARANTEED"
     assert not tuned.plan.full
     assert tuned.rows == tuned.plan.stages[-1].keep > K
     tuned.save(changing)
@@ -97,70 +106,70 @@ def test_a_tuned_shortlist_is_kept_and_checked_under_its_length(changing, querie
 
 
 def test_plans_that_read_no_codes_leave_no_shortlist(index, queries):
-    with pytest.raises(PlanError, match="keeps no shortlist"):
+    with pytest.raises(PlanError, match="leaves no shortlist"):
         nv.tune(index, queries[:9], shortlist_recall=0.9, k=K, plans=[FULL])
 
 
-def test_a_shortlist_of_more_rows_than_there_are_is_one_of_all(tmp_path, material):
-    small = Index.build(material[0][:40], tmp_path / "small.nv")
-    tuned = nv.tune(small, material[1], shortlist_recall=0.99, k=K, plans=["probe=all; 48x1:4000"])
-    assert (tuned.verdict, tuned.rows, tuned.attained.value) == ("CERTIFIED", 40, 1)
+def test_a_shortlist_is_never_longer_than_the_index(tmp_path, dataset):
+    small = Index.build(dataset[0][:40], tmp_path / "small.nv")
+    tuned = nv.tune(small, dataset[1], shortlist_recall=0.99, k=K, plans=["probe=all; 48x1:4000"])
+    assert (tuned.verdict, tuned.rows, tuned.attained.value) == ("GUARANTEED", 40, 1)
 
 
 # --- relevance ------------------------------------------------------------------------------------
 
 
-def test_what_is_lost_of_ndcg_is_lost_and_what_is_won_is_not_counted(index, queries, qrels):
-    found = attained(index, queries, Guarantee(K, measure="ndcg"), POOR, qrels=qrels).attained
-    asked = list(range(1, len(queries)))
+def test_a_gain_of_ndcg_on_one_query_does_not_make_up_for_a_loss_on_another(index, queries, qrels):
+    attained = scores_of(index, queries, Guarantee(K, measure="ndcg"), POOR, qrels=qrels).attained
+    query_ids = list(range(1, len(queries)))
     exact, poor = (
-        ndcg_at_k(index.search(queries[1:], K, **way).ids, asked, qrels, K)
-        for way in ({"exact": True}, {"plan": POOR})
+        ndcg_at_k(index.search(queries[1:], K, **options).ids, query_ids, qrels, K)
+        for options in ({"exact": True}, {"plan": POOR})
     )
-    assert found.tolist() == pytest.approx((1 - np.maximum(exact - poor, 0)).tolist())
+    assert attained.tolist() == pytest.approx((1 - np.maximum(exact - poor, 0)).tolist())
     assert (poor > exact).any()
-    assert found.mean() < 1
+    assert attained.mean() < 1
 
 
 def test_a_full_scan_loses_no_ndcg(index, queries, qrels):
     assert (
-        attained(index, queries, Guarantee(K, measure="ndcg"), FULL, qrels=qrels).attained == 1
+        scores_of(index, queries, Guarantee(K, measure="ndcg"), FULL, qrels=qrels).attained == 1
     ).all()
 
 
-def test_ndcg_is_promised_kept_and_checked(changing, queries, qrels):
+def test_a_guarantee_of_ndcg_is_saved_and_checked(changing, queries, qrels):
     tuned = nv.tune(changing, queries, ndcg=0.95, k=K, qrels=qrels, plans=[POOR, Plan(9), FULL])
-    assert tuned.verdict == "CERTIFIED"
+    assert tuned.verdict == "GUARANTEED"
     assert tuned.queries == len(queries) - 1  # the first has no relevant document
     assert "mean loss of nDCG@5 <= 0.05" in str(tuned)
     tuned.save(changing)
     drift = check_drift(changing, queries, K, qrels=qrels)
     assert drift.verdict == "HOLDS"
-    with pytest.raises(InputError, match="give qrels"):
+    with pytest.raises(InputError, match="pass qrels"):
         check_drift(changing, queries, K)
 
 
-def test_judgements_go_by_the_ids_of_queries_and_documents(tmp_path, material):
-    vectors, asked = material[0][:500], material[1][:40]
+def test_judgments_are_keyed_by_the_ids_of_queries_and_documents(tmp_path, dataset):
+    vectors, queries = dataset[0][:500], dataset[1][:40]
     names = [f"d{row}" for row in range(500)]
     index = Index.build(vectors, tmp_path / "named.nv", ids=names)
     plain = Index.build(vectors, tmp_path / "plain.nv")
-    best = plain.search(asked, 3, exact=True).rows.tolist()
+    best = plain.search(queries, 3, exact=True).rows.tolist()
     by_row = {q: {row[0]: 1, row[2]: 2} for q, row in enumerate(best)}
-    by_name = {f"q{q}": {f"d{doc}": g for doc, g in one.items()} for q, one in by_row.items()}
+    by_name = {f"q{q}": {f"d{doc}": g for doc, g in grades.items()} for q, grades in by_row.items()}
     ndcg = Guarantee(K, measure="ndcg")
-    one = attained(plain, asked, ndcg, POOR, qrels=by_row).attained
-    reverse = np.arange(len(asked))[::-1]
+    expected = scores_of(plain, queries, ndcg, POOR, qrels=by_row).attained
+    reverse = np.arange(len(queries))[::-1]
     ids = [f"q{q}" for q in reverse]
-    other = attained(index, asked[reverse], ndcg, POOR, qrels=by_name, query_ids=ids).attained
-    assert other.tolist() == one[::-1].tolist()
+    by_id = scores_of(index, queries[reverse], ndcg, POOR, qrels=by_name, query_ids=ids).attained
+    assert by_id.tolist() == expected[::-1].tolist()
 
 
-def test_judgements_that_do_not_fit_are_refused(index, queries, qrels):
+def test_judgments_that_do_not_fit_are_an_error(index, queries, qrels):
     def tune(**options):
         return nv.tune(index, queries[:20], k=K, plans=[FULL], **options)
 
-    with pytest.raises(InputError, match="give qrels"):
+    with pytest.raises(InputError, match="pass qrels"):
         tune(ndcg=0.9)
     with pytest.raises(InputError, match="leave them out"):
         tune(recall=0.9, qrels=qrels)

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestvec.adapt.config import AdaptorConfig
-from nestvec.adapt.training_data import TrainingData
-from nestvec.adapt.whitening import neighbour_whitening
 from nestvec.deprecation import warn_renamed
 from nestvec.errors import VectorsError
 from nestvec.transforms.base import register_kind
@@ -29,6 +26,11 @@ class Linear(LinearTransform):
         (docs/how-to/adapting.md). At most 50,000 rows are used, drawn by `seed`. `VectorsError`
         without rows.
         """
+        # Imported here: `import nestvec` is fast.
+        from nestvec.adapt.config import AdaptorConfig
+        from nestvec.adapt.training_data import TrainingData
+        from nestvec.adapt.whitening import neighbour_whitening
+
         data = TrainingData.read(vectors, seed=seed)
         if not len(data.documents):
             raise VectorsError("vectors have no rows; neighbours need at least some")

@@ -3,20 +3,22 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import Unpack
 
-from nestvec.adapt.config import AdaptorConfig
-from nestvec.adapt.report import FitReport
-from nestvec.adapt.training_data import Pairs, TrainingData, check_dims_list
 from nestvec.deprecation import renamed_arguments, renamed_fields
-from nestvec.metrics import Id
 from nestvec.progress import Progress
 from nestvec.transforms.base import Facts, register_kind
 from nestvec.transforms.residual import ResidualTransform
+
+if TYPE_CHECKING:
+    from nestvec.adapt.config import AdaptorConfig
+    from nestvec.adapt.report import FitReport
+    from nestvec.adapt.training_data import Pairs
+    from nestvec.metrics import Id
 
 # The modules of a fit are imported where it begins: `import nestvec` is fast.
 
@@ -51,7 +53,7 @@ class MatryoshkaAdaptor(ResidualTransform):
     dims at once. `report` has its scores on held-out queries. Applying it needs NumPy alone.
     """
 
-    report: FitReport | None = None
+    report: "FitReport | None" = None
 
     @classmethod
     @renamed_arguments({"recipe": "config", "told": "on_evaluation"})
@@ -59,12 +61,12 @@ class MatryoshkaAdaptor(ResidualTransform):
         cls,
         vectors: ArrayLike,
         dims: Sequence[int],
-        pairs: Pairs | None = None,
+        pairs: "Pairs | None" = None,
         *,
         queries: ArrayLike | None = None,
         ids: "Sequence[Id] | np.ndarray | None" = None,
         query_ids: "Sequence[Id] | np.ndarray | None" = None,
-        config: AdaptorConfig | None = None,
+        config: "AdaptorConfig | None" = None,
         **options: Unpack[FitOptions],
     ) -> "MatryoshkaAdaptor":
         """Train an adaptor on `vectors` [n, dim] for prefixes of `dims`; needs the extra `train`.
@@ -83,7 +85,9 @@ class MatryoshkaAdaptor(ResidualTransform):
         from nestvec.extras import require
 
         require("torch", "train")
+        from nestvec.adapt.config import AdaptorConfig
         from nestvec.adapt.fitting import AdaptorFit, FitRun
+        from nestvec.adapt.training_data import TrainingData, check_dims_list
 
         run = FitRun(**options)
         data = TrainingData.read(vectors, pairs, queries, ids, query_ids, run.seed)
@@ -109,5 +113,7 @@ class MatryoshkaAdaptor(ResidualTransform):
         cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
     ) -> "MatryoshkaAdaptor":
         """Rebuild the adaptor with its report."""
+        from nestvec.adapt.report import FitReport
+
         report = None if facts["report"] is None else FitReport.from_notes(facts["report"])
         return replace(super().from_arrays(arrays, facts), report=report)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestvec.shapes import Bool, Float64, Int64
-from nestvec.statistics import binomial_p, fewest
+from nestvec.statistics import binomial_p, smallest_true
 
 NEVER = 2.0
 """No probability reaches it: a size with this threshold never answers."""
@@ -124,5 +124,5 @@ def certified(
         if p_value > 1 - confidence:
             break
         taken, best = thresholds, (lost, p_value)
-    needed = fewest(lambda rows: binomial_p(0, rows, alpha) <= 1 - confidence)
+    needed = smallest_true(lambda rows: binomial_p(0, rows, alpha) <= 1 - confidence)
     return taken, Certificate(alpha, confidence, n, *best, needed)

@@ -10,6 +10,7 @@ from nestvec.cli.output import print_facts, print_json, print_table, size
 from nestvec.index import Index
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.snapshot import LiveSegment
+from nestvec.tuning.evidence import with_current_names
 
 
 def info(
@@ -128,16 +129,21 @@ def _segment(part: LiveSegment) -> dict[str, Any]:
 
 
 def _tuned(rows: int, tuned: StoredPlan) -> dict[str, Any]:
-    return {**tuned.evidence, "rows": rows, "plan": str(tuned.plan), "current": tuned.current}
+    return {
+        **with_current_names(tuned.evidence),
+        "rows": rows,
+        "plan": str(tuned.plan),
+        "current": tuned.current,
+    }
 
 
 def _tuned_line(tuned: Mapping[str, Any]) -> str:
     if not tuned["current"]:
         return "stale: rows have changed since, searches use the default; nestvec tune"
-    easy = ", OPTIMISTIC: by queries from the index" if tuned["optimistic"] else ""
+    easy = ", OPTIMISTIC: by queries from the index" if tuned["n_self_matches"] else ""
     return (
-        f"{tuned['plan']} · {tuned['promise']}, "
-        f"{tuned['served']['value']:.4f} on {tuned['served']['n']:,} queries{easy}"
+        f"{tuned['plan']} · {tuned['guarantee']}, "
+        f"{tuned['attained']['value']:.4f} on {tuned['attained']['n']:,} queries{easy}"
     )
 
 

@@ -34,6 +34,7 @@ RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "adapt": {"--adapter": "--transform", "--out": "--output"},
     "tune": {
         "--all": "--perfect-recall",
+        "--check": "--check-drift",
         "--containment": "--shortlist-recall",
         "--keep": "--save",
         "--no-keep": "--no-save",

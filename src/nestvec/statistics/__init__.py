@@ -1,21 +1,22 @@
-"""What a number from a sample says of the whole: estimates with intervals, tests, sample sizes.
+"""Estimates with intervals, hypothesis tests and sample sizes.
 
-Everything is one-sided or two-sided at a stated confidence; nothing is rounded. Randomness takes a
-`numpy.random.Generator`. A sample is of *units* that were drawn independently: queries, or, where
-queries come in clusters (users, sessions), whole groups of them.
+Bounds are one-sided or two-sided at a stated confidence; nothing is rounded. Functions that draw
+random numbers take a `numpy.random.Generator`. A sample consists of *units* that were drawn
+independently: queries, or, where queries come in clusters (users, sessions), whole clusters.
 """
 
-from nestvec.statistics.betting import betting_p, largest_mean_loss
+from nestvec.deprecation import renamed_attributes
+from nestvec.statistics.betting import betting_p, mean_loss_upper_bound
 from nestvec.statistics.bootstrap import bootstrap_mean, bootstrap_ratio, lower_bound_of_ratio
 from nestvec.statistics.estimate import Estimate
-from nestvec.statistics.exact import (
+from nestvec.statistics.hypothesis_tests import (
     binomial_p,
     hoeffding_bentkus,
     holm,
     mcnemar,
     proportion,
 )
-from nestvec.statistics.sizes import fewest, needed_for_difference, queries_needed
+from nestvec.statistics.power import queries_needed, smallest_true, units_needed
 
 __all__ = [
     "Estimate",
@@ -23,13 +24,22 @@ __all__ = [
     "binomial_p",
     "bootstrap_mean",
     "bootstrap_ratio",
-    "fewest",
     "hoeffding_bentkus",
     "holm",
-    "largest_mean_loss",
     "lower_bound_of_ratio",
     "mcnemar",
-    "needed_for_difference",
+    "mean_loss_upper_bound",
     "proportion",
     "queries_needed",
+    "smallest_true",
+    "units_needed",
 ]
+
+__getattr__ = renamed_attributes(
+    __name__,
+    {
+        "fewest": ("smallest_true", smallest_true),
+        "largest_mean_loss": ("mean_loss_upper_bound", mean_loss_upper_bound),
+        "needed_for_difference": ("units_needed", units_needed),
+    },
+)

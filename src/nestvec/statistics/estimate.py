@@ -1,4 +1,4 @@
-"""A number from a sample, and the rules that its makers share."""
+"""Estimates, and the check of shares that intervals and tests have in common."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from nestvec.errors import InputError
 
 
 class Estimate(NamedTuple):
-    """A value, its interval and how many independent units (queries, groups) it was made of."""
+    """A value, its interval [low, high] and the number of independent units (queries, groups)."""
 
     value: float
     low: float
@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
 
 
 def check_share(share: float, name: str) -> float:
-    """`share` if it lies between 0 and 1, both excluded; else `InputError`."""
+    """Return `share` if it lies between 0 and 1, both excluded; else raise `InputError`."""
     if not 0 < share < 1:
         raise InputError(f"{name}={share} is out of range; use more than 0 and less than 1")
     return float(share)

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from nestvec.deprecation import renamed_arguments
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
+from nestvec.tuning.targets import Targets
 
 if TYPE_CHECKING:
     from nestvec.tuning.drift import DriftReport
@@ -18,14 +20,10 @@ if TYPE_CHECKING:
 
 
 @renamed_arguments({"all": "perfect_recall", "containment": "shortlist_recall"})
-def tune(  # noqa: PLR0913  one call says all about a guarantee
+def tune(  # noqa: PLR0913  a call says all about a guarantee
     index: Index,
     queries: ArrayLike,
     *,
-    recall: float | None = None,
-    perfect_recall: float | None = None,
-    shortlist_recall: float | None = None,
-    ndcg: float | None = None,
     qrels: Qrels | None = None,
     query_ids: Sequence[Id] | np.ndarray | None = None,
     confidence: float = 0.95,
@@ -33,6 +31,7 @@ def tune(  # noqa: PLR0913  one call says all about a guarantee
     plans: Sequence[str | Plan] | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    **target: Unpack[Targets],
 ) -> "TunedPlan":
     """Find the cheapest plan that has a guarantee about the top `k` of queries to come.
 
@@ -45,21 +44,17 @@ def tune(  # noqa: PLR0913  one call says all about a guarantee
 
     `queries` [q, dim] are held out and like those to come: hundreds for .95, a thousand or more for
     .99. A quarter of them, 500 at most, order the `plans` (None: a grid around the default), and
-    the others certify them in that order; the ground truth is `search(exact=True)`. Too few queries
+    the others test them in that order; the ground truth is `search(exact=True)`. Too few queries
     give the verdict INSUFFICIENT DATA and the number that is needed. Equal input and `seed` give an
     equal result. `.save(index)` makes the plan the index's default for `k`.
+
+    `InputError` for a target that is unknown or cannot be shown, and for several at once.
     """
     from nestvec.tuning.guarantee import Guarantee
     from nestvec.tuning.queries import EvaluationQueries
     from nestvec.tuning.tuner import tune_plan
 
-    targets = {
-        "recall": recall,
-        "perfect_recall": perfect_recall,
-        "shortlist_recall": shortlist_recall,
-        "ndcg": ndcg,
-    }
-    guarantee = Guarantee.from_targets(k, confidence, targets)
+    guarantee = Guarantee.from_targets(k, confidence, target)
     evaluation = EvaluationQueries(queries, qrels, query_ids)
     return tune_plan(index, evaluation, guarantee, plans, seed, progress)
 

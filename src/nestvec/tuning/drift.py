@@ -58,7 +58,7 @@ class DriftReport:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Return all of it as JSON values."""
         return {
             "verdict": self.verdict,
             "guarantee": str(self.guarantee),
@@ -80,7 +80,7 @@ def check_drift(
     """Test the stored plan for `k` on new queries; the work behind `nestvec.check_drift`."""
     if k not in index.stored_plans:
         raise InputError(
-            f"{index.path} stores no tuned plan for k={k} (it stores plans for: "
+            f"{index.path} stores no tuned plan for k={k} (it stores plans for k: "
             f"{', '.join(map(str, sorted(index.stored_plans))) or 'none'}); tune one first"
         )
     stored = index.stored_plans[k]

@@ -14,13 +14,14 @@ from nestvec.index.search.segment_search import scan_rows
 from nestvec.metrics import Id, Qrels, ndcg_at_k
 from nestvec.plan import Plan
 from nestvec.progress import Progress
+from nestvec.self_match import NONE
 from nestvec.shapes import Bool, Float32, Float64, Int64
-from nestvec.tuning.self_match import NONE, find_self_matches, self_matches_last
+from nestvec.tuning.self_match import find_self_matches, self_matches_last
 
 _BLOCK_QUERIES = 256
 
 Grades = Mapping[Id, float]
-"""Grades of one query's documents by row number; those that the index lacks are below −1."""
+"""Grades of one query's documents by row number; documents that the index lacks are below −1."""
 
 
 class PlanHits(NamedTuple):
@@ -63,14 +64,15 @@ class GroundTruth:
         array = index.transform_queries(queries)
         if not len(array):
             raise InputError("there are no queries; pass some, hundreds for a guarantee")
+        fingerprint = _transform_fingerprint(index)
         self_match = find_self_matches(index.snapshot, array)
         top_k, has_ties = np.empty((len(array), k), np.int64), np.zeros(len(array), bool)
         depth = k + bool((self_match != NONE).any())
         depth = max(depth, min(depth + 1, len(index)))  # the next one shows whether there is a tie
-        with progress("exact answers", len(array)) as advance:
-            for first in range(0, len(array), _BLOCK_QUERIES):
-                block = slice(first, first + _BLOCK_QUERIES)
-                hits = index.search(array[block], depth, exact=True, transformed_by=_adapter(index))
+        with progress("ground truth", len(array)) as advance:
+            for start in range(0, len(array), _BLOCK_QUERIES):
+                block = slice(start, start + _BLOCK_QUERIES)
+                hits = index.search(array[block], depth, exact=True, transformed_by=fingerprint)
                 places = self_matches_last(hits, self_match[block])
                 top_k[block] = np.take_along_axis(hits.rows, places[:, :k], axis=1)
                 # Float32 scores: those that are equal in float64 are equal here.
@@ -100,29 +102,31 @@ class GroundTruth:
         """Search `rows` rows per query by `plan`; a self-match is left out where it keeps more."""
         n_kept = min((stage.keep for stage in plan.stages), default=len(self.index))
         k = min(rows + bool(self.n_self_matches), max(rows, n_kept), len(self.index))
-        adapted = _adapter(self.index)
-        hits = self.index.search(self.queries, k, plan=plan, transformed_by=adapted)
+        fingerprint = _transform_fingerprint(self.index)
+        hits = self.index.search(self.queries, k, plan=plan, transformed_by=fingerprint)
         places = self_matches_last(hits, self.self_match)[:, :rows]
         return PlanHits(
             np.take_along_axis(hits.rows, places, axis=1), float(hits.stats.size_bytes) / len(self)
         )
 
     def recall(self, hits: Int64[np.ndarray, "q k"]) -> Float64[np.ndarray, " q"]:
-        """The share of each exact top k that is hits.
+        """Return the share of each query's exact top k that is among its hits (row numbers).
 
-        Of rows with equal scores exact search names the first; the others are as good.
+        Of rows with equal scores exact search returns the first; the others are as good.
         """
-        hit = [np.isin(true, rows).sum() for true, rows in zip(self.top_k, hits, strict=True)]
-        hits = np.array(hit, np.int64)
-        for query in np.flatnonzero(self.has_ties & (hits < self.k)).tolist():
-            hits[query] += self._tie_substitutes(query, hits[query])
-        return hits / self.k
+        counts = np.array(
+            [np.isin(true, rows).sum() for true, rows in zip(self.top_k, hits, strict=True)],
+            np.int64,
+        )
+        for query in np.flatnonzero(self.has_ties & (counts < self.k)).tolist():
+            counts[query] += self._tie_substitutes(query, hits[query])
+        return counts / self.k
 
     def _tie_substitutes(self, query: int, hits: Int64[np.ndarray, " k"]) -> int:
         """Count hits outside the top k that tie with the k-th, up to the missed rows that tie."""
         missed = np.setdiff1d(self.top_k[query], hits)
-        others = np.setdiff1d(hits, [*self.top_k[query].tolist(), NONE])
-        rows = [*self.top_k[query, -1:].tolist(), *missed.tolist(), *others.tolist()]
+        outside = np.setdiff1d(hits, [*self.top_k[query].tolist(), NONE])
+        rows = [*self.top_k[query, -1:].tolist(), *missed.tolist(), *outside.tolist()]
         vectors, places = self.index.snapshot.vectors_of(rows), np.arange(len(rows))
         vector = self.queries[query : query + 1]
         scored = scan_rows(vectors, places, vector, len(rows), 1, self.index.metric)
@@ -142,6 +146,6 @@ class GroundTruth:
         return ndcg_at_k(hits, range(len(self)), judgments, self.k)
 
 
-def _adapter(index: Index) -> str | None:
-    """The fingerprint of the adapter that the queries went through."""
+def _transform_fingerprint(index: Index) -> str | None:
+    """The fingerprint of the transform that the queries went through."""
     return None if index.transform is None else index.transform.fingerprint

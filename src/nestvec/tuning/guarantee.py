@@ -14,18 +14,17 @@ from nestvec.statistics import (
     betting_p,
     binomial_p,
     bootstrap_mean,
-    fewest,
-    largest_mean_loss,
+    mean_loss_upper_bound,
     proportion,
+    smallest_true,
 )
+from nestvec.tuning.evidence import with_current_names
+from nestvec.tuning.targets import Targets, one_target
 
-MEASURES = ("recall", "perfect_recall", "shortlist_recall", "ndcg")
-_YES_OR_NO = ("perfect_recall", "shortlist_recall")
-"""A query passes or not: these are shares of queries, tested by the exact binomial test."""
-_DEFAULT = ("recall", 0.99)
-_OLD_MEASURES = {"all": "perfect_recall", "containment": "shortlist_recall"}
-"""Names in the evidence of indexes that were tuned before version 0.2."""
-_MOST_NEEDED = 1 << 20
+MEASURES = tuple(Targets.__annotations__)
+_SHARES = ("perfect_recall", "shortlist_recall")
+"""Shares of the queries that pass, tested by the exact binomial test."""
+_MAX_NEEDED = 1 << 20
 """A target that takes more queries than this to show is no practical target."""
 
 
@@ -57,33 +56,24 @@ class Guarantee:
                 "confidence between 0.5 and 1"
             )
         if self.measure not in MEASURES:
-            raise InputError(f"measure={self.measure!r} is not one of {', '.join(MEASURES)}")
+            raise InputError(
+                f"measure={self.measure!r} is not known; use one of {', '.join(MEASURES)}"
+            )
 
     @classmethod
-    def from_targets(
-        cls, k: int, confidence: float, targets: Mapping[str, float | None]
-    ) -> "Guarantee":
+    def from_targets(cls, k: int, confidence: float, targets: Targets) -> "Guarantee":
         """Build the guarantee of the one measure that has a target; recall .99 where none has.
 
-        `InputError` where several have one.
+        `InputError` where several have one, and for a target that is not known.
         """
-        named = [(measure, target) for measure, target in targets.items() if target is not None]
-        if len(named) > 1:
-            names = " and ".join(measure for measure, _ in named)
-            raise InputError(f"{names} are separate guarantees; tune for one of them at a time")
-        measure, target = named[0] if named else _DEFAULT
+        measure, target = one_target(targets)
         return cls(k, target, confidence, measure)
 
     @classmethod
     def from_evidence(cls, evidence: Mapping[str, Any]) -> "Guarantee":
         """Read the guarantee from evidence that an index stores, also of older versions."""
-        measure = evidence.get("measure", evidence.get("loss"))
-        return cls(
-            evidence["k"],
-            evidence["target"],
-            evidence["confidence"],
-            _OLD_MEASURES.get(measure, measure),
-        )
+        current = with_current_names(evidence)
+        return cls(*(current[name] for name in ("k", "target", "confidence", "measure")))
 
     def __str__(self) -> str:
         statement = {
@@ -100,7 +90,7 @@ class Guarantee:
         return 1 - self.confidence
 
     def rows(self, plan: Plan) -> int:
-        """Return how many rows a search by `plan` asks for: `k`, or the whole shortlist."""
+        """Count the rows that a search by `plan` returns: `k`, or the whole shortlist."""
         if self.measure != "shortlist_recall":
             return self.k
         if plan.full or not plan.stages:
@@ -108,8 +98,8 @@ class Guarantee:
         return plan.stages[-1].keep
 
     def scores(self, attained: Float64[np.ndarray, " q"]) -> Float64[np.ndarray, " q"]:
-        """Turn the queries' measure into what must reach the target on average, from 0 to 1."""
-        return np.asarray(attained == 1, np.float64) if self.measure in _YES_OR_NO else attained
+        """Turn what each query attained into a score in [0, 1]; the mean must reach the target."""
+        return np.asarray(attained == 1, np.float64) if self.measure in _SHARES else attained
 
     def p_below(self, scores: Float64[np.ndarray, " q"]) -> float:
         """The p-value of the hypothesis that the mean is below the target.
@@ -127,20 +117,20 @@ class Guarantee:
 
     def _p(self, losses: Float64[np.ndarray, " q"], alpha: float) -> float:
         """The p-value of the hypothesis that the mean loss is above `alpha`."""
-        if self.measure in _YES_OR_NO:
+        if self.measure in _SHARES:
             return binomial_p(round(losses.sum()), len(losses), alpha)
         return betting_p(losses, alpha, self.confidence)
 
     def lower_bound(self, scores: Float64[np.ndarray, " q"]) -> float:
         """The one-sided confidence bound of the mean, by the same test."""
-        if self.measure in _YES_OR_NO:
+        if self.measure in _SHARES:
             return proportion(round(scores.sum()), len(scores), 1 - 2 * self.delta).low
-        return 1 - largest_mean_loss(1 - scores, self.confidence)
+        return 1 - mean_loss_upper_bound(1 - scores, self.confidence)
 
     def estimate(self, scores: Float64[np.ndarray, " q"], rng: np.random.Generator) -> Estimate:
         """The mean with a two-sided interval at the same confidence."""
         # A bootstrap of equal values has no width.
-        if self.measure in _YES_OR_NO or scores.min() == 1:
+        if self.measure in _SHARES or scores.min() == 1:
             return proportion(round(scores.sum()), len(scores), self.confidence)
         return bootstrap_mean(scores, rng, self.confidence)
 
@@ -152,11 +142,13 @@ class Guarantee:
         risk, alpha = float((1 - scores).mean()), 1 - self.target
         if risk >= alpha:
             return None
-        if self.measure in _YES_OR_NO:
-            return fewest(lambda n: binomial_p(round(risk * n), n, alpha) <= self.delta)
-        needed = fewest(lambda n: self.p_below(np.resize(scores, n)) <= self.delta, _MOST_NEEDED)
-        return needed if needed < _MOST_NEEDED else None
+        if self.measure in _SHARES:
+            return smallest_true(lambda n: binomial_p(round(risk * n), n, alpha) <= self.delta)
+        needed = smallest_true(
+            lambda n: self.p_below(np.resize(scores, n)) <= self.delta, _MAX_NEEDED
+        )
+        return needed if needed < _MAX_NEEDED else None
 
     def to_json(self) -> dict[str, Any]:
-        """Its values by name."""
+        """Return its values by name."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""How well a plan serves each query, by the measure that a guarantee is about."""
+"""Scores of a plan, query by query, by the measure that a guarantee is about."""
 
 from typing import NamedTuple
 

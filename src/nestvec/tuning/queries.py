@@ -16,13 +16,13 @@ from nestvec.tuning.ground_truth import Grades, GroundTruth
 from nestvec.tuning.guarantee import Guarantee
 from nestvec.vectors import as_queries
 
-_ELSEWHERE = -2
-"""Documents that are not in the index count down from here: they can be missed, never found."""
+_NOT_IN_INDEX = -2
+"""Number of the first document that is not in the index; further ones count down from it."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EvaluationQueries:
-    """Queries [q, dim], and grades by the ids of queries (None: row numbers) and documents."""
+    """Queries [q, dim], with grades by the ids of queries (None: row numbers) and of documents."""
 
     queries: ArrayLike
     qrels: Qrels | None = None
@@ -39,7 +39,7 @@ class EvaluationQueries:
             queries, grades = self._with_judgments(index, guarantee)
             return GroundTruth.compute(index, queries, guarantee.k, progress, grades)
         if self.qrels is not None or self.query_ids is not None:
-            raise InputError(f"qrels and query_ids say nothing of '{guarantee}'; leave them out")
+            raise InputError(f"qrels and query_ids have no part in '{guarantee}'; leave them out")
         return GroundTruth.compute(index, self.queries, guarantee.k, progress)
 
     def _with_judgments(
@@ -48,7 +48,8 @@ class EvaluationQueries:
         """Select the queries that have a relevant document, with the grades of their documents."""
         if self.qrels is None:
             raise InputError(f"'{guarantee}' is about relevance; pass qrels (relevance judgments)")
-        array = as_queries(self.queries, index.dim if index.transform is None else index.transform.dim)
+        dim = index.dim if index.transform is None else index.transform.dim
+        array = as_queries(self.queries, dim)
         query_ids = range(len(array)) if self.query_ids is None else self.query_ids
         ids = check_ids(query_ids, len(array)).tolist()
         rows = [row for row, id_ in enumerate(ids) if _is_relevant(self.qrels.get(id_, {}))]
@@ -77,7 +78,7 @@ def _grades_by_row(
     numbers = dict(zip(index.ids.tolist(), index.snapshot.numbers().tolist(), strict=True))
     return tuple(
         {
-            numbers.get(doc, _ELSEWHERE - place): float(grade)
+            numbers.get(doc, _NOT_IN_INDEX - place): float(grade)
             for place, (doc, grade) in enumerate(grades.items())
         }
         for grades in judgments

@@ -9,14 +9,14 @@ from nestvec.plan import Plan
 from nestvec.statistics import Estimate
 from nestvec.tuning.guarantee import Guarantee
 
-TuneVerdict = Literal["CERTIFIED", "INSUFFICIENT DATA", "OUT OF REACH"]
+TuneVerdict = Literal["GUARANTEED", "INSUFFICIENT DATA", "OUT OF REACH"]
 
 ASSUMPTIONS = (
     "queries to come are of the same kind as these queries, which were drawn at random",
     "queries are independent draws; of each cluster (user, session) pass one",
     "no row is added, deleted or coded anew; where that happens the index stops using the plan",
     "the target, its confidence and k were chosen before results were seen",
-    "plans of your own were not chosen by how they do on these queries",
+    "plans that you passed were not chosen by their results on these queries",
     "searches are for this k (or the whole shortlist), without a filter",
 )
 """The conditions of the guarantee: it is void where one of them does not hold."""
@@ -24,7 +24,7 @@ ASSUMPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class PlanTest:
-    """The test of one plan on the certifying queries: mean score, p-value, bytes per query."""
+    """The test of one plan on the testing queries: mean score, p-value, bytes per query."""
 
     plan: Plan
     attained: float
@@ -32,7 +32,7 @@ class PlanTest:
     bytes_per_query: float
 
     def to_json(self) -> dict[str, Any]:
-        """Its values by name, the plan as text."""
+        """Return its values by name, the plan as text."""
         return {**asdict(self), "plan": str(self.plan)}
 
 
@@ -51,9 +51,9 @@ class TunedPlan:
     attained: Estimate
     """The estimate of what must reach the target: see `Guarantee`."""
     lower_bound: float
-    """The one-sided bound of this plan alone; of the chosen plan only the target is guaranteed."""
+    """The one-sided bound for a plan fixed in advance; of the chosen one the target is shown."""
     queries_needed: int | None
-    """How many queries would certify the safest plan; None where that cannot be said."""
+    """How many queries would show the guarantee of the safest plan; None where unknown."""
     plan_tests: tuple[PlanTest, ...]
     """The evidence, in the order tested."""
     queries: int
@@ -66,21 +66,23 @@ class TunedPlan:
 
     @property
     def rows(self) -> int | None:
-        """How many rows a search by the plan returns: k, or the whole shortlist."""
+        """The number of rows that a search by the plan returns: k, or the whole shortlist."""
         return None if self.plan is None else self.guarantee.rows(self.plan)
 
     @property
     def n(self) -> int:
-        """The number of certifying queries."""
+        """The number of testing queries."""
         return self.attained.n
 
     def save(self, index: Index) -> None:
         """Store the plan and its evidence in the index, whose searches for `rows` rows then use it.
 
-        `InputError` where no plan is certified, `StorageError` when rows have changed since.
+        `InputError` where no plan has the guarantee, `StorageError` when rows have changed since.
         """
         if self.plan is None or self.rows is None:
-            raise InputError(f"no plan is certified ({self.verdict}), so there is none to save")
+            raise InputError(
+                f"no plan has the guarantee ({self.verdict}), so there is none to save"
+            )
         index.save_plan(self.rows, self.plan, self.to_json(), self.rows_checksum)
 
     def __str__(self) -> str:
@@ -114,7 +116,7 @@ class TunedPlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Return all of it as JSON values."""
         return {
             "verdict": self.verdict,
             "guarantee": str(self.guarantee),

@@ -1,4 +1,4 @@
-"""Learn then Test: order plans on some queries, certify them in that order on others."""
+"""Learn then Test: order plans on some queries, test them in that order on others."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,16 +10,16 @@ from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Float64, Int64
-from nestvec.statistics import fewest
+from nestvec.statistics import smallest_true
 from nestvec.tuning.candidate_plans import candidate_plans, pareto_front, shortlist_plans
 from nestvec.tuning.guarantee import Guarantee
 from nestvec.tuning.plan_scores import PlanScores, measure_plan
 from nestvec.tuning.queries import EvaluationQueries
 from nestvec.tuning.tuned import PlanTest, TunedPlan, TuneVerdict
 
-_ORDERING_SHARE = 4
+_QUERIES_PER_ORDERING = 4
 """One query in four orders the plans …"""
-_MOST_ORDERING = 500
+_MAX_ORDERING = 500
 """… up to 500: a poor order costs a cheaper plan, never the guarantee."""
 
 ScorePlan = Callable[[Plan], PlanScores]
@@ -38,10 +38,10 @@ def tune_plan(
     grid = choose_candidates(index, guarantee, plans)
     ground_truth = queries.with_ground_truth(index, guarantee, progress)
     rng = np.random.default_rng(seed)
-    ordering, certifying = split_queries(len(ground_truth), rng)
+    ordering, testing = split_queries(len(ground_truth), rng)
     sequence = order_plans(grid, partial(measure_plan, ground_truth[ordering], guarantee), progress)
-    score_plan = partial(measure_plan, ground_truth[certifying], guarantee)
-    plan_tests, scores = certify_in_order(sequence, score_plan, guarantee, progress)
+    score_plan = partial(measure_plan, ground_truth[testing], guarantee)
+    plan_tests, scores = run_plan_tests(sequence, score_plan, guarantee, progress)
     passed = last_passing(plan_tests, guarantee)
     return TunedPlan(
         verdict=_verdict(passed, scores, guarantee),
@@ -73,8 +73,8 @@ def choose_candidates(
 
 def split_queries(
     count: int, rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, " ordering"], Int64[np.ndarray, " certifying"]]:
-    """Split the queries: some order the plans, the others certify them."""
+) -> tuple[Int64[np.ndarray, " ordering"], Int64[np.ndarray, " testing"]]:
+    """Split the queries: some order the plans, the others test them."""
     if count < 2:
         raise InputError(f"{count} queries are too few to split; pass hundreds of held-out queries")
     shuffled = rng.permutation(count)
@@ -82,14 +82,14 @@ def split_queries(
 
 
 def _ordering(count: int) -> int:
-    return min(_MOST_ORDERING, max(1, count // _ORDERING_SHARE))
+    return min(_MAX_ORDERING, max(1, count // _QUERIES_PER_ORDERING))
 
 
-def _total_needed(certifying: int | None) -> int | None:
-    """Count the queries to pass so that `certifying` of them certify."""
-    if certifying is None:
+def _total_needed(testing: int | None) -> int | None:
+    """Count the queries to pass so that `testing` of them test plans."""
+    if testing is None:
         return None
-    return fewest(lambda count: count - _ordering(count) >= certifying)
+    return smallest_true(lambda count: count - _ordering(count) >= testing)
 
 
 def order_plans(plans: Sequence[Plan], score_plan: ScorePlan, progress: Progress) -> list[Plan]:
@@ -103,7 +103,7 @@ def order_plans(plans: Sequence[Plan], score_plan: ScorePlan, progress: Progress
     return [plans[place] for place in pareto_front(risks, costs)]
 
 
-def certify_in_order(
+def run_plan_tests(
     sequence: Sequence[Plan], score_plan: ScorePlan, guarantee: Guarantee, progress: Progress
 ) -> tuple[tuple[PlanTest, ...], Float64[np.ndarray, " q"]]:
     """Test plan after plan until one fails; also return the last passing plan's scores [q].
@@ -114,7 +114,7 @@ def certify_in_order(
     """
     plan_tests: list[PlanTest] = []
     best = np.empty(0)
-    with progress("certifying plans", len(sequence)) as advance:
+    with progress("testing plans", len(sequence)) as advance:
         for plan in sequence:
             attained, bytes_per_query = score_plan(plan)
             scores = guarantee.scores(attained)
@@ -129,7 +129,7 @@ def certify_in_order(
 
 
 def last_passing(plan_tests: Sequence[PlanTest], guarantee: Guarantee) -> Plan | None:
-    """Return the last plan that passed: the cheapest certified one."""
+    """Return the last plan that passed, which is the cheapest with the guarantee."""
     passed = [test.plan for test in plan_tests if test.p_value <= guarantee.delta]
     return passed[-1] if passed else None
 
@@ -138,7 +138,7 @@ def _verdict(
     passed: Plan | None, scores: Float64[np.ndarray, " q"], guarantee: Guarantee
 ) -> TuneVerdict:
     if passed is not None:
-        return "CERTIFIED"
+        return "GUARANTEED"
     return "OUT OF REACH" if guarantee.p_above(scores) <= guarantee.delta else "INSUFFICIENT DATA"
 
 
