@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.labelled import Labelled, Opener
-from nestvec.cli.output import Columns, print_facts, print_json, print_table, shorten
+from nestvec.cli.model import encoder_choice, open_model, record_of_options
+from nestvec.cli.output import Columns, note, print_facts, print_json, print_table, shorten
+from nestvec.collections.encoders import model_record, open_recorded
+from nestvec.collections.labelled_rows import LabelledFile, Opener, VectorModel
+from nestvec.progress import bar
 
 if TYPE_CHECKING:
     from nestvec.classify import Cascade
@@ -106,7 +110,7 @@ def fit(
     """
     from nestvec.classify import Cascade
 
-    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_named)
+    rows = LabelledFile(data, texts, only, text_column, key, bar).load(*_chosen(model, base_url))
     cascade = Cascade.fit(
         rows.vectors, rows.column(label), dims or None, classifier=classifier.value,
         rotation=rotation.value,
@@ -183,7 +187,8 @@ def report(
     from nestvec.classify.report import report as hold
 
     opened = Cascade.load(cascade)
-    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_recorded(opened))
+    file = LabelledFile(data, texts, only, text_column, key, bar)
+    rows = file.load(*_recorded(opened, model, base_url))
     found = hold(opened, rows.vectors, rows.column(label))
     if json:
         print_json({"cascade": cascade, **found.to_json()})
@@ -249,7 +254,8 @@ def predict(
     from nestvec.classify import Cascade
 
     opened = Cascade.load(cascade)
-    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_recorded(opened))
+    file = LabelledFile(data, texts, only, text_column, key, bar)
+    rows = file.load(*_recorded(opened, model, base_url))
     found = opened.predict(rows.vectors)
     told = list(
         zip(rows.ids, found.labels.tolist(), found.sure.tolist(), found.dims.tolist(), strict=True)
@@ -266,21 +272,23 @@ def predict(
     print_table(_WITH_TEXT, [(*row, text) for row, text in zip(cells, shown, strict=True)])
 
 
-def _named(given: Labelled) -> "tuple[Encoder, dict[str, Any]]":
-    """The encoder that the command names."""
-    from nestvec.cli.model import DEFAULT, describe, open_model
+def _chosen(model: str | None, base_url: str | None) -> tuple[VectorModel, Opener]:
+    """Return what records the model of vectors, and what opens the encoder of texts, by options."""
 
-    opened = open_model(given.model or DEFAULT, given.base_url, None)
-    return opened, describe(opened, None)
+    def opened() -> "tuple[Encoder, dict[str, Any]]":
+        encoder = open_model(model, base_url, None)
+        return encoder, model_record(encoder)
+
+    return partial(record_of_options, model, base_url, None), opened
 
 
-def _recorded(cascade: "Cascade") -> Opener:
-    """The encoder that made the vectors the cascade was fitted on."""
+def _recorded(
+    cascade: "Cascade", model: str | None, base_url: str | None
+) -> tuple[VectorModel, Opener]:
+    """As `_chosen`, with the encoder that the cascade records where no option names one."""
 
-    def opened(given: Labelled) -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import describe, open_recorded
+    def opened() -> "tuple[Encoder, dict[str, Any]]":
+        encoder = open_recorded(cascade.model, encoder_choice(model, base_url), note)
+        return encoder, model_record(encoder)
 
-        encoder = open_recorded(cascade.model, given.model, given.base_url)
-        return encoder, describe(encoder, None)
-
-    return opened
+    return partial(record_of_options, model, base_url, None), opened
