@@ -121,8 +121,8 @@ def _open_at(
     if address in trusted or is_loopback(address):
         return open_encoder(model, base_url=address, dimensions=dimensions)
     notify(
-        f"texts are sent to {address}, as recorded, without a key; name the base URL (--base-url {address}) to "
-        "send the key in OPENAI_API_KEY too"
+        f"texts are sent to {address}, as recorded, without a key; name the base URL "
+        f"(--base-url {address}) to send the key in OPENAI_API_KEY too"
     )
     return open_encoder(model, base_url=address, dimensions=dimensions, key_variable="")
 
