@@ -89,9 +89,9 @@ def audit_in_process(folder: str, judged: str) -> dict[str, object]:
 
 def measure(folder: Path, judged: bool) -> dict[str, object]:
     """Measure one audit with cached kernels; the time of its imports counts."""
-    from nestvec.kernels import load_scores
+    from nestvec.kernels import load_scoring
 
-    load_scores()
+    load_scoring()
     documents, queries, answers = (
         np.load(folder / f"{name}.npy") for name in ("documents", "queries", "answers")
     )

@@ -1,4 +1,4 @@
-"""Residual codes: where bits go, and what fewer of them say."""
+"""Residual codes: the share of bits, and decoding from some of them."""
 
 from fractions import Fraction
 from itertools import pairwise, product
@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec import codes
-from nestvec.codes import _LEFT, MAX_BITS, Codec, order_words, row_norms
+from nestvec.codes import MAX_BITS, REMAINING_VARIANCE, Codec, row_norms, word_order
 from nestvec.index.build.kmeans import CellAssignment
 from nestvec.kernels import layout, reference
-from nestvec.kernels.layout import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL
+from nestvec.kernels.backend import SearchOptions, SegmentArrays, SegmentPlan
+from nestvec.kernels.layout import GROUP, IP, LANES, NARROW, PARTS, RECORD_TAIL, ROW, SCALE
 from nestvec.plan import Plan
 
 law = settings(deadline=None, max_examples=40)
@@ -20,13 +21,13 @@ energies = st.lists(st.integers(0, 1000).map(float), min_size=1, max_size=6).map
 BITS = (0.3, 1.0, 2.0, 3.5, 8.0)
 
 
-def left(energy, planes):
-    """The squared error that is left when each group has so many planes."""
-    return float(energy @ _LEFT[np.asarray(planes)])
+def remaining_error(energy, planes):
+    """Compute the squared error that remains when each group has so many planes."""
+    return float(energy @ REMAINING_VARIANCE[np.asarray(planes)])
 
 
 def bell_shaped(rng, n, dim):
-    """Residuals whose spread falls from front to back, as after a rotation."""
+    """Draw residuals whose spread falls from front to back, as after a rotation."""
     spread = np.exp(-3 * np.arange(dim) / dim)
     return (rng.standard_normal((n, dim)) * spread).astype(np.float32)
 
@@ -36,16 +37,16 @@ def fitted(residuals, bits):
 
 
 def encoded(codec, residuals):
-    """The codes of rows whose centroid is zero."""
+    """Code rows whose centroid is zero."""
     return codec.encode(residuals, row_norms(residuals))
 
 
 def directions(codec, words, funnel, stage=0):
-    """What the words of a stage stand for, in float64: Σ coefficient · (bit − ½), times spread."""
+    """Decode the words of a stage in float64: Σ coefficient · (bit − ½), times spread."""
     part = slice(funnel.starts[stage], funnel.starts[stage + 1])
     total = np.zeros((len(words), GROUP * len(codec.bits)))
     for slot, group, weight in zip(
-        funnel.slots[part], funnel.groups[part], funnel.coefficients[part], strict=True
+        funnel.word_slots[part], funnel.groups[part], funnel.coefficients[part], strict=True
     ):
         bits = words[:, slot, None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
         total[:, GROUP * group : GROUP * (group + 1)] += float(weight) * (bits - 0.5)
@@ -53,7 +54,7 @@ def directions(codec, words, funnel, stage=0):
 
 
 def decoded(codec, residuals, plan):
-    """What the words of the plan's first stage say of each residual, scale included."""
+    """Decode residuals from the words of the plan's first stage, scale included."""
     coded = encoded(codec, residuals)
     funnel = codec.funnel(Plan.parse(f"probe=1; {plan}:1"))
     return coded.scale[:, None] * directions(codec, coded.words, funnel)
@@ -65,7 +66,7 @@ def decoded(codec, residuals, plan):
 @law
 @given(energies, st.integers(1, 60))
 def test_the_planes_of_a_group_come_highest_first_and_never_too_many(energy, count):
-    words = order_words(energy, count)
+    words = word_order(energy, count)
     assert len(words) == min(count, MAX_BITS * len(energy))
     for group in range(len(energy)):
         planes = words[words[:, 0] == group, 1]
@@ -76,7 +77,7 @@ def test_the_planes_of_a_group_come_highest_first_and_never_too_many(energy, cou
 @law
 @given(energies, st.integers(1, 59))
 def test_fewer_words_are_a_prefix_of_more(energy, count):
-    fewer, more = order_words(energy, count), order_words(energy, count + 1)
+    fewer, more = word_order(energy, count), word_order(energy, count + 1)
     assert (more[: len(fewer)] == fewer).all()
 
 
@@ -84,25 +85,25 @@ def test_fewer_words_are_a_prefix_of_more(energy, count):
 @given(st.lists(st.integers(0, 50).map(float), min_size=1, max_size=3).map(np.array), st.data())
 def test_no_other_share_of_the_words_leaves_less_error(energy, data):
     count = data.draw(st.integers(1, 3 * len(energy)))
-    greedy = np.bincount(order_words(energy, count)[:, 0], minlength=len(energy))
+    greedy = np.bincount(word_order(energy, count)[:, 0], minlength=len(energy))
     shares = product(range(MAX_BITS + 1), repeat=len(energy))
-    best = min(left(energy, share) for share in shares if sum(share) == count)
-    assert left(energy, greedy) == pytest.approx(best, rel=1e-12, abs=1e-12)
+    best = min(remaining_error(energy, share) for share in shares if sum(share) == count)
+    assert remaining_error(energy, greedy) == pytest.approx(best, rel=1e-12, abs=1e-12)
 
 
 def test_equal_gains_go_to_the_earlier_group():
-    assert order_words(np.ones(3), 4).tolist() == [[0, 0], [1, 0], [2, 0], [0, 1]]
+    assert word_order(np.ones(3), 4).tolist() == [[0, 0], [1, 0], [2, 0], [0, 1]]
 
 
 def test_a_stronger_group_gets_more_planes():
-    planes = np.bincount(order_words(np.array([100.0, 10.0, 1.0]), 9)[:, 0])
+    planes = np.bincount(word_order(np.array([100.0, 10.0, 1.0]), 9)[:, 0])
     assert planes[0] > planes[1] > planes[2] > 0
 
 
 # --- fitting -------------------------------------------------------------------------------------
 
 
-def test_a_row_of_which_the_words_say_nothing_counts_as_its_centroid(rng):
+def test_a_row_whose_decoding_is_next_to_nothing_counts_as_its_centroid(rng):
     residuals = np.zeros((300, 128), np.float32)
     residuals[:, :64] = rng.standard_normal((300, 64))
     codec = fitted(residuals, 0.5)
@@ -114,7 +115,7 @@ def test_a_row_of_which_the_words_say_nothing_counts_as_its_centroid(rng):
 
 @pytest.mark.parametrize("dim", [1, 63, 64, 65, 130])
 @pytest.mark.parametrize("bits", BITS)
-def test_the_words_are_as_many_as_the_bits_asked_for(dim, bits, rng):
+def test_the_number_of_words_follows_from_the_bits(dim, bits, rng):
     codec = fitted(bell_shaped(rng, 50, dim), bits)
     groups = -(-dim // GROUP)
     assert len(codec.words) == min(max(1, round(bits * dim / GROUP)), MAX_BITS * groups)
@@ -141,7 +142,7 @@ def test_rows_without_spread_can_be_fitted_and_coded():
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 64, 65, 128, 200]), st.sampled_from(BITS))
 def test_the_head_is_some_of_the_words_byte_by_byte(seed, dim, bits):
     residuals = bell_shaped(np.random.default_rng(seed), 40, dim)
-    residuals = residuals[:, np.random.default_rng(seed).permutation(dim)]
+    residuals = residuals[:, np.random.default_rng(seed).permutation(dim)].copy("C")
     codec = fitted(residuals, bits)
     assert 1 <= len(codec.head) <= len(codec.words)
     assert len(set(codec.head.tolist())) == len(codec.head)
@@ -180,12 +181,12 @@ def test_a_rectangle_is_as_many_words_as_its_bits_the_most_significant_inside(
 
 @pytest.mark.parametrize("dim", [1, 3, 64, 65, 70, 130])
 @pytest.mark.parametrize("bits", BITS)
-def test_bounds_are_made_of_the_head_and_of_all_words(dim, bits, rng):
+def test_bounds_read_the_head_and_all_words(dim, bits, rng):
     codec = fitted(bell_shaped(rng, 40, dim), bits)
-    funnel = codec.whole_funnel
-    head, every = funnel.slots[: funnel.starts[1]], funnel.slots[funnel.starts[1] :]
+    funnel = codec.full_funnel
+    head, all_words = funnel.word_slots[: funnel.starts[1]], funnel.word_slots[funnel.starts[1] :]
     assert head.tolist() == codec.head.tolist()
-    assert every.tolist() == list(range(len(codec.words)))
+    assert all_words.tolist() == list(range(len(codec.words)))
 
 
 def test_all_bits_of_all_dimensions_are_all_words(rng):
@@ -193,7 +194,7 @@ def test_all_bits_of_all_dimensions_are_all_words(rng):
     assert len(codec._read(130, MAX_BITS)) == len(codec.words)
 
 
-# --- what codes say ------------------------------------------------------------------------------
+# --- decoding ------------------------------------------------------------------------------------
 
 
 def test_the_decoding_error_falls_with_every_bit_stored(rng):
@@ -202,7 +203,7 @@ def test_the_decoding_error_falls_with_every_bit_stored(rng):
     for bits in (0.5, 1.0, 2.0, 3.0, 4.0, 6.0):
         codec = fitted(residuals, bits)
         errors.append(np.square(residuals - decoded(codec, residuals, "130x8")).mean())
-    assert all(after < before for before, after in pairwise(errors))
+    assert all(b < a for a, b in pairwise(errors))
 
 
 def test_the_decoding_error_falls_with_every_bit_read(rng):
@@ -210,7 +211,7 @@ def test_the_decoding_error_falls_with_every_bit_read(rng):
     codec = fitted(residuals, 4.0)
     plans = ["130x1", "130x2", "130x3", "130x4"]
     errors = [np.square(residuals - decoded(codec, residuals, plan)).mean() for plan in plans]
-    assert all(after < before for before, after in pairwise(errors))
+    assert all(b < a for a, b in pairwise(errors))
 
 
 @pytest.mark.parametrize("bits", [1.0, 2.0, 4.0])
@@ -232,39 +233,39 @@ def test_the_best_bits_of_normal_residuals_leave_the_error_they_should(rng):
         # Undo the unbiasing, which trades error for the right length.
         along = (residuals * direction).sum(axis=1) / np.square(direction).sum(axis=1)
         share = np.square(residuals - along[:, None] * direction).sum() / np.square(residuals).sum()
-        assert share == pytest.approx(_LEFT[bits], rel=0.1)
+        assert share == pytest.approx(REMAINING_VARIANCE[bits], rel=0.1)
 
 
 def one_cell(codec, residuals):
-    """All rows in one cell about zero."""
+    """Put all rows into one cell about zero."""
     n, coded = len(residuals), encoded(codec, residuals)
-    zeros, nothing = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
-    filling = CellAssignment.of(zeros, zeros - 1, 1, LANES)
-    slots = LANES * int(filling.rests[-1])
+    zeros, blank = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
+    assignment = CellAssignment.of(zeros, zeros - 1, 1, LANES)
+    slots = LANES * int(assignment.rests[-1])
     records = np.zeros((n, len(codec.words) + RECORD_TAIL), np.uint64)
     records[:, :-RECORD_TAIL] = coded.words
-    records.view(np.float32)[:, -8] = coded.scale
-    records.view(np.int32)[:, -5] = np.arange(n)
+    records.view(np.float32)[:, SCALE] = coded.scale
+    records.view(np.int32)[:, ROW] = np.arange(n)
     head = np.zeros((slots, coded.head.shape[1]), np.uint8)
     head[:n] = coded.head
     return layout.Cells(
         rotation=np.eye(codec.dim, dtype=np.float32),
         sigma=codec.sigma,
         centroids=layout.centroid_bytes(np.zeros((1, 4), np.int8)),
-        steps=nothing,
-        priors=nothing,
-        spreads=nothing,
-        starts=filling.starts,
-        rests=filling.rests,
-        counts=filling.counts,
-        spills=filling.spills,
-        firsts=np.array([0, n]),
-        spill_firsts=np.zeros(2, np.int64),
-        spill_homes=np.empty(0, np.int32),
+        steps=blank,
+        priors=blank,
+        spreads=blank,
+        starts=assignment.starts,
+        overflow_starts=assignment.rests,
+        counts=assignment.counts,
+        spill_counts=assignment.spills,
+        row_offsets=np.array([0, n]),
+        spill_row_offsets=np.zeros(2, np.int64),
+        spill_record_ids=np.empty(0, np.int32),
         scale=np.append(coded.scale, np.full(slots - n, np.nan, np.float32)),
         bias=np.empty(0, np.float32),
         head=np.ascontiguousarray(head.reshape(-1, LANES, head.shape[1]).transpose(0, 2, 1)),
-        head_errors=np.zeros((int(filling.starts[-1]), PARTS, LANES), np.uint16),
+        head_errors=np.zeros((int(assignment.starts[-1]), PARTS, LANES), np.uint16),
         records=records,
         record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),
@@ -272,13 +273,12 @@ def one_cell(codec, residuals):
 
 
 def estimates(codec, residuals, query, plan):
-    """The estimates that a first stage `plan` makes of all rows, by row."""
+    """Estimate all rows by a first stage `plan`, in the order of rows."""
     n = len(residuals)
     funnel = codec.funnel(Plan.parse(f"probe=1; {plan}:{n}"))
-    every = np.empty(0, np.uint8)
-    rows, values, _ = reference.search_one(
-        query, one_cell(codec, residuals), funnel, residuals, every, IP, 1, False, n
-    )
+    segment = SegmentArrays(one_cell(codec, residuals), residuals)
+    options = SearchOptions(IP, n, np.empty(0, np.uint8))
+    rows, values, _ = reference.search_one(query, segment, SegmentPlan(funnel, 1, False), options)
     return values[np.argsort(rows)]
 
 
@@ -293,8 +293,8 @@ def test_an_estimate_is_the_decoded_inner_product_within_the_rounding_of_tables(
     values = reference.word_values(query, cells, funnel, 0)
     # Float32 sums of some hundred values; tables are off by half a step in each entry.
     bound = 1000 * 2.0**-24 * np.abs(values).sum()
-    if reference.scans_head(funnel):
-        bound += 16 * len(values) * reference.tables(values, NARROW)[1] / 2
+    if reference.uses_head_tables(funnel):
+        bound += 16 * len(values) * reference.lookup_tables(values, NARROW)[1] / 2
     error = np.abs(estimates(codec, residuals, query, plan) - rows @ query[:width])
     assert (error <= bound * encoded(codec, residuals).scale).all()
 
@@ -318,32 +318,32 @@ def test_estimates_follow_the_truth_of_rotated_residuals(rng):
     assert np.corrcoef(estimate, residuals.astype(float) @ query)[0, 1] > 0.98
 
 
-# --- what codes leave ----------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 def fractions(array):
-    """The very numbers, to calculate with exactly."""
+    """Convert an array to fractions, to calculate with exactly."""
     return np.array([Fraction(x) for x in array.ravel().tolist()], object).reshape(array.shape)
 
 
-def coded_pieces(codec, residuals):
-    """Coded rows, and the float32 directions that the head and that all words stand for."""
+def code_and_decode(codec, residuals):
+    """Code rows, and decode the head and all words to float32 directions."""
     coded = encoded(codec, residuals)
-    pieces = [
-        directions(codec, coded.words, codec.whole_funnel, stage) / codec.sigma.astype(float)
+    decoded_parts = [
+        directions(codec, coded.words, codec.full_funnel, stage) / codec.sigma.astype(float)
         for stage in (0, 1)
     ]
-    return coded, [piece.astype(np.float32) * codec.sigma for piece in pieces]
+    return coded, [part.astype(np.float32) * codec.sigma for part in decoded_parts]
 
 
-def squares_left(rests):
-    """Exact squared lengths of the parts."""
-    bounds = layout.part_bounds(rests.shape[1])
-    return np.stack([(rests[:, a:b] ** 2).sum(axis=1) for a, b in pairwise(bounds)], axis=1)
+def part_squares(errors):
+    """Compute the exact squared norms of the parts."""
+    bounds = layout.part_bounds(errors.shape[1])
+    return np.stack([(errors[:, a:b] ** 2).sum(axis=1) for a, b in pairwise(bounds)], axis=1)
 
 
 def rounded(rng, rows, dim, far, scale):
-    """Rows, a rotation, a centroid, and residuals as float32 arithmetic gives them."""
+    """Draw rows, a rotation and a centroid, and compute residuals in float32 arithmetic."""
     rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
     middle = far * rng.standard_normal(dim)
     vectors = ((middle + rng.standard_normal((rows, dim))) * scale).astype(np.float32)
@@ -352,18 +352,18 @@ def rounded(rng, rows, dim, far, scale):
 
 
 def errors_fall_short(seed, dim, bits, far, scale):
-    """Whether a stored error is below the length that it bounds, in exact arithmetic."""
+    """Check whether a stored error is below the norm that it bounds, in exact arithmetic."""
     rng = np.random.default_rng(seed)
     vectors, rotation, centroid, residuals = rounded(rng, 6, dim, far, scale)
     codec = fitted(residuals, bits)
     coded = codec.encode(residuals, row_norms(vectors))
-    _, pieces = coded_pieces(codec, residuals)
+    _, pieces = code_and_decode(codec, residuals)
     exact = fractions(vectors) @ fractions(rotation) - fractions(centroid)
     short = False
     for errors, piece in zip((coded.head_errors, coded.word_errors), pieces, strict=True):
         assert errors.shape == (6, PARTS)
-        left = squares_left(exact - fractions(coded.scale)[:, None] * fractions(piece))
-        short |= bool((fractions(errors) ** 2 < left).any())
+        squares = part_squares(exact - fractions(coded.scale)[:, None] * fractions(piece))
+        short |= bool((fractions(errors) ** 2 < squares).any())
         stored = reference.from_bfloat16(reference.bfloat16_up(errors))
         short |= bool((fractions(stored) < fractions(errors)).any())
     return short
@@ -379,7 +379,7 @@ SHAPES = st.sampled_from([(1, 8.0), (3, 8.0), (64, 2.0), (70, 8.0), (100, 0.5)])
     st.sampled_from([0.0, 1e3, 1e6]),
     st.sampled_from([1.0, 1e8, 1e-30, 1e-38, 1e-42, 1e-44]),
 )
-def test_an_error_is_no_less_than_what_the_codes_leave(seed, shape, far, scale):
+def test_an_error_is_no_less_than_the_norm_of_the_remainder(seed, shape, far, scale):
     assert not errors_fall_short(seed, *shape, far, scale)
 
 

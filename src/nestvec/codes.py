@@ -1,12 +1,13 @@
 """Residual codes: how many bits each group of dimensions gets, and how to read fewer of them.
 
-A row's residual to its cell's centroid is divided by its own length and, per dimension, by the
-spread `sigma` that such residuals have; what is left has unit variance and a bell shape, and is cut
-by a uniform quantiser. Groups of 64 dimensions get bits by reverse water-filling (Cover & Thomas,
-§10.3.3): the next bit goes where it removes most of the squared error of an inner product with a
-query, judged by the energies of residuals and queries there. Front groups of a rotated embedding
-get 3 to 4 bits and back groups none. Bit p of all 64 codes of a group is one 64-bit *word*, highest
-bit first; the order in which words were given out is their significance.
+The residual of a row to the centroid of its cell is divided by its length and, per dimension, by
+the spread `sigma` that such residuals have; the result has unit variance and a bell shape, and goes
+through a uniform quantiser. Groups of 64 dimensions get bits by reverse water-filling (Cover &
+Thomas, §10.3.3): the next bit goes where it removes most of the squared error of an inner product
+with a query, according to the energies of residuals and queries there. Front groups of a rotated
+embedding get 3 to 4 bits and back groups none. Bit p of all 64 codes of a group is one 64-bit
+*word*, highest bit first; the order in which water-filling gave the words out is their
+significance.
 
 A stage `dims × bits` reads the most significant `dims · bits / 64` words of its dimensions: `bits`
 is their average number of planes, and `dims · bits / 8` the bytes read per row. However many planes
@@ -14,7 +15,7 @@ r of a group that makes, the decoded value is linear in them,
 
     decoded_i = norm · sigma_i · Σ_{p<r} coefficient[group, r, p] · (bit_p − ½),
 
-with coefficients fitted by least squares for that r: the best that r planes can say.
+with coefficients fitted by least squares for that r: the best decoding that r planes allow.
 """
 
 from dataclasses import dataclass, replace
@@ -30,14 +31,17 @@ from nestvec.plan import Plan, Stage
 from nestvec.shapes import Float32, Float64, Int64, UInt8, UInt64
 
 MAX_BITS = 8
+"""Most planes of a group: a code is a byte, and eight bits leave 0.009 % of the variance."""
 # Best step, in standard deviations, of a uniform quantiser of 0 to 8 bits for a normal variable,
 # and the share of the variance it leaves (Max 1960, table II, extended numerically).
 _STEPS = np.array([1, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308], np.float32)
-_LEFT = np.array([1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089])
-_LEAST_ALONG = 1e-3
+REMAINING_VARIANCE = np.array(
+    [1, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.00104, 0.000304, 0.000089]
+)
+_MIN_INNER = 1e-3
 """Below this ⟨r, decoded⟩ / |r| a scale blows up noise; of the longest rows, beyond float32."""
 _HEAD_SHARE = 0.5
-"""Half of the words are the head: a scan reads that of all (docs/explanation/decisions/0020)."""
+"""Share of the words that are the head (docs/explanation/decisions/0020)."""
 _LONGEST_HEAD = 128
 """Words whose table entries 16-bit sums can hold."""
 _ROUNDING = 2.0**-24
@@ -46,21 +50,21 @@ _SMALLEST = 2.0**-148
 """Times dim: no less than what dim + 3 float32 operations lose below the normal range."""
 
 
-class Coded(NamedTuple):
-    """What is stored of some rows."""
+class RowCodes(NamedTuple):
+    """Codes of some rows, as they are stored."""
 
     words: UInt64[np.ndarray, "n words"]
     head: UInt8[np.ndarray, "n bytes"]
     """The bytes of the head words."""
     scale: Float32[np.ndarray, " n"]
     head_errors: Float64[np.ndarray, "n parts"]
-    """Per part of the dimensions, a bound on the length of what the head leaves of the row."""
+    """Upper bounds on the norm of residual − decoded head, for each part of the dimensions."""
     word_errors: Float64[np.ndarray, "n parts"]
-    """The same for all words."""
+    """The same for the decoding of all words."""
 
 
-def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.ndarray, "words 2"]:
-    """The (group, plane) of the first `count` words, most significant first, by water-filling.
+def word_order(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.ndarray, "words 2"]:
+    """Order the first `count` words, (group, plane), by significance: water-filling.
 
     Greedy, which is optimal since each further plane of a group removes less; equal gains go to the
     earlier group. At most `MAX_BITS` planes a group.
@@ -68,7 +72,7 @@ def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.
     planes = np.zeros(len(energy), np.int64)
     words = np.empty((min(count, MAX_BITS * len(energy)), 2), np.int64)
     for word in words:
-        removed = np.append(_LEFT[:-1] - _LEFT[1:], 0.0)[planes]
+        removed = np.append(REMAINING_VARIANCE[:-1] - REMAINING_VARIANCE[1:], 0.0)[planes]
         group = np.argmax(np.where(planes < MAX_BITS, energy * removed, -1.0))
         word[:] = group, planes[group]
         planes[group] += 1
@@ -76,14 +80,14 @@ def order_words(energy: Float64[np.ndarray, " groups"], count: int) -> Int64[np.
 
 
 def row_norms(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, " n"]:
-    """Euclidean lengths, summed in float64."""
+    """Compute Euclidean norms, summed in float64."""
     squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     return np.asarray(np.sqrt(squares), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Codec:
-    """How residuals of one segment are coded: fitted by `Codec.fit`, stored with the segment."""
+    """A code for the residuals of one segment: fitted by `Codec.fit`, stored with the segment."""
 
     sigma: Float32[np.ndarray, " dim"]
     words: Int64[np.ndarray, "words 2"]
@@ -97,7 +101,7 @@ class Codec:
         query_energy: Float64[np.ndarray, " dim"],
         bits_per_dim: float,
     ) -> "Codec":
-        """Fitted to a sample of residuals; with no rows or no spread, every dimension is alike.
+        """Fit a code to a sample of residuals; without rows or spread, all dimensions are alike.
 
         `query_energy` is the mean square that queries are expected to have in each dimension: the
         corpus stands in for them.
@@ -111,24 +115,25 @@ class Codec:
         sigma = np.sqrt(np.maximum(energy, floor)).astype(np.float32)
         # With fewer rows than dimensions, energies of a rotation may round to just below zero.
         weights = np.maximum(query_energy, 0) if query_energy.any() else np.ones(dim)
-        firsts = np.arange(0, dim, GROUP)
+        group_starts = np.arange(0, dim, GROUP)
         # The square root of the queries' energy, as measured: without it refining needs twice the
-        # candidates, with the whole of it scanning does (docs/explanation/decisions/0004).
-        error = np.add.reduceat(energy, firsts) * np.sqrt(np.add.reduceat(weights, firsts))
-        words = order_words(error, max(1, round(bits_per_dim * dim / GROUP)))
-        blank = np.zeros((len(firsts), MAX_BITS + 1, MAX_BITS), np.float32)
+        # candidates, with the energy itself scanning does (docs/explanation/decisions/0004).
+        error = np.add.reduceat(energy, group_starts)
+        error *= np.sqrt(np.add.reduceat(weights, group_starts))
+        words = word_order(error, max(1, round(bits_per_dim * dim / GROUP)))
+        blank = np.zeros((len(group_starts), MAX_BITS + 1, MAX_BITS), np.float32)
         codec = cls(sigma, words, blank)
         codes = codec._quantize(residuals[norms > 0], norms[norms > 0])
         return replace(codec, coefficients=codec._fit_coefficients(codes, unit / sigma))
 
     @property
     def dim(self) -> int:
-        """Width of the vectors it codes."""
+        """Width of the vectors that are coded."""
         return len(self.sigma)
 
     @cached_property
     def width(self) -> int:
-        """The dimensions up to the last that has bits."""
+        """Number of dimensions up to the last one that has bits."""
         return min(self.dim, GROUP * (1 + int(self.words[:, 0].max())))
 
     @cached_property
@@ -138,31 +143,31 @@ class Codec:
 
     @cached_property
     def head_rectangle(self) -> tuple[int, int]:
-        """The `dims × bits` whose words lie in the head, and are the cheapest to scan."""
+        """The `dims × bits` whose words lie in the head: the cheapest first stage."""
         words = min(_LONGEST_HEAD, max(1, round(len(self.words) * _HEAD_SHARE)))
         # Without a rotation the most significant word may lie far back: reach for it.
         groups = max(words, 1 + int(self.words[0, 0]))
         return min(self.dim, GROUP * groups), -(-words // len(self.bits))
 
     @cached_property
-    def whole_rectangle(self) -> tuple[int, int]:
+    def full_rectangle(self) -> tuple[int, int]:
         """The `dims × bits` of all words: a word of the last group may hold few dimensions."""
         return self.dim, -(-GROUP * len(self.words) // self.dim)
 
     @cached_property
     def head(self) -> Int64[np.ndarray, " head"]:
-        """Which of `words` lie in the head, in the order in which they lie."""
+        """Places in `words` of the words that lie in the head, in the order of the head."""
         return self._read(*self.head_rectangle)
 
     def encode(
         self, residuals: Float32[np.ndarray, "n dim"], lengths: Float32[np.ndarray, " n"]
-    ) -> Coded:
-        """The codes of residuals of rows of the given lengths.
+    ) -> RowCodes:
+        """Code residuals, of rows of these lengths.
 
         The scale of a row is |r|² / ⟨r, decoded direction⟩. With that the decoded row has the true
         inner product with the row itself, which removes the shrinkage of quantisation (RaBitQ, Gao
-        & Long 2024, eq. 12). A row equal to its centroid has scale 0, and so has one of which the
-        words say next to nothing.
+        & Long 2024, eq. 12). A row equal to its centroid has scale 0, and so has one whose
+        decoding is next to nothing.
 
         The errors allow for the rounding of what led to `residuals`. A rotated entry is a product
         of the row x with a column of length ≤ 1.01, added up in float32 in any order: it is off by
@@ -171,18 +176,18 @@ class Codec:
         float32's normal range each of dim + 3 operations is off by up to 2⁻¹⁵⁰ besides.
         """
         words, scale, codes = self._encode(residuals)
-        read = np.bincount(self.words[self.head, 0], minlength=len(self.bits))
+        n_planes = np.bincount(self.words[self.head, 0], minlength=len(self.bits))
         gamma = self.dim * _ROUNDING / (1 - self.dim * _ROUNDING)
         widths = np.sqrt(np.diff(part_bounds(self.dim)))
         norms = row_norms(residuals)
         rounding = 1.02 * gamma * lengths[:, None] * widths
         rounding += _ROUNDING * (2 * norms + 4 * lengths)[:, None] + self.dim**1.5 * _SMALLEST
-        return Coded(
+        return RowCodes(
             words,
             self._head_bytes(words),
             scale,
-            self._rests(residuals, codes, read, scale) + rounding,
-            self._rests(residuals, codes, self.bits, scale) + rounding,
+            self._residual_norms(residuals, codes, n_planes, scale) + rounding,
+            self._residual_norms(residuals, codes, self.bits, scale) + rounding,
         )
 
     def _encode(
@@ -194,8 +199,9 @@ class Codec:
         codes = self._quantize(residuals, norms)
         groups, planes = np.ascontiguousarray(self.words.T)
         words = load().pack_words(codes, groups, self.bits[groups] - 1 - planes)
-        along = load().lengths_along(residuals, codes, self._values(self.bits), self.sigma)
-        safe = np.where(along > _LEAST_ALONG * norms, along, np.inf)
+        values = self._values(self.bits)
+        inner = load().inner_with_decoded(residuals, codes, values, self.sigma)
+        safe = np.where(inner > _MIN_INNER * norms, inner, np.inf)
         return words, (norms.astype(np.float64) ** 2 / safe).astype(np.float32), codes
 
     def _head_bytes(self, words: UInt64[np.ndarray, "n words"]) -> UInt8[np.ndarray, "n bytes"]:
@@ -205,52 +211,55 @@ class Codec:
     def encode_head(
         self, residuals: Float32[np.ndarray, "n dim"]
     ) -> tuple[UInt8[np.ndarray, "n bytes"], Float32[np.ndarray, " n"]]:
-        """`head` and `scale` of `encode`, alone."""
+        """Compute only the `head` and `scale` of `encode`."""
         words, scale, _ = self._encode(residuals)
         return self._head_bytes(words), scale
 
     def funnel(self, plan: Plan) -> Funnel:
-        """The plan's coded stages as the flat arrays that the kernels read."""
-        reads = [self._stage_words(stage) for stage in plan.stages]
-        every = np.concatenate([np.empty(0, np.int64), *reads])
-        groups, planes = np.ascontiguousarray(self.words[every].T)
-        depths = [np.bincount(self.words[read, 0], minlength=len(self.bits)) for read in reads]
-        depth = np.concatenate(
-            [np.empty(0, np.int64)]
-            + [d[self.words[read, 0]] for d, read in zip(depths, reads, strict=True)]
-        )
-        head_slots = np.full(len(self.words), -1)
-        head_slots[self.head] = np.arange(len(self.head))
+        """Translate the coded stages of a plan into the flat arrays that kernels read."""
+        stages = [self._stage_words(stage) for stage in plan.stages]
+        words = np.concatenate([np.empty(0, np.int64), *stages])
+        groups, planes = np.ascontiguousarray(self.words[words].T)
+        depths = [self._n_planes_read(stage) for stage in stages]
+        head_word_slots = np.full(len(self.words), -1)
+        head_word_slots[self.head] = np.arange(len(self.head))
         return Funnel(
             dims=np.array([stage.dims for stage in plan.stages], np.int64),
-            keeps=np.array([stage.keep for stage in plan.stages], np.int64),
-            starts=np.cumsum([0, *map(len, reads)], dtype=np.int64),
-            slots=every,
-            head_slots=head_slots[every],
+            keep=np.array([stage.keep for stage in plan.stages], np.int64),
+            starts=np.cumsum([0, *map(len, stages)], dtype=np.int64),
+            word_slots=words,
+            head_word_slots=head_word_slots[words],
             groups=groups,
-            coefficients=self.coefficients[groups, depth, planes],
+            coefficients=self.coefficients[
+                groups, np.concatenate([np.empty(0, np.int64), *depths]), planes
+            ],
         )
 
+    def _n_planes_read(self, words: Int64[np.ndarray, " read"]) -> Int64[np.ndarray, " read"]:
+        """Count, for each word that a stage reads, the planes that it reads of the same group."""
+        groups = self.words[words, 0]
+        return np.asarray(np.bincount(groups, minlength=len(self.bits))[groups])
+
     @cached_property
-    def whole_funnel(self) -> Funnel:
-        """The head, then all words: what bounds are made of."""
-        scan, every = Stage(*self.head_rectangle, 1), Stage(*self.whole_rectangle, 1)
-        return self.funnel(Plan(None, (scan, every)))
+    def full_funnel(self) -> Funnel:
+        """Funnel of two stages, the head and all words, from which bounds are computed."""
+        stages = Stage(*self.head_rectangle, 1), Stage(*self.full_rectangle, 1)
+        return self.funnel(Plan(None, stages))
 
     def _stage_words(self, stage: Stage) -> Int64[np.ndarray, " read"]:
-        read = self._read(stage.dims, stage.bits)
-        if len(read) == 0:
+        words = self._read(stage.dims, stage.bits)
+        if len(words) == 0:
             raise PlanError(
                 f"stage {stage} reads no stored bits: this index has none in its first "
                 f"{stage.dims} dimensions; read more of them "
                 f"(bits per group of {GROUP}: {self.bits.tolist()})"
             )
-        return read
+        return words
 
     def _read(self, dims: int, bits: int) -> Int64[np.ndarray, " read"]:
-        """The most significant words of the first `dims` dimensions, `bits` a dimension."""
-        inside = np.flatnonzero(self.words[:, 0] * GROUP < dims)
-        return inside[: -(-dims * bits // GROUP)]
+        """Choose the most significant words of the first `dims` dimensions, `bits` a dimension."""
+        words = np.flatnonzero(self.words[:, 0] * GROUP < dims)
+        return words[: -(-dims * bits // GROUP)]
 
     def _quantize(
         self, residuals: Float32[np.ndarray, "n dim"], norms: Float32[np.ndarray, " n"]
@@ -261,7 +270,7 @@ class Codec:
         )
 
     def _parts(self) -> list[tuple[int, int, slice]]:
-        """(group, bits, dimensions) of every group."""
+        """List (group, bits, dimensions) of all groups."""
         ends = [min(GROUP * (group + 1), self.dim) for group in range(len(self.bits))]
         return [(g, int(self.bits[g]), slice(GROUP * g, end)) for g, end in enumerate(ends)]
 
@@ -276,22 +285,22 @@ class Codec:
                 )
         return coefficients
 
-    def _rests(
+    def _residual_norms(
         self,
         residuals: Float32[np.ndarray, "n dim"],
         codes: UInt8[np.ndarray, "n dim"],
-        read: Int64[np.ndarray, " groups"],
+        n_planes: Int64[np.ndarray, " groups"],
         scale: Float32[np.ndarray, " n"],
     ) -> Float64[np.ndarray, "n parts"]:
-        """Lengths of what the leading `read` planes leave of the residuals, part by part."""
-        values, bounds = self._values(read), part_bounds(self.dim)
-        return np.asarray(load().rests(residuals, codes, values, self.sigma, scale, bounds))
+        """Compute the norms of residual − scale · decoded leading planes, part by part."""
+        values, bounds = self._values(n_planes), part_bounds(self.dim)
+        return load().residual_norms(residuals, codes, values, self.sigma, scale, bounds)
 
-    def _values(self, read: Int64[np.ndarray, " groups"]) -> Float32[np.ndarray, "groups 256"]:
-        """What the leading `read` planes of each code stand for, in units of the spread."""
+    def _values(self, n_planes: Int64[np.ndarray, " groups"]) -> Float32[np.ndarray, "groups 256"]:
+        """Decode the leading planes of all codes of each group, in units of the spread."""
         values = np.zeros((len(self.bits), 2**MAX_BITS), np.float32)
         for group, bits, _ in self._parts():
-            depth = int(read[group])
+            depth = int(n_planes[group])
             planes = np.arange(2**bits)[:, None] >> (bits - 1 - np.arange(depth)) & 1
             part = (planes - np.float32(0.5)) @ self.coefficients[group, depth, :depth]
             values[group, : 2**bits] = part
@@ -304,7 +313,7 @@ def _fit_planes(
     bits: int,
     planes: int,
 ) -> Float64[np.ndarray, " planes"]:
-    """Least-squares weights of the leading planes; the quantiser's own steps where data are few."""
+    """Fit weights of the leading planes by least squares; few data get the quantiser's steps."""
     signs = (codes[..., None] >> (bits - 1 - np.arange(planes)) & 1) - np.float32(0.5)
     features = signs.reshape(-1, planes)
     gram = (features.T @ features).astype(np.float64)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nestvec.kernels import load_scores
+from nestvec.kernels import load_scoring
 from nestvec.parallel import run_in_slices
 from nestvec.shapes import Float32, Int64
 
@@ -74,7 +74,7 @@ def top_k_of_scores(
     """
     rows = np.empty((len(scores), k), np.int64)
     best = np.empty((len(scores), k), np.float32)
-    run_in_slices(load_scores().best_scores, (scores, rows, best))
+    run_in_slices(load_scoring().best_scores, (scores, rows, best))
     return rows, best
 
 
@@ -85,7 +85,7 @@ def count_reaching(
     counts = np.empty(len(rows), np.int64)
 
     def count_slice(*arrays: np.ndarray) -> None:
-        load_scores().count_reaching(scores, *arrays)
+        load_scoring().count_reaching(scores, *arrays)
 
     run_in_slices(count_slice, (rows, bars, counts))
     return counts

@@ -14,7 +14,7 @@ from nestvec.index.storage.catalog import NAME
 from nestvec.index.storage.coded_segment import BULK, Segment, codes_name
 from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.index.storage.tensor_file import CHUNK_BYTES, map_tensors
-from nestvec.kernels.layout import OWNER, ROW
+from nestvec.kernels.layout import CELL, ROW
 
 CODES, VECTORS = codes_name(1), vectors_name(1)
 FILES = (CODES, VECTORS, NAME)
@@ -245,7 +245,7 @@ def test_files_that_the_catalog_does_not_list_are_ignored(copy, corpus):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("where", [OWNER, ROW])
+@pytest.mark.parametrize("where", [CELL, ROW])
 @pytest.mark.parametrize("wrong", [-1, 2**31 - 1])
 def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
     copy, where, wrong, masked, index, corpus
@@ -262,7 +262,7 @@ def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
     part = LiveSegment.of(index.snapshot.parts[0].entry, rows, segment, live)
     opened = Index(Snapshot(copy, index.snapshot.manifest, (part,), None))
     for plan in (None, "probe=all; full", "probe=8; 100x8:30"):
-        if where == OWNER and plan is not None and "full" in plan:
+        if where == CELL and plan is not None and "full" in plan:
             continue  # which cell a row is in, a scan of all vectors does not ask
         with pytest.raises(DamagedIndexError, match="a record names a"):
             opened.search(corpus[1][:3], 10, plan=plan)

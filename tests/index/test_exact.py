@@ -184,16 +184,16 @@ def test_stored_lengths_and_errors_bound_the_rows(
         .coded
     )
     cells = segment.cells
-    rows, owners = cells.rows, cells.owners
+    rows, owners = cells.rows, cells.cell_ids
     # 64 bits of mantissa and the range of exponents are enough: allowances are of float32's size.
     wide = vectors[rows].astype(np.longdouble)
     lengths = np.sqrt((wide**2).sum(axis=1))
     if metric == "cosine":
         wide /= np.where(lengths > 0, lengths, 1)[:, None]
         lengths = (lengths > 0).astype(float)
-    assert (lengths <= segment.longest).all()
+    assert (lengths <= segment.derived.longest).all()
     centroids = cells.steps[: len(cells.counts), None].astype(np.longdouble)
-    centroids = centroids * layout.centroid_steps(cells)
+    centroids = centroids * layout.integer_centroids(cells)
     rest = wide @ cells.rotation.astype(np.longdouble)
     read = min(dim, centroids.shape[1])
     rest[:, :read] -= centroids[owners][:, :read]
@@ -201,7 +201,7 @@ def test_stored_lengths_and_errors_bound_the_rows(
     head_errors = cells.head_errors[blocks, :, lanes]
     head_errors = reference.from_bfloat16(head_errors)
     for stage, errors in enumerate((head_errors, cells.word_errors)):
-        left = rest - cells.own_scale[:, None].astype(np.longdouble) * read_codes(segment, stage)
+        left = rest - cells.record_scale[:, None].astype(np.longdouble) * read_codes(segment, stage)
         bounds = layout.part_bounds(dim)
         parts = [left[:, a:b] for a, b in pairwise(bounds)]
         squares = np.stack([(part**2).sum(axis=1) for part in parts], axis=1)
@@ -212,16 +212,16 @@ def slots_of(cells):
     """Where each home has its slot in its own cell."""
     firsts = np.concatenate([[0], np.cumsum(cells.counts)[:-1]])
     homes = np.arange(len(cells.rows))
-    return layout.LANES * cells.starts[cells.owners] + homes - firsts[cells.owners]
+    return layout.LANES * cells.starts[cells.cell_ids] + homes - firsts[cells.cell_ids]
 
 
 def read_codes(segment, stage):
     """The float32 directions that the head (0) or all words (1) stand for."""
-    codec, funnel = segment.codec, segment.codec.whole_funnel
+    codec, funnel = segment.codec, segment.codec.full_funnel
     part = slice(funnel.starts[stage], funnel.starts[stage + 1])
     total = np.zeros((len(segment.vectors), layout.GROUP * len(codec.bits)))
     for slot, group, weight in zip(
-        funnel.slots[part], funnel.groups[part], funnel.coefficients[part], strict=True
+        funnel.word_slots[part], funnel.groups[part], funnel.coefficients[part], strict=True
     ):
         words = segment.cells.records[:, slot, None]
         bits = words >> np.arange(layout.GROUP, dtype=np.uint64) & np.uint64(1)

@@ -10,7 +10,7 @@ from nestvec import Index
 from nestvec.errors import DamagedIndexError, FilterError, InputError, StorageError
 from nestvec.filters.evaluate import matches
 from nestvec.filters.parser import parse_where
-from nestvec.kernels.layout import homes_of
+from nestvec.kernels.layout import record_ids_of
 
 from .conftest import clustered
 
@@ -67,7 +67,9 @@ def test_cells_without_an_allowed_row_are_ranked_last(index):
     priors = segment.priors_for(allowed)
     cells = segment.cells
     held = {
-        cell for cell in range(len(cells.counts)) if (cells.rows[homes_of(cells, cell)] < 40).any()
+        cell
+        for cell in range(len(cells.counts))
+        if (cells.rows[record_ids_of(cells, cell)] < 40).any()
     }
     assert 0 < len(held) < len(cells.counts)
     assert set(np.flatnonzero(priors > -np.inf)) == held

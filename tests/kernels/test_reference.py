@@ -1,4 +1,4 @@
-"""The definitions themselves: each against a plainer way to say the same."""
+"""Each definition equals a plainer way to compute the same."""
 
 import math
 from fractions import Fraction
@@ -14,11 +14,11 @@ from nestvec.kernels.layout import COSINE, EUCLIDEAN, GROUP, IP, LANES, NARROW, 
 law = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 dims = st.sampled_from([1, 5, 63, 64, 65, 100, 128, 130])
-EVERY = np.empty(0, np.uint8)
+ALL = np.empty(0, np.uint8)
 
 
 def set_bits(words):
-    """Bit i of each word in column i."""
+    """Put bit i of each word into column i."""
     return words[..., None] >> np.arange(GROUP, dtype=np.uint64) & np.uint64(1)
 
 
@@ -76,7 +76,7 @@ def test_parts_share_out_the_dimensions_in_whole_groups(dim):
 @given(seeds, st.sampled_from([1, 64, 65, 200, 500]))
 def test_the_squares_of_part_norms_add_up_to_that_of_the_row(seed, dim):
     rows = np.random.default_rng(seed).integers(-9, 10, (3, dim)).astype(np.float64)
-    norms = reference.part_norms(rows)
+    norms = reference.part_norms(rows, layout.part_bounds(dim))
     assert norms.shape == (3, PARTS)
     assert np.rint(norms**2).sum(axis=1).tolist() == np.square(rows).sum(axis=1).tolist()
 
@@ -91,7 +91,7 @@ def test_rounding_up_gives_each_bfloat16_itself_and_what_is_above_it_the_next():
 
 @law
 @given(st.lists(st.floats(0, 1e38), min_size=1, max_size=20))
-def test_what_is_rounded_up_is_the_least_that_is_not_below(values):
+def test_rounding_up_gives_the_least_number_that_is_not_below(values):
     values = np.array(values)
     narrow = reference.float32_up(values)
     assert (narrow >= values).all()
@@ -105,22 +105,22 @@ def test_what_is_rounded_up_is_the_least_that_is_not_below(values):
 
 @law
 @given(seeds, st.integers(0, 5), st.integers(1, 9))
-def test_a_record_holds_what_was_put_into_it(seed, n, count):
+def test_records_give_back_their_fields(seed, n, count):
     rng = np.random.default_rng(seed)
     words = rng.integers(0, 2**64, (n, count), dtype=np.uint64)
     scale, bias = rng.standard_normal((2, n)).astype(np.float32)
-    owners, rows = rng.integers(0, 2**31, (2, n))
+    cell_ids, rows = rng.integers(0, 2**31, (2, n))
     errors = rng.uniform(0, 9, (n, PARTS)).astype(np.float32)
-    records = layout.pack_records(words, scale, bias, owners, rows, errors)
+    records = layout.pack_records(words, scale, bias, cell_ids, rows, errors)
     cells = some_cells(
         np.empty(0), 1,
         records=records, record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),
     )  # fmt: skip
     assert (records[:, :count] == words).all()
-    assert (cells.own_scale == scale).all()
-    assert (cells.own_bias == bias).all()
-    assert (cells.owners == owners).all()
+    assert (cells.record_scale == scale).all()
+    assert (cells.record_bias == bias).all()
+    assert (cells.cell_ids == cell_ids).all()
     assert (cells.rows == rows).all()
     assert (cells.word_errors == errors).all()
 
@@ -131,21 +131,21 @@ def test_a_record_holds_what_was_put_into_it(seed, n, count):
 @law
 @given(seeds, st.integers(1, 40), st.integers(1, 70))
 def test_centroids_come_back_from_their_layout(seed, count, width):
-    whole = np.random.default_rng(seed).integers(-127, 128, (count, width)).astype(np.int8)
-    laid = layout.centroid_bytes(whole)
-    blocks, fours = -(-count // LANES), -(-width // 4)
-    assert laid.shape == (blocks, fours, LANES, 4)
+    integer = np.random.default_rng(seed).integers(-127, 128, (count, width)).astype(np.int8)
+    laid = layout.centroid_bytes(integer)
+    blocks, quads = -(-count // LANES), -(-width // 4)
+    assert laid.shape == (blocks, quads, LANES, 4)
     cells = some_cells(laid, count)
-    back = layout.centroid_steps(cells)
-    assert (back[:, :width] == whole).all()
+    back = layout.integer_centroids(cells)
+    assert (back[:, :width] == integer).all()
     assert not back[:, width:].any()
 
 
 def some_cells(centroids, count, **fields):
-    """Cells of which only what chooses among them is there."""
-    nothing = dict.fromkeys(layout.Cells._fields, np.empty(0))
+    """Make cells that have only the arrays by which cells are chosen."""
+    blank = dict.fromkeys(layout.Cells._fields, np.empty(0))
     counts = np.ones(count, np.int64)
-    return layout.Cells(**{**nothing, "centroids": centroids, "counts": counts, **fields})
+    return layout.Cells(**{**blank, "centroids": centroids, "counts": counts, **fields})
 
 
 @law
@@ -154,19 +154,19 @@ def test_a_cell_score_is_the_inner_product_within_the_rounding_of_the_query(
     seed, count, width, behind
 ):
     rng = np.random.default_rng(seed)
-    whole = rng.integers(-127, 128, (count, width)).astype(np.int8)
+    integer = rng.integers(-127, 128, (count, width)).astype(np.int8)
     padded = -(-count // LANES) * LANES
     steps, priors, spreads = rng.uniform(0, 2, (3, padded)).astype(np.float32)
     sigma = rng.uniform(0, 1, width + behind).astype(np.float32)
     cells = some_cells(
-        layout.centroid_bytes(whole), count,
+        layout.centroid_bytes(integer), count,
         steps=steps, priors=priors, spreads=spreads, sigma=sigma,
     )  # fmt: skip
     query = rng.standard_normal(width + behind).astype(np.float32)
     scores, ranks = reference.score_cells(query, cells)
-    centroids = steps[:count, None] * whole.astype(float)
+    centroids = steps[:count, None] * integer.astype(float)
     truth = centroids @ query[:width].astype(float)
-    read = 4 * -(-width // 4)  # whole fours, the last filled up with zeros
+    read = 4 * -(-width // 4)  # groups of four, the last filled up with zeros
     half_step = np.abs(query[:read]).max() / 127 / 2
     bound = half_step * np.abs(centroids).sum(axis=1) * (1 + 1e-5) + 1e-5 * np.abs(truth)
     assert (np.abs(scores - truth) <= bound).all()
@@ -199,43 +199,52 @@ def test_equally_good_cells_are_probed_in_order():
 
 @law
 @given(seeds, st.integers(2, 9), st.integers(1, 6))
-def test_the_second_cell_has_the_least_cost_of_all_but_the_nearest(seed, count, width):
+def test_the_spill_cell_has_the_least_cost_of_all_but_the_nearest(seed, count, width):
     rng = np.random.default_rng(seed)
     vectors = rng.integers(-4, 5, (5, width)).astype(np.float32)
     centroids = rng.integers(-4, 5, (count, width)).astype(np.float32)
     scores = vectors @ centroids.T - np.square(centroids).sum(axis=1) / 2
-    first, second = reference.assign_twice(scores, vectors, centroids, count)
-    for row, own, other in zip(vectors.tolist(), first, second, strict=True):
-        rests = [[Fraction(x - y) for x, y in zip(row, c, strict=True)] for c in centroids.tolist()]
-        squares = [sum(x * x for x in rest) for rest in rests]
-        assert own == squares.index(min(squares))
-        costs = [
-            square + Fraction(3, 2) * inner(rest, rests[own]) ** 2 / (squares[own] or 1)
-            for rest, square in zip(rests, squares, strict=True)
+    cell_ids, spill_cells = assign_with_spill(scores, vectors, centroids, count)
+    for row, cell, spill in zip(vectors.tolist(), cell_ids, spill_cells, strict=True):
+        residuals = [
+            [Fraction(x - y) for x, y in zip(row, c, strict=True)] for c in centroids.tolist()
         ]
-        del costs[own]
-        cost = costs[other - (other > own)]
-        assert own != other
-        # Only the quotient is rounded: these are small whole numbers.
+        squares = [inner(residual, residual) for residual in residuals]
+        assert cell == squares.index(min(squares))
+        costs = [
+            square + Fraction(3, 2) * inner(residual, residuals[cell]) ** 2 / (squares[cell] or 1)
+            for residual, square in zip(residuals, squares, strict=True)
+        ]
+        del costs[cell]
+        cost = costs[spill - (spill > cell)]
+        assert cell != spill
+        # Only the quotient is rounded: these are small integers.
         assert cost <= min(costs) * (1 + Fraction(1, 2**21))
 
 
-def inner(left, right):
-    return sum(x * y for x, y in zip(left, right, strict=True))
+def assign_with_spill(scores, vectors, centroids, n_nearest):
+    """Return the cells and the spill cells of some rows."""
+    cells = np.full((2, len(vectors)), -9)
+    reference.assign_with_spill(scores, vectors, centroids, n_nearest, *cells)
+    return cells
 
 
-def test_rows_in_one_cell_have_no_second():
+def inner(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def test_rows_have_no_spill_cell_where_there_is_one_cell():
     ones = np.ones((3, 4), np.float32)
-    first, second = reference.assign_twice(ones[:, :1], ones, ones[:1], 1)
-    assert (first.tolist(), second.tolist()) == ([0, 0, 0], [-1, -1, -1])
+    cells = assign_with_spill(ones[:, :1], ones, ones[:1], 1)
+    assert cells.tolist() == [[0, 0, 0], [-1, -1, -1]]
 
 
-def test_the_longest_rows_have_second_cells():
+def test_the_longest_rows_have_spill_cells():
     rng = np.random.default_rng(0)
     vectors, centroids = ((1e15 * rng.uniform(-1, 1, (n, 20))).astype(np.float32) for n in (30, 5))
     scores = vectors @ centroids.T - np.square(centroids).sum(axis=1) / 2
-    _, second = reference.assign_twice(scores, vectors, centroids, 5)
-    assert (second >= 0).all()
+    _, spill_cells = assign_with_spill(scores, vectors, centroids, 5)
+    assert (spill_cells >= 0).all()
 
 
 # --- estimates -----------------------------------------------------------------------------------
@@ -252,25 +261,27 @@ def test_rotating_small_whole_numbers_is_a_matrix_product(seed, dim):
 
 @law
 @given(seeds, st.integers(1, 9), st.sampled_from([NARROW, WIDE]), st.booleans())
-def test_table_entries_are_within_half_a_step_of_their_sums(seed, count, largest, whole):
+def test_table_entries_are_within_half_a_step_of_their_sums(seed, count, largest, integers):
     rng = np.random.default_rng(seed)
-    values = rng.integers(-3, 4, (count, GROUP)) if whole else rng.standard_normal((count, GROUP))
+    values = (
+        rng.integers(-3, 4, (count, GROUP)) if integers else rng.standard_normal((count, GROUP))
+    )
     values = values.astype(np.float32)
-    entries, step, least = reference.tables(values, largest)
+    entries, step, lowest = reference.lookup_tables(values, largest)
     assert 0 <= entries.min() <= entries.max() <= largest
-    fours = values.astype(float).reshape(count, 16, 1, 4)
+    quads = values.astype(float).reshape(count, 16, 1, 4)
     chosen = np.arange(16)[:, None] >> np.arange(4) & 1
-    sums = (fours * chosen).sum(axis=3)
-    lows = np.minimum(fours, 0).sum(axis=3)
+    sums = (quads * chosen).sum(axis=3)
+    lows = np.minimum(quads, 0).sum(axis=3)
     assert (np.abs(entries * step + lows - sums) <= step * (0.5 + 1e-9)).all()
-    assert least == pytest.approx(lows.sum(), rel=1e-12)
+    assert lowest == pytest.approx(lows.sum(), rel=1e-12)
     if values.any():
         assert entries.max() == largest
 
 
 def test_tables_of_zeros_have_no_step():
-    entries, step, least = reference.tables(np.zeros((2, GROUP), np.float32), NARROW)
-    assert (entries.any(), step, least) == (False, 0.0, 0.0)
+    entries, step, lowest = reference.lookup_tables(np.zeros((2, GROUP), np.float32), NARROW)
+    assert (entries.any(), step, lowest) == (False, 0.0, 0.0)
 
 
 @law
@@ -322,23 +333,23 @@ def test_select_top_is_sorting(values, keep, seed):
 @given(seeds, dims, st.integers(-20, 14))
 def test_dot_is_the_inner_product_up_to_the_rounding_of_its_sums(seed, dim, exponent):
     rng = np.random.default_rng(seed)
-    left, right = rng.standard_normal((2, dim)).astype(np.float32) * np.float32(10.0**exponent)
-    products = left.astype(np.float64) * right.astype(np.float64)
+    a, b = rng.standard_normal((2, dim)).astype(np.float32) * np.float32(10.0**exponent)
+    products = a.astype(np.float64) * b.astype(np.float64)
     # A lane adds dim/8 products, then 8 lanes are added; each addition rounds by half a ulp.
     bound = (-(-dim // 8) + 8) * 2.0**-53 * math.fsum(np.abs(products))
-    assert abs(reference.dot(left, right) - math.fsum(products)) <= bound
+    assert abs(reference.dot(a, b) - math.fsum(products)) <= bound
 
 
 @law
 @given(seeds, dims)
 def test_scores_of_small_whole_numbers_are_exact(seed, dim):
-    left, right = np.random.default_rng(seed).integers(-9, 10, (2, dim))
-    query, row = left.astype(np.float32), right.astype(np.float32)
-    assert reference.dot(query, row) == left @ right
-    assert reference.full_score(query, row, IP) == left @ right
-    assert reference.full_score(query, row, EUCLIDEAN) == -np.square(left - right).sum()
-    lengths = np.sqrt(float(left @ left)) * np.sqrt(float(right @ right))
-    cosine = left @ right / lengths if lengths else 0.0
+    a, b = np.random.default_rng(seed).integers(-9, 10, (2, dim))
+    query, row = a.astype(np.float32), b.astype(np.float32)
+    assert reference.dot(query, row) == a @ b
+    assert reference.full_score(query, row, IP) == a @ b
+    assert reference.full_score(query, row, EUCLIDEAN) == -np.square(a - b).sum()
+    lengths = np.sqrt(float(a @ a)) * np.sqrt(float(b @ b))
+    cosine = a @ b / lengths if lengths else 0.0
     assert reference.full_score(query, row, COSINE) == cosine
 
 
@@ -353,7 +364,7 @@ def test_the_cosine_with_a_zero_vector_is_zero():
 def test_the_exact_answer_is_sorted_and_equal_scores_go_to_the_smaller_row(metric):
     vectors = np.array([[1, 0], [0, 1], [1, 0], [2, 0], [0, 0]], np.float32)
     query = np.array([1, 0], np.float32)
-    rows, scores = reference.exact_one(query, vectors, EVERY, metric, 5)
+    rows, scores = reference.exact_one(query, vectors, ALL, metric, 5)
     expected = {IP: [3, 0, 2, 1, 4], COSINE: [0, 2, 3, 1, 4], EUCLIDEAN: [0, 2, 3, 4, 1]}
     assert rows.tolist() == expected[metric]
     assert (np.diff(scores) <= 0).all()
@@ -370,14 +381,16 @@ def test_where_few_rows_are_allowed_the_exact_answer_is_filled_up():
 # --- all scores ----------------------------------------------------------------------------------
 
 
-def test_the_best_are_in_order_and_equals_go_to_the_smaller_column():
+def test_the_best_scores_are_in_order_and_ties_go_to_the_smaller_column():
     scores = np.array([[1, 3, 2, 3], [0, -np.inf, 0, 0]], np.float32)
-    rows, best = reference.best_scores(scores, 3)
+    rows, best = np.empty((2, 3), np.int64), np.empty((2, 3), np.float32)
+    reference.best_scores(scores, rows, best)
     assert rows.tolist() == [[1, 3, 2], [0, 2, 3]]
     assert best.tolist() == [[3, 3, 2], [0, 0, 0]]
 
 
-def test_a_score_at_the_bar_reaches_it():
+def test_a_score_equal_to_the_threshold_reaches_it():
     scores = np.array([[1, 3, 2, 3], [0, -np.inf, 0, 0]], np.float32)
-    counts = reference.count_reaching(scores, np.array([0, 1, 0]), np.array([3, 0, -9], np.float32))
+    counts, thresholds = np.empty(3, np.int64), np.array([3, 0, -9], np.float32)
+    reference.count_reaching(scores, np.array([0, 1, 0]), thresholds, counts)
     assert counts.tolist() == [2, 3, 4]

@@ -1,35 +1,41 @@
-"""The inner loops, twice: `reference` defines them in NumPy, `compiled` runs them fast."""
+"""Inner loops of build, search and audit: `reference` defines them in NumPy, `compiled` runs them.
+
+`backend` says which functions an implementation has.
+"""
 
 from functools import cache
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from nestvec.kernels.backend import Backend
 
 
 @cache
-def load() -> ModuleType:
-    """The compiled kernels, those that build and search ready to run.
+def load() -> "Backend":
+    """Load the compiled backend with the kernels of build and search ready to run.
 
     The first time on a machine they are compiled, which takes some twenty seconds and is announced
     by a log message, and cached. numba is imported here and not earlier, so that `import nestvec`
     stays fast.
     """
-    return _warm("warm_up")
+    return _load_compiled("warm_up")
 
 
 @cache
-def load_exact() -> ModuleType:
-    """The same, the exact search ready to run."""
-    return _warm("warm_up_exact")
+def load_exact() -> "Backend":
+    """Load the compiled backend with the kernels of exact search ready to run."""
+    return _load_compiled("warm_up_exact")
 
 
 @cache
-def load_scores() -> ModuleType:
-    """The same, what an audit does with all scores ready to run."""
-    return _warm("warm_up_scores")
+def load_scoring() -> "Backend":
+    """Load the compiled backend with the kernels that read all scores of an audit ready to run."""
+    return _load_compiled("warm_up_scoring")
 
 
-def _warm(warm_up: str) -> ModuleType:
+def _load_compiled(warm_up: str) -> "Backend":
     compiled = import_module("nestvec.kernels.compiled")
-    with import_module("nestvec.kernels.jit").announced():
+    with import_module("nestvec.kernels.jit").notify_compilation():
         getattr(compiled, warm_up)()
-    return compiled
+    return cast("Backend", compiled)

@@ -1,23 +1,23 @@
-"""Making codes and finding cells, compiled."""
+"""Compiled kernels that code residuals and assign rows to cells."""
 
 import numpy as np
 
 from nestvec.kernels.jit import kernel
 from nestvec.kernels.layout import GROUP, LANES, SOAR_WEIGHT
-from nestvec.kernels.ranking import before, probe_cells
+from nestvec.kernels.ranking import probe_cells, ranks_before
 
 
 @kernel
 def pack_words(codes, groups, shifts):
-    """`reference.pack_words`."""
+    """Compute `reference.pack_words`."""
     n, dim = codes.shape
     words = np.empty((n, len(groups)), np.uint64)
     for row in range(n):
         for w in range(len(groups)):
-            first = GROUP * groups[w]
+            start = GROUP * groups[w]
             word = np.uint64(0)
-            for i in range(min(GROUP, dim - first)):
-                bit = np.uint64((codes[row, first + i] >> shifts[w]) & 1)
+            for i in range(min(GROUP, dim - start)):
+                bit = np.uint64((codes[row, start + i] >> shifts[w]) & 1)
                 word |= bit << np.uint64(i)
             words[row, w] = word
     return words
@@ -25,7 +25,7 @@ def pack_words(codes, groups, shifts):
 
 @kernel
 def quantize_residuals(residuals, norms, sigma, steps, levels):
-    """`reference.quantize_residuals`."""
+    """Compute `reference.quantize_residuals`."""
     n, dim = residuals.shape
     codes = np.empty((n, dim), np.uint8)
     for row in range(n):
@@ -42,67 +42,67 @@ def quantize_residuals(residuals, norms, sigma, steps, levels):
 
 
 @kernel
-def lengths_along(residuals, codes, values, sigma):
-    """`reference.lengths_along`."""
+def inner_with_decoded(residuals, codes, values, sigma):
+    """Compute `reference.inner_with_decoded`."""
     n, dim = residuals.shape
-    along = np.empty(n)
+    inner = np.empty(n)
     for row in range(n):
         total = 0.0
         for i in range(dim):
             value = values[i // GROUP, codes[row, i]] * sigma[i]
             total += np.float64(residuals[row, i]) * np.float64(value)
-        along[row] = total
-    return along
+        inner[row] = total
+    return inner
 
 
 @kernel
-def rests(residuals, codes, values, sigma, scale, bounds):
-    """`reference.rests`, parts beginning and ending at `bounds`."""
+def residual_norms(residuals, codes, values, sigma, scale, bounds):
+    """Compute `reference.residual_norms`."""
     n = len(residuals)
-    lengths = np.empty((n, len(bounds) - 1))
+    norms = np.empty((n, len(bounds) - 1))
     for row in range(n):
         for part in range(len(bounds) - 1):
             total = 0.0
             for i in range(bounds[part], bounds[part + 1]):
                 value = np.float64(values[i // GROUP, codes[row, i]] * sigma[i])
-                rest = np.float64(residuals[row, i]) - np.float64(scale[row]) * value
-                total += rest * rest
-            lengths[row, part] = np.sqrt(total)
-    return lengths
+                error = np.float64(residuals[row, i]) - np.float64(scale[row]) * value
+                total += error * error
+            norms[row, part] = np.sqrt(total)
+    return norms
 
 
 @kernel
-def assign_twice(scores, vectors, centroids, nearest, first, second):
-    """`reference.assign_twice` into `first` and `second`."""
+def assign_with_spill(scores, vectors, centroids, n_nearest, cell_ids, spill_cells):
+    """Compute `reference.assign_with_spill`."""
     cells, dims = centroids.shape
     counts = np.ones(cells, np.int64)
-    room = cells + -cells % LANES
-    values, keys = np.empty(room, np.float32), np.empty(room, np.int32)
+    size = cells + -cells % LANES
+    values, keys = np.empty(size, np.float32), np.empty(size, np.int32)
     residual = np.empty(dims, np.float32)
     for row in range(len(vectors)):
-        found = probe_cells(scores[row], counts, nearest, 1, values, keys)
+        n_near = probe_cells(scores[row], counts, n_nearest, 1, values, keys)
         best = 0
-        for place in range(1, found):
-            if before(values[place], keys[place], values[best], keys[best]):
-                best = place
-        own = keys[best]
-        first[row], second[row] = own, -1
+        for i in range(1, n_near):
+            if ranks_before(values[i], keys[i], values[best], keys[best]):
+                best = i
+        nearest = keys[best]
+        cell_ids[row], spill_cells[row] = nearest, -1
         square = np.float32(0)
         for i in range(dims):
-            residual[i] = vectors[row, i] - centroids[own, i]
+            residual[i] = vectors[row, i] - centroids[nearest, i]
             square += residual[i] * residual[i]
-        least = np.float32(np.inf)
-        for place in range(found):
-            other = keys[place]
-            if other == own:
+        least_cost = np.float32(np.inf)
+        for j in range(n_near):
+            cell = keys[j]
+            if cell == nearest:
                 continue
-            length, along = np.float32(0), np.float32(0)
+            cost, inner = np.float32(0), np.float32(0)
             for i in range(dims):
-                left = vectors[row, i] - centroids[other, i]
-                length += left * left
-                along += left * residual[i]
+                entry = vectors[row, i] - centroids[cell, i]
+                cost += entry * entry
+                inner += entry * residual[i]
             if square > 0:
-                length += np.float32(SOAR_WEIGHT) * along * (along / square)
-            better = length < least or (length == least and other < second[row])
-            if better or second[row] < 0:
-                least, second[row] = length, other
+                cost += np.float32(SOAR_WEIGHT) * inner * (inner / square)
+            better = cost < least_cost or (cost == least_cost and cell < spill_cells[row])
+            if better or spill_cells[row] < 0:
+                least_cost, spill_cells[row] = cost, cell

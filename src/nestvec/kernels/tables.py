@@ -1,4 +1,4 @@
-"""Sums of values that code words choose, looked up in tables of half a byte (FastScan)."""
+"""Intrinsics that sum table entries named by code words, half a byte at a time (FastScan)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from nestvec.kernels.emit import (
+from nestvec.kernels.llvm_ops import (
     BYTES,
     HALVES,
     I8,
@@ -15,20 +15,20 @@ from nestvec.kernels.emit import (
     I64,
     INTS,
     MASK,
-    data_of,
-    function,
-    join,
-    load,
-    part_of,
-    registers,
-    splat,
-    spread,
-    store,
+    accumulators,
+    argument_data,
+    broadcast,
+    concat,
+    constant,
+    llvm_function,
+    load_vector,
+    store_vector,
+    vector_slice,
 )  # fmt: skip
 
 _SUMS = ir.VectorType(ir.DoubleType(), 16)
 
-# What looks 16 bytes up in 16 entries at once: feature, LLVM's name, bytes handled together.
+# Instructions that look 16 bytes up in 16 entries: feature, LLVM's name, bytes handled together.
 _SHUFFLES = (
     ("avx512bw", "llvm.x86.avx512.pshuf.b.512", 64),
     ("avx2", "llvm.x86.avx2.pshuf.b", 32),
@@ -37,104 +37,109 @@ _SHUFFLES = (
 )
 
 
-def shuffles() -> list[tuple[str, int]]:
-    """Names and widths of the byte shuffles that this processor has, widest first."""
+def byte_shuffles() -> list[tuple[str, int]]:
+    """List names and widths of the byte shuffles that this processor has, widest first."""
     features = llvm.get_host_cpu_features()
     return [(name, width) for feature, name, width in _SHUFFLES if features.get(feature)]
 
 
-def _look_up(builder: Any, tables: Any, places: Any, shuffle: tuple[str, int] | None) -> Any:
-    """Four tables of 16 bytes, each asked for 16 places."""
+def _look_up(builder: Any, tables: Any, indices: Any, shuffle: tuple[str, int] | None) -> Any:
+    """Look 16 indices up in each of four tables of 16 bytes."""
     if shuffle is None:
-        answer = ir.Constant(BYTES, ir.Undefined)
+        entries = ir.Constant(BYTES, ir.Undefined)
         for lane in range(64):
-            place = builder.zext(builder.extract_element(places, I32(lane)), I32)
-            entry = builder.extract_element(tables, builder.add(place, I32(lane // 16 * 16)))
-            answer = builder.insert_element(answer, entry, I32(lane))
-        return answer
+            index = builder.zext(builder.extract_element(indices, I32(lane)), I32)
+            entry = builder.extract_element(tables, builder.add(index, I32(lane // 16 * 16)))
+            entries = builder.insert_element(entries, entry, I32(lane))
+        return entries
     name, width = shuffle
-    part = ir.VectorType(I8, width)
-    look_up = function(builder, name, part, part, part)
+    kind = ir.VectorType(I8, width)
+    look_up = llvm_function(builder, name, kind, kind, kind)
     if width == 64:
-        return builder.call(look_up, [tables, places])
+        return builder.call(look_up, [tables, indices])
     parts = [
         builder.call(
-            look_up, [part_of(builder, tables, i, width), part_of(builder, places, i, width)]
+            look_up, [vector_slice(builder, lanes, i, width) for lanes in (tables, indices)]
         )
         for i in range(0, 64, width)
     ]
-    return join(builder, parts)
+    return concat(builder, parts)
 
 
 def table_totals(
     builder: Any, planes: int, shuffle: tuple[str, int] | None, head: Any, block: Any, tables: Any,
     slots: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """What 16 code words of a block look up in the tables, added up: 16 int32."""
+    """Sum the entries that the code words of a block's 16 rows name: 16 int32.
+
+    `block` is the flat index of the block in the head, `count` the number of words; 16-bit sums
+    hold 128 of them at most.
+    """
     plane_bytes = builder.mul(count, I64(256))
-    totals = [registers(builder, HALVES, 2) for _ in range(planes)]
+    totals = [accumulators(builder, HALVES, 2) for _ in range(planes)]
     with cgutils.for_range(builder, count) as loop:
         slot = builder.load(builder.gep(slots, [loop.index]))
         for half in range(2):
-            place = builder.add(builder.mul(slot, I64(128)), I64(64 * half))
-            codes = load(builder, BYTES, head, builder.add(block, place))
-            low = builder.and_(codes, splat(BYTES, 15))
-            shifted = builder.lshr(builder.bitcast(codes, HALVES), splat(HALVES, 4))
-            high = builder.and_(builder.bitcast(shifted, BYTES), splat(BYTES, 15))
-            first = builder.add(builder.mul(loop.index, I64(256)), I64(128 * half))
-            for plane, (all_, odd) in enumerate(totals):
-                at = builder.add(first, builder.mul(plane_bytes, I64(plane)))
-                lows = load(builder, BYTES, tables, at)
-                highs = load(builder, BYTES, tables, builder.add(at, I64(64)))
+            offset = builder.add(builder.mul(slot, I64(128)), I64(64 * half))
+            codes = load_vector(builder, BYTES, head, builder.add(block, offset))
+            low = builder.and_(codes, constant(BYTES, 15))
+            shifted = builder.lshr(builder.bitcast(codes, HALVES), constant(HALVES, 4))
+            high = builder.and_(builder.bitcast(shifted, BYTES), constant(BYTES, 15))
+            start = builder.add(builder.mul(loop.index, I64(256)), I64(128 * half))
+            for plane, (pairs_total, odd_total) in enumerate(totals):
+                table = builder.add(start, builder.mul(plane_bytes, I64(plane)))
+                lows = load_vector(builder, BYTES, tables, table)
+                highs = load_vector(builder, BYTES, tables, builder.add(table, I64(64)))
                 # Entries are at most 127: two of them fit into a byte.
-                both = builder.add(
+                sums = builder.add(
                     _look_up(builder, lows, low, shuffle),
                     _look_up(builder, highs, high, shuffle),
                 )
-                pairs = builder.bitcast(both, HALVES)
-                builder.store(builder.add(builder.load(all_), pairs), all_)
-                tops = builder.lshr(pairs, splat(HALVES, 8))
-                builder.store(builder.add(builder.load(odd), tops), odd)
-    total = splat(INTS, 0)
-    for plane, (all_, odd) in enumerate(totals):
-        odds = builder.load(odd)
-        evens = builder.sub(builder.load(all_), builder.shl(odds, splat(HALVES, 8)))
-        lanes = _interleave(builder, _fold(builder, evens), _fold(builder, odds))
-        total = builder.add(total, builder.shl(lanes, splat(INTS, 7 * plane)))
+                pairs = builder.bitcast(sums, HALVES)
+                builder.store(builder.add(builder.load(pairs_total), pairs), pairs_total)
+                tops = builder.lshr(pairs, constant(HALVES, 8))
+                builder.store(builder.add(builder.load(odd_total), tops), odd_total)
+    total = constant(INTS, 0)
+    for plane, (pairs_total, odd_total) in enumerate(totals):
+        odds = builder.load(odd_total)
+        evens = builder.sub(builder.load(pairs_total), builder.shl(odds, constant(HALVES, 8)))
+        lanes = _interleave(builder, _widen_and_sum(builder, evens), _widen_and_sum(builder, odds))
+        total = builder.add(total, builder.shl(lanes, constant(INTS, 7 * plane)))
     return total
 
 
 def make_table_sums(planes: int, shuffle: tuple[str, int] | None) -> Any:
-    """`table_sums` for tables of 7 bits (1 plane) or 14 bits (2 planes), by the given shuffle."""
+    """Make `table_sums` for tables of 7 bits (1 plane) or 14 bits (2 planes), by one shuffle."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        head, tables, slots, sums = (
-            data_of(context, builder, signature, arguments, i) for i in (0, 2, 3, 4)
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        head, tables, slots, sums = argument_data(
+            context, builder, signature, arguments, 0, 2, 3, 4
         )
         block, count = arguments[1], arguments[5]
         total = table_totals(builder, planes, shuffle, head, block, tables, slots, count)
-        store(builder, total, sums, I64(0))
+        store_vector(builder, total, sums, I64(0))
         return context.get_dummy_value()
 
     def table_sums(typing_context, head, block, tables, slots, sums, count):
-        return types.void(head, types.int64, tables, slots, sums, types.int64), generate
+        return types.void(head, types.int64, tables, slots, sums, types.int64), codegen
 
     return intrinsic(table_sums)
 
 
-def _fold(builder: Any, halves: Any) -> Any:
-    """The four quarters of 8 numbers, widened and added up."""
+def _widen_and_sum(builder: Any, halves: Any) -> Any:
+    """Widen the four quarters of 8 numbers and add them up."""
     wide = ir.VectorType(I32, 8)
-    quarters = [builder.zext(part_of(builder, halves, i, 8), wide) for i in range(0, 32, 8)]
-    return builder.add(builder.add(quarters[0], quarters[1]), builder.add(quarters[2], quarters[3]))
+    a, b, c, d = (builder.zext(vector_slice(builder, halves, i, 8), wide) for i in range(0, 32, 8))
+    return builder.add(builder.add(a, b), builder.add(c, d))
 
 
 def _interleave(builder: Any, evens: Any, odds: Any) -> Any:
-    order = [place for i in range(8) for place in (i, 8 + i)]
+    order = [lane for i in range(8) for lane in (i, 8 + i)]
     return builder.shuffle_vector(evens, odds, ir.Constant(INTS, order))
 
 
-BEST_SHUFFLE = next(iter(shuffles()), None)
+BEST_SHUFFLE = next(iter(byte_shuffles()), None)
+"""The widest byte shuffle that this processor has; None: the portable look-up."""
 
 table_sums = make_table_sums(1, BEST_SHUFFLE)
 """For 16 rows, the sum of the table entries that their code words name; into int32 `sums` [16].
@@ -149,60 +154,59 @@ wide_table_sums = make_table_sums(2, BEST_SHUFFLE)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def four_sums(typing_context: Any, values: Any, four: Any, sums: Any) -> Any:
-    """All 16 sums of the `four`-th four float32 values, as float64 above the least of them.
+def nibble_sums(typing_context: Any, values: Any, index: Any, sums: Any) -> Any:
+    """Compute the 16 sums of the `index`-th four float32 values, as float64 above the least.
 
-    They go to `sums[four]`; returns the least and the largest sum.
+    They go to `sums[index]`; returns the least and the largest sum.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, sums = (data_of(context, builder, signature, arguments, i) for i in (0, 2))
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, sums = argument_data(context, builder, signature, arguments, 0, 2)
         zero, double = ir.Constant(ir.DoubleType(), 0.0), ir.DoubleType()
-        blank = splat(_SUMS, 0.0)
-        total, least, most = blank, zero, zero
+        blank = constant(_SUMS, 0.0)
+        total, lowest, highest = blank, zero, zero
         for i in range(4):
-            place = builder.add(builder.mul(arguments[1], I64(4)), I64(i))
-            value = builder.fpext(builder.load(builder.gep(values, [place])), double)
+            offset = builder.add(builder.mul(arguments[1], I64(4)), I64(i))
+            value = builder.fpext(builder.load(builder.gep(values, [offset])), double)
             negative = builder.fcmp_ordered("<", value, zero)
-            least = builder.fadd(least, builder.select(negative, value, zero))
-            most = builder.fadd(most, builder.select(negative, zero, value))
-            named = ir.Constant(MASK, [m >> i & 1 for m in range(16)])
-            kept = builder.select(named, spread(builder, value), blank)
-            total = builder.fadd(total, kept)
-        above = builder.fsub(total, spread(builder, least))
-        store(builder, above, sums, builder.mul(arguments[1], I64(16)))
-        return context.make_tuple(builder, signature.return_type, (least, most))
+            lowest = builder.fadd(lowest, builder.select(negative, value, zero))
+            highest = builder.fadd(highest, builder.select(negative, zero, value))
+            mask = ir.Constant(MASK, [m >> i & 1 for m in range(16)])
+            selected = builder.select(mask, broadcast(builder, value), blank)
+            total = builder.fadd(total, selected)
+        above_lowest = builder.fsub(total, broadcast(builder, lowest))
+        store_vector(builder, above_lowest, sums, builder.mul(arguments[1], I64(16)))
+        return context.make_tuple(builder, signature.return_type, (lowest, highest))
 
     pair = types.UniTuple(types.float64, 2)  # type: ignore[attr-defined]
-    return pair(values, types.int64, sums), generate
+    return pair(values, types.int64, sums), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def store_entries(
-    typing_context: Any, sums: Any, four: Any, step: Any, largest: Any, out: Any, lower: Any,
+def store_table_entries(
+    typing_context: Any, sums: Any, index: Any, step: Any, largest: Any, out: Any, lower: Any,
     upper: Any,
 ) -> Any:  # fmt: skip
-    """`sums[four]` in whole steps: their lower 7 bits from flat `lower` of the uint8 `out` on.
+    """Store `sums[index]` as numbers of steps: the lower 7 bits from flat `lower` of `out` on.
 
-    The next 7 bits go where `upper` says, unless that is 0.
+    The next 7 bits go to flat `upper`, unless that is 0. `out` is uint8.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, out = (data_of(context, builder, signature, arguments, i) for i in (0, 4))
-
-        total = load(builder, _SUMS, sums, builder.mul(arguments[1], I64(16)))
-        rint = function(builder, "llvm.rint.v16f64", _SUMS, _SUMS)
-        steps = builder.call(rint, [builder.fdiv(total, spread(builder, arguments[2]))])
-        most = spread(builder, builder.sitofp(arguments[3], ir.DoubleType()))
-        steps = builder.select(builder.fcmp_ordered("<", steps, most), steps, most)
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, out = argument_data(context, builder, signature, arguments, 0, 4)
+        total = load_vector(builder, _SUMS, sums, builder.mul(arguments[1], I64(16)))
+        rint = llvm_function(builder, "llvm.rint.v16f64", _SUMS, _SUMS)
+        steps = builder.call(rint, [builder.fdiv(total, broadcast(builder, arguments[2]))])
+        limit = broadcast(builder, builder.sitofp(arguments[3], ir.DoubleType()))
+        steps = builder.select(builder.fcmp_ordered("<", steps, limit), steps, limit)
         entries = builder.fptosi(steps, INTS)
         kind = ir.VectorType(I8, 16)
-        seven = splat(INTS, 127)
-        store(builder, builder.trunc(builder.and_(entries, seven), kind), out, arguments[5])
+        seven = constant(INTS, 127)
+        store_vector(builder, builder.trunc(builder.and_(entries, seven), kind), out, arguments[5])
         with builder.if_then(builder.icmp_signed(">", arguments[6], I64(0))):
-            tops = builder.lshr(entries, splat(INTS, 7))
-            store(builder, builder.trunc(tops, kind), out, arguments[6])
+            tops = builder.lshr(entries, constant(INTS, 7))
+            store_vector(builder, builder.trunc(tops, kind), out, arguments[6])
         return context.get_dummy_value()
 
     big = types.int64
-    return types.void(sums, big, types.float64, big, out, big, big), generate
+    return types.void(sums, big, types.float64, big, out, big, big), codegen

@@ -130,7 +130,7 @@ def assign_twice(
     first, second = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
 
     def run(part: slice, scores: np.ndarray) -> None:
-        load().assign_twice(
+        load().assign_with_spill(
             scores, vectors[part], centroids, min(_NEAREST, len(centroids)), first[part],
             second[part],
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.codes import Codec, Coded, row_norms
+from nestvec.codes import Codec, RowCodes, row_norms
 from nestvec.index.build import kmeans
 from nestvec.index.storage.segment_rows import RowSource, copy_blocks, vectors_name, rows_writer
 from nestvec.index.storage.coded_segment import codes_name
@@ -213,7 +213,7 @@ def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lane
 class _CodedRows(NamedTuple):
     """Some rows as they are stored."""
 
-    coded: Coded
+    coded: RowCodes
     norms: Float32[np.ndarray, " m"]
     """Lengths of the residuals."""
     lengths: Float32[np.ndarray, " m"]

@@ -20,5 +20,5 @@ def default_plan(segment: Segment | None, k: int) -> Plan:
     farther = max(1.0, (k / 10) ** _FARTHER)
     probe = min(cells, max(1, round(_PROBE * farther * len(segment.vectors) ** (1 / 3))))
     scan = Stage(*codec.head_rectangle, min(100 + 10 * k, 170 + 3 * k))
-    refine = Stage(*codec.whole_rectangle, min(10 + 2 * k, 16 + round(1.4 * k)))
+    refine = Stage(*codec.full_rectangle, min(10 + 2 * k, 16 + round(1.4 * k)))
     return Plan(probe, (scan, refine))

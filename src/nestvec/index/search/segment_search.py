@@ -8,7 +8,8 @@ import numpy as np
 from nestvec.errors import DamagedIndexError
 from nestvec.index.storage.coded_segment import Segment
 from nestvec.kernels import load, load_exact
-from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP, part_bounds
+from nestvec.kernels.backend import SearchOptions, TopK
+from nestvec.kernels.layout import COSINE, EUCLIDEAN, IP
 from nestvec.parallel import run_in_slices
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
@@ -57,11 +58,11 @@ def search_plan(
     on them.
     """
     hits = SegmentHits.empty(len(queries), k, len(plan.stages) + 2)
-    kernel, kind, mask = load().search_batch, METRICS[metric], _ALL if allowed is None else allowed
-    funnel, probe, full = segment.derived.route(plan)
+    kernel, packed = load().search_batch, segment.derived.segment_plan(plan)
+    options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
 
     def search_slice(queries: np.ndarray, *out: np.ndarray) -> None:
-        kernel(queries, segment.cells, funnel, segment.vectors, mask, kind, probe, full, k, *out)
+        kernel(queries, segment.packed, packed, options, TopK(*out))
 
     try:
         run_in_slices(search_slice, (queries, *hits), threads)
@@ -118,20 +119,13 @@ def search_by_bounds(
     is given up once more than `max_above_floor` rows score above its floor; the second array tells
     which queries were.
     """
-    codec = segment.codec
     hits = SegmentHits.empty(len(queries), k, 4)
-    parts, mask = part_bounds(codec.dim), _ALL if allowed is None else allowed
-    kernel, kind, limit = (
-        load_exact().exact_batch,
-        METRICS[metric],
-        k if max_above_floor is None else max_above_floor,
-    )
+    kernel, bounds = load_exact().exact_batch, segment.derived.bounds
+    options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
+    limit = k if max_above_floor is None else max_above_floor
 
     def search_slice(queries: np.ndarray, floors: np.ndarray, *out: np.ndarray) -> None:
-        kernel(
-            queries, segment.cells, codec.whole_funnel, segment.vectors, parts, segment.longest,
-            segment.derived.defect, mask, kind, k, floors, limit, *out,
-        )  # fmt: skip
+        kernel(queries, floors, segment.packed, bounds, options, limit, TopK(*out))
 
     try:
         run_in_slices(search_slice, (queries, floors, *hits), threads)
@@ -151,17 +145,13 @@ def scan_rows(
     metric: str = "ip",
 ) -> SegmentHits:
     """The `k` best of the candidate rows, each scored in full; `counts` are how many there are."""
-    hits = SegmentHits(
-        np.empty((len(queries), k), np.int64),
-        np.empty((len(queries), k), np.float64),
-        np.full((len(queries), 1), len(candidates)),
-    )
+    hits = SegmentHits.empty(len(queries), k, 1)
     kernel, kind = load_exact().scan_batch, METRICS[metric]
 
-    def search_slice(queries: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> None:
-        kernel(queries, vectors, candidates, kind, k, rows, scores)
+    def search_slice(queries: np.ndarray, *out: np.ndarray) -> None:
+        kernel(queries, vectors, candidates, kind, k, TopK(*out))
 
-    run_in_slices(search_slice, (queries, hits.rows, hits.scores), threads)
+    run_in_slices(search_slice, (queries, *hits), threads)
     return hits
 
 

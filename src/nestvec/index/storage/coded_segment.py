@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from nestvec.codes import Codec
 from nestvec.errors import DamagedIndexError
 from nestvec.index.storage.tensor_file import map_tensors
-from nestvec.kernels import load_exact
-from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, Funnel
+from nestvec.kernels import load, load_exact
+from nestvec.kernels.backend import SegmentArrays, SegmentBounds, SegmentPlan
+from nestvec.kernels.layout import GROUP, LANES, PARTS, RECORD_TAIL, Cells, part_bounds
 from nestvec.plan import Plan
 from nestvec.shapes import Float32, Int64, UInt8
 
@@ -26,19 +27,23 @@ BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
 """Arrays that nothing is found through but by kernels which check that it is there."""
 
 
-class SegmentPlan(NamedTuple):
-    """A plan as kernels follow it through one segment, which may have less than it asks for."""
+TENSOR_NAMES = {
+    "overflow_starts": "rests",
+    "spill_counts": "spills",
+    "spill_record_ids": "spill_homes",
+}
+"""Fields of `Cells` that have another name in files, which format 3 fixed."""
 
-    funnel: Funnel
-    probe: int
-    full: bool
 
-    @classmethod
-    def of(cls, codec: Codec, cells: int, rows: int, plan: Plan) -> "SegmentPlan":
-        """More than all rows need no room."""
-        funnel = codec.funnel(plan)
-        probe = cells if plan.probe is None else min(plan.probe, cells)
-        return cls(funnel._replace(keeps=np.minimum(funnel.keeps, rows)), probe, plan.full)
+def _segment_plan(codec: Codec, cells: int, rows: int, plan: Plan) -> Any:
+    """Pack a plan for a segment: it keeps no more than all rows, and probes no more than all cells.
+
+    A packed `SegmentPlan`.
+    """
+    funnel = codec.funnel(plan)
+    probe = cells if plan.probe is None else min(plan.probe, cells)
+    kept = funnel._replace(keep=np.minimum(funnel.keep, rows))
+    return load().pack(SegmentPlan(kept, probe, plan.full))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +54,21 @@ class SearchState:
     rotation: Float32[np.ndarray, "dim dim"]
     cells: int
     rows: int
+    longest: float
+    """Upper bound on the norms of the coded rows."""
 
     @cached_property
-    def defect(self) -> float:
-        """How far the rotation may be from an orthogonal one: `kernels.exact.defect`."""
-        return float(load_exact().defect(self.rotation))
+    def bounds(self) -> Any:
+        """The data of upper bounds on scores: a packed `SegmentBounds`."""
+        defect = float(load_exact().orthogonality_defect(self.rotation))
+        parts, funnel = part_bounds(self.codec.dim), self.codec.full_funnel
+        return load_exact().pack(SegmentBounds(funnel, parts, self.longest, defect))
 
     @cached_property
-    def route(self) -> Callable[[Plan], SegmentPlan]:
-        """The way that a plan takes through the segment; the latest are kept."""
+    def segment_plan(self) -> Callable[[Plan], Any]:
+        """Function that packs a plan for this segment; it remembers the latest ones."""
         # A method whose answers are cached would keep each segment, and so its files, alive.
-        return lru_cache(maxsize=64)(partial(SegmentPlan.of, self.codec, self.cells, self.rows))
+        return lru_cache(maxsize=64)(partial(_segment_plan, self.codec, self.cells, self.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +78,6 @@ class Segment:
     path: Path
     cells: Cells
     codec: Codec
-    longest: float
-    """No coded row is longer."""
     vectors: Float32[np.ndarray, "n dim"]
     derived: SearchState
 
@@ -98,17 +105,28 @@ class Segment:
         # Beyond what is coded, or in centroids, a query need not be rotated.
         width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
         derived = {
-            "firsts": np.concatenate([[0], np.cumsum(arrays["counts"])]),
-            "spill_firsts": np.concatenate([[0], np.cumsum(arrays["spills"])]),
+            "row_offsets": np.concatenate([[0], np.cumsum(arrays["counts"])]),
+            "spill_row_offsets": np.concatenate([[0], np.cumsum(arrays["spills"])]),
             "sigma": codec.sigma[:width],
             "record_floats": records.view(np.float32),
             "record_ints": records.view(np.int32),
         }
         for array in derived.values():
             array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
-        cells = Cells(*(derived[n] if n in derived else arrays[n] for n in Cells._fields))
-        once = SearchState(codec, cells.rotation, len(cells.counts), len(vectors))
-        return cls(path, cells, codec, float(arrays["longest"][0]), vectors, once)
+        cells = Cells(
+            *(
+                derived[name] if name in derived else arrays[TENSOR_NAMES.get(name, name)]
+                for name in Cells._fields
+            )
+        )
+        longest = float(arrays["longest"][0])
+        once = SearchState(codec, cells.rotation, len(cells.counts), len(vectors), longest)
+        return cls(path, cells, codec, vectors, once)
+
+    @cached_property
+    def packed(self) -> Any:
+        """The arrays as kernels read them: a packed `SegmentArrays`."""
+        return load().pack(SegmentArrays(self.cells, self.vectors))
 
     @property
     def held_cells(self) -> int:
@@ -121,10 +139,10 @@ class Segment:
         # A damaged record may name any row; kernels find that out where they follow it.
         by_home = allowed.take(cells.rows, mode="clip") == 1
         own = np.repeat(np.arange(count), cells.counts)
-        others = np.repeat(np.arange(count), cells.spills)
+        others = np.repeat(np.arange(count), cells.spill_counts)
         held = np.zeros(len(cells.priors), bool)
         held[own[by_home]] = True
-        held[others[by_home[cells.spill_homes]]] = True
+        held[others[by_home[cells.spill_record_ids]]] = True
         priors = np.where(held, cells.priors, np.float32(-np.inf))
         priors.flags.writeable = False
         return priors
@@ -153,34 +171,36 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
         "priors": (LANES * blocks,),
         "spreads": (LANES * blocks,),
         "starts": (count + 1,),
-        "rests": (count + 1,),
-        "spills": (count,),
+        "overflow_starts": (count + 1,),
+        "spill_counts": (count,),
         "head": (slots // LANES, 8 * len(codec.head), LANES),
         "scale": (slots,),
         "bias": (slots if len(cells.bias) else 0,),
         "head_errors": (int(cells.starts[-1]), PARTS, LANES),
-        "spill_homes": (int(cells.spills.sum()),),
+        "spill_record_ids": (int(cells.spill_counts.sum()),),
     }
     for name, shape in shapes.items():
         _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
-    own, rest = np.diff(cells.starts), np.diff(cells.rests)
+    own, rest = np.diff(cells.starts), np.diff(cells.overflow_starts)
     _require(bool((own >= 0).all() and (rest >= 0).all()), "cell starts fall")
-    _require(cells.starts[0] == 0 and cells.starts[-1] == cells.rests[0], "cells lack blocks")
-    _require(LANES * cells.rests[-1] == slots, "cells lack blocks")
-    held = (np.minimum(cells.counts, cells.spills) >= 0) & (cells.counts <= LANES * own)
-    held &= cells.counts + cells.spills <= LANES * (own + rest)
+    _require(
+        cells.starts[0] == 0 and cells.starts[-1] == cells.overflow_starts[0], "cells lack blocks"
+    )
+    _require(LANES * cells.overflow_starts[-1] == slots, "cells lack blocks")
+    held = (np.minimum(cells.counts, cells.spill_counts) >= 0) & (cells.counts <= LANES * own)
+    held &= cells.counts + cells.spill_counts <= LANES * (own + rest)
     _require(bool(held.all()), "a cell is overfull")
     filled = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
     _require(bool((filled == _rows_in_blocks(cells)).all()), "a scale is damaged")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
-    homes = cells.spill_homes
+    homes = cells.spill_record_ids
     _require(len(homes) == 0 or 0 <= homes.min() <= homes.max() < rows, "a row has no home")
 
 
 def _rows_in_blocks(cells: Cells) -> Int64[np.ndarray, " blocks"]:
     """How many of each block's slots are filled."""
-    held, own = cells.counts + cells.spills, LANES * np.diff(cells.starts)
-    parts = ((cells.starts, held), (cells.rests, held - own))
+    held, own = cells.counts + cells.spill_counts, LANES * np.diff(cells.starts)
+    parts = ((cells.starts, held), (cells.overflow_starts, held - own))
     filled = []
     for starts, rows in parts:
         first = np.repeat(starts[:-1], np.diff(starts))

@@ -1,0 +1,1 @@
+"""Build coded segments: k-means cells, assignment, codes."""
