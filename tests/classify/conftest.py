@@ -13,17 +13,17 @@ def labelled(rng, n=900, classes=6, dim=32):
 
 
 @pytest.fixture(scope="session")
-def learning():
+def train():
     return labelled(np.random.default_rng(2))
 
 
 @pytest.fixture(scope="session")
-def asked():
+def held_out():
     return labelled(np.random.default_rng(3), n=1200)
 
 
 @pytest.fixture(scope="session")
-def cascade(learning):
+def cascade(train):
     import nestvec as nv
 
-    return nv.Cascade.fit(*learning, dims=[4, 8, 16, 32], rotation="none")
+    return nv.Cascade.fit(*train, dims=[4, 8, 16, 32], rotation="none")

@@ -8,7 +8,7 @@ are kept for ever: later versions must read from them what `expected.json` besid
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy as np
 from nestvec import Cascade
 from nestvec.adapt import Chain, Linear, MatryoshkaAdaptor, Prefix, Rotation, Transform
 from nestvec.adapt.report import FitReport, ScoresAtDims
-from nestvec.classify.linear import Linear as Classifier
-from nestvec.classify.thresholds import Certificate
+from nestvec.classify.files import pack
+from nestvec.classify.linear import LinearClassifier
+from nestvec.classify.thresholds import AccuracyGuarantee
 from nestvec.statistics import Estimate
 from nestvec.transforms.residual import Map, Residual
 
@@ -61,31 +62,31 @@ def transforms() -> dict[str, Transform]:
 
 def cascades() -> dict[str, Cascade]:
     """A cascade of text labels with everything it may have, and one of numbers with nothing."""
-    sizes = (
-        Classifier(numbers(3, 2), numbers(3), 0.5),
-        Classifier(numbers(3, DIM), numbers(3), 2.0, unit=False),
+    classifiers = (
+        LinearClassifier(numbers(3, 2), numbers(3), 0.5),
+        LinearClassifier(numbers(3, DIM), numbers(3), 2.0, unit=False),
     )
     model = {"name": "golden", "revision": None, "dim": DIM}
-    certificate = Certificate(0.1, 0.9, 100, 2, 0.0078125, 22)
+    guarantee = AccuracyGuarantee(0.1, 0.9, 100, 2, 0.0078125, 22)
     labels = ("é0", "é1", "é2")
     return {
-        "cascade": Cascade(sizes, (0.9375,), labels, (5, 4, 3), certificate, reversal(), model),
-        "cascade_plain": Cascade(sizes, (2.0,), (3, 5, 8), (0, 0, 0)),
+        "cascade": Cascade(classifiers, (0.9375,), labels, (5, 4, 3), guarantee, reversal(), model),
+        "cascade_plain": Cascade(classifiers, (2.0,), (3, 5, 8), (0, 0, 0)),
     }
 
 
 def described(cascade: Cascade) -> dict[str, object]:
-    """All that a cascade answers and promises, as JSON values."""
-    labels, sure, dims = cascade.predict(numbers(9, DIM))
-    certificate = cascade.certificate
+    """List predictions and facts of a cascade as JSON values, with the keys of its file."""
+    labels, probability, dims_read = cascade.predict(numbers(9, DIM))
+    _, header = pack({field.name: getattr(cascade, field.name) for field in fields(cascade)})
     return {
         "labels": labels.tolist(),
-        "sure": sure.tolist(),
-        "dims": dims.tolist(),
+        "sure": probability.tolist(),
+        "dims": dims_read.tolist(),
         "thresholds": list(cascade.thresholds),
-        "counts": list(cascade.counts),
+        "counts": list(cascade.class_counts),
         "model": cascade.model,
-        "certificate": None if certificate is None else asdict(certificate),
+        "certificate": header["certificate"],
     }
 
 

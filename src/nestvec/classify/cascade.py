@@ -1,4 +1,4 @@
-"""Sizes that answer in turn: the first that is sure enough has the word."""
+"""Cascades: classifiers of rising dims, of which the first that is confident enough answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -10,8 +10,15 @@ from numpy.typing import ArrayLike
 
 from nestvec.adapt import Rotation
 from nestvec.classify.files import CASCADE, pack, unpack
-from nestvec.classify.linear import FITS, Linear, prefix
-from nestvec.classify.thresholds import CHAINS, NEVER, Answers, Certificate, certified
+from nestvec.classify.linear import CLASSIFIER_FITS, LinearClassifier, prefix
+from nestvec.classify.thresholds import (
+    NEVER,
+    THRESHOLD_SEARCHES,
+    AccuracyGuarantee,
+    PrefixPredictions,
+    guaranteed_thresholds,
+)
+from nestvec.deprecation import renamed_arguments, renamed_fields, warn_renamed
 from nestvec.errors import DataError, DimsError, InputError, VectorsError
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.transforms.files import read_file, write_file
@@ -24,44 +31,67 @@ Labels = Sequence[Any] | np.ndarray
 
 
 class Predictions(NamedTuple):
-    """For each row: its label, how likely that is, and the largest size that was read."""
+    """The label of each row, its probability, and the widest prefix that was read for it."""
 
     labels: np.ndarray
-    sure: Float64[np.ndarray, " n"]
-    dims: Int64[np.ndarray, " n"]
+    probability: Float64[np.ndarray, " n"]
+    dims_read: Int64[np.ndarray, " n"]
+
+    @property
+    def sure(self) -> Float64[np.ndarray, " n"]:
+        """Deprecated name of `probability`."""
+        warn_renamed("Predictions.sure", "Predictions.probability")
+        return self.probability
+
+    @property
+    def dims(self) -> Int64[np.ndarray, " n"]:
+        """Deprecated name of `dims_read`."""
+        warn_renamed("Predictions.dims", "Predictions.dims_read")
+        return self.dims_read
 
 
+@renamed_fields({"sizes": "classifiers", "counts": "class_counts", "certificate": "guarantee"})
 @dataclass(frozen=True, slots=True, eq=False)
 class Cascade:
-    """Classifiers of rising sizes, and how sure each must be for the next not to be read.
+    """Classifiers of rising dims, with the exit thresholds of all but the last.
 
-    `labels` are the classes, in the order of logits; `counts` how many rows of each there were to
-    learn from. `certificate` says what is promised, if anything is. `model` are the facts of the
-    encoder that made the vectors, so that texts can be classified.
+    A classifier answers the rows whose probability reaches its threshold; wider ones are not read
+    for them. `labels` are the classes, in the order of logits, and `class_counts` the rows of each
+    that the classifiers were fitted on. `guarantee` is about rows to come, if there is one. `model`
+    records the encoder of the vectors, so that texts can be classified.
     """
 
-    sizes: tuple[Linear, ...]
+    classifiers: tuple[LinearClassifier, ...]
     thresholds: tuple[float, ...]
     labels: tuple[Label, ...]
-    counts: tuple[int, ...]
-    certificate: Certificate | None = None
+    class_counts: tuple[int, ...]
+    guarantee: AccuracyGuarantee | None = None
     rotation: Rotation | None = None
-    """Applied first: sizes are then prefixes of the rotated vectors, as an index stores them."""
+    """Applied first: prefixes are then those of the rotated vectors, as an index stores them."""
     model: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        dims = [size.dims for size in self.sizes]
+        dims = list(self.dims)
         if not dims or dims != sorted(set(dims)):
-            raise DimsError(f"sizes {dims} do not rise; give each size once, the smallest first")
+            raise DimsError(
+                f"classifiers of {dims} dims do not rise; pass one per width, the narrowest first"
+            )
         if len(self.thresholds) != len(dims) - 1:
-            raise InputError(f"{len(self.thresholds)} thresholds, {len(dims)} sizes; use one less")
-        classes = {len(size.bias) for size in self.sizes} | {len(self.labels), len(self.counts)}
-        if len(classes) != 1:
-            raise InputError(f"sizes, labels and counts are of {sorted(classes)} classes; use one")
+            raise InputError(
+                f"{len(self.thresholds)} thresholds do not fit {len(dims)} classifiers; pass "
+                "one for each classifier but the last"
+            )
+        n_classes = {len(classifier.bias) for classifier in self.classifiers}
+        n_classes |= {len(self.labels), len(self.class_counts)}
+        if len(n_classes) != 1:
+            raise InputError(
+                f"classifiers, labels and class_counts are of {sorted(n_classes)} classes; pass "
+                "all for the same classes"
+            )
         if len(set(self.labels)) < len(self.labels):
             raise InputError("a label names two classes; give each class a label of its own")
         if not all(threshold >= 0 for threshold in self.thresholds):
-            raise InputError(f"thresholds {self.thresholds} are to be 0 or more")
+            raise InputError(f"thresholds {self.thresholds} are out of range; use 0 or more")
 
     @classmethod
     def fit(  # noqa: PLR0913  one call says all about a cascade
@@ -78,119 +108,162 @@ class Cascade:
         held_out: float = 0.3,
         seed: int = 0,
     ) -> "Cascade":
-        """Classifiers on frozen `vectors` [n, dim], and thresholds on rows held out from them.
+        """Fit classifiers to frozen `vectors` [n, dim], and thresholds to rows held out from them.
 
-        `dims` are the sizes, in any order (None: halvings of the width down to 8); the largest
-        stands for full width. `classifier` is "softmax" or "nearest-mean". `rotation="pca"` puts
-        the strongest directions first, as in an index; "none" keeps a nested model's own order. A
-        share `held_out` of each class, drawn with `seed`, is not learnt from; classes of one row
-        are learnt from only, so that no promise is of them. Thresholds are as `of` says.
+        `dims` are the widths of prefixes, in any order (None: halvings of the full width down to
+        8); the largest stands for full width. `classifier` is "softmax" or "nearest-mean".
+        `rotation="pca"` puts the strongest directions first, as in an index; "none" keeps the order
+        of a nested model. A share `held_out` of each class, drawn with `seed`, is not fitted on;
+        classes of one row are not held out, so no guarantee covers them. `from_classifiers`
+        explains the options of thresholds.
         """
         _check_options(chain, alpha, confidence, seed)
-        if classifier not in FITS:
-            raise InputError(f"classifier={classifier!r} is unknown; use one of {', '.join(FITS)}")
+        if classifier not in CLASSIFIER_FITS:
+            raise InputError(
+                f"classifier={classifier!r} is unknown; use one of {', '.join(CLASSIFIER_FITS)}"
+            )
         if rotation not in ROTATIONS:
             raise InputError(f"rotation={rotation!r} is unknown; use {' or '.join(ROTATIONS)}")
         rows = as_float32(vectors)
-        sizes = _sizes(dims, rows.shape[1])
-        names, answers = _classes(labels, len(rows))
-        learning, holding = _split(answers, held_out, np.random.default_rng(seed))
-        counts = np.bincount(answers[learning], minlength=len(names))
-        turned = Rotation.fit(rows[learning]) if rotation == "pca" else None
-        rows = rows if turned is None else turned.transform(rows)
-        fitted = [
-            FITS[classifier](prefix(rows[learning], size, True), answers[learning], len(names))
-            for size in sizes
+        widths = _widths(dims, rows.shape[1])
+        names, class_ids = _classes(labels, len(rows))
+        train, held_out_rows = _split(class_ids, held_out, np.random.default_rng(seed))
+        counts = np.bincount(class_ids[train], minlength=len(names))
+        pca = Rotation.fit(rows[train]) if rotation == "pca" else None
+        rows = rows if pca is None else pca.transform(rows)
+        classifiers = [
+            CLASSIFIER_FITS[classifier](
+                prefix(rows[train], width, True), class_ids[train], len(names)
+            )
+            for width in widths
         ]
-        cascade = cls.of(
-            fitted, names, rows[holding], [names[i] for i in answers[holding]],
-            counts=counts.tolist(), chain=chain, alpha=alpha, confidence=confidence, seed=seed,
+        cascade = cls.from_classifiers(
+            classifiers, names, rows[held_out_rows], [names[i] for i in class_ids[held_out_rows]],
+            class_counts=counts.tolist(), chain=chain, alpha=alpha, confidence=confidence,
+            seed=seed,
         )  # fmt: skip
-        return replace(cascade, rotation=turned)
+        return replace(cascade, rotation=pca)
 
     @classmethod
-    def of(  # noqa: PLR0913  one call says all about its thresholds
+    def from_classifiers(  # noqa: PLR0913  one call says all about its thresholds
         cls,
-        sizes: Sequence[Linear],
-        labels: Sequence[Label],
+        classifiers: Sequence[LinearClassifier],
+        class_labels: Sequence[Label],
         vectors: ArrayLike,
-        answers: Labels,
+        labels: Labels,
         *,
-        counts: Sequence[int] | None = None,
+        class_counts: Sequence[int] | None = None,
         chain: str = "backward",
         alpha: float | None = None,
         confidence: float = 0.95,
         seed: int = 0,
     ) -> "Cascade":
-        """Classifiers that there are already (a trained head's), with thresholds on held-out rows.
+        """Build a cascade of fitted classifiers, with thresholds from held-out rows.
 
-        Each size is calibrated by a temperature. Without `alpha` no promise is made: the `chain` is
-        "backward", or "pairwise" as in MRL-AC, which sees no further than the next size. With
-        `alpha`, which leaves no say to a chain, accuracy is within `alpha` of the largest size's
-        with `confidence`: half of the rows calibrate, and one threshold for all sizes is certified
-        on the others.
+        A trained head's classifiers are an example.
+
+        `class_labels` are the labels of the classes, `labels` those of the rows `vectors` [n, dim].
+        Each classifier is calibrated by a temperature. Without `alpha` there is no guarantee, and
+        `chain` chooses the thresholds: "backward", or "pairwise" as in MRL-AC, which sees no
+        further than the next classifier. With `alpha`, which takes no `chain`, accuracy is within
+        `alpha` of full width's with `confidence`: half of the rows calibrate, and one threshold for
+        all classifiers is tested on the others.
         """
         _check_options(chain, alpha, confidence, seed)
         rows = as_float32(vectors)
-        _check_width(rows, max((size.dims for size in sizes), default=0))
-        found = _numbers(answers, labels, len(rows))
-        calibrating, certifying = _halves(len(rows), alpha is not None, np.random.default_rng(seed))
-        tempered = tuple(
-            size.calibrated(rows[calibrating], found[calibrating])
-            for size in sorted(sizes, key=lambda size: size.dims)
+        _check_width(rows, max((classifier.dims for classifier in classifiers), default=0))
+        class_ids = _class_ids(labels, class_labels, len(rows))
+        calibrating, testing = _halves(len(rows), alpha is not None, np.random.default_rng(seed))
+        calibrated = tuple(
+            classifier.calibrated(rows[calibrating], class_ids[calibrating])
+            for classifier in sorted(classifiers, key=lambda classifier: classifier.dims)
         )
-        known = tuple(counts) if counts is not None else (0,) * len(labels)
-        never = (NEVER,) * (len(tempered) - 1)
-        cascade = cls(tempered, never, tuple(labels), known)
+        counts = (0,) * len(class_labels) if class_counts is None else tuple(class_counts)
+        never = (NEVER,) * (len(calibrated) - 1)
+        cascade = cls(calibrated, never, tuple(class_labels), counts)
         if alpha is None:
-            chosen = CHAINS[chain](cascade.answers(rows, answers))
-            return replace(cascade, thresholds=chosen)
-        of_rows = cascade.answers(rows[certifying], [labels[i] for i in found[certifying]])
-        thresholds, certificate = certified(of_rows, alpha, confidence)
-        return replace(cascade, thresholds=thresholds, certificate=certificate)
+            thresholds = THRESHOLD_SEARCHES[chain](cascade.predict_prefixes(rows, labels))
+            return replace(cascade, thresholds=thresholds)
+        predictions = cascade.predict_prefixes(
+            rows[testing], [class_labels[i] for i in class_ids[testing]]
+        )
+        thresholds, guarantee = guaranteed_thresholds(predictions, alpha, confidence)
+        return replace(cascade, thresholds=thresholds, guarantee=guarantee)
+
+    @classmethod
+    @renamed_arguments({"sizes": "classifiers", "counts": "class_counts"})
+    def of(
+        cls,
+        classifiers: Sequence[LinearClassifier],
+        labels: Sequence[Label],
+        vectors: ArrayLike,
+        answers: Labels,
+        **options: Any,
+    ) -> "Cascade":
+        """Deprecated name of `from_classifiers`."""
+        warn_renamed("Cascade.of", "Cascade.from_classifiers")
+        return cls.from_classifiers(classifiers, labels, vectors, answers, **options)
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """The sizes, smallest first."""
-        return tuple(size.dims for size in self.sizes)
+        """The widths of the prefixes, narrowest first."""
+        return tuple(classifier.dims for classifier in self.classifiers)
+
+    @property
+    def is_read(self) -> tuple[bool, ...]:
+        """True for each classifier but those whose threshold no probability reaches."""
+        return (*(threshold <= 1 for threshold in self.thresholds), True)
 
     @property
     def read(self) -> tuple[bool, ...]:
-        """Which sizes are read: not those with a threshold that no probability reaches."""
-        return (*(threshold <= 1 for threshold in self.thresholds), True)
+        """Deprecated name of `is_read`."""
+        warn_renamed("Cascade.read", "Cascade.is_read")
+        return self.is_read
 
     def predict(self, vectors: ArrayLike) -> Predictions:
-        """The label of each row [n, dim]; no size beyond the first that is sure enough is read."""
-        rows = self._read(vectors)
-        found, sure = np.zeros(len(rows), np.int64), np.zeros(len(rows))
-        used, left = np.zeros(len(rows), np.int64), np.arange(len(rows))
-        levels = (*self.thresholds, 0.0)
-        for size, threshold, is_read in zip(self.sizes, levels, self.read, strict=True):
+        """Predict the label of each row [n, dim], reading no prefix beyond the one that answers."""
+        rows = self._rotated(vectors)
+        class_ids, probability = np.zeros(len(rows), np.int64), np.zeros(len(rows))
+        dims_read, pending = np.zeros(len(rows), np.int64), np.arange(len(rows))
+        thresholds = (*self.thresholds, 0.0)
+        for classifier, threshold, is_read in zip(
+            self.classifiers, thresholds, self.is_read, strict=True
+        ):
             if not is_read:
                 continue
-            likely = size.probabilities(rows[left])
+            probabilities = classifier.probabilities(rows[pending])
             # As thresholds were chosen: in float32, .9 is a little less.
-            highest = likely.max(axis=1).astype(np.float64)
-            answered = highest >= threshold
-            here = left[answered]
-            found[here], sure[here] = likely[answered].argmax(axis=1), highest[answered]
-            used[here] = size.dims
-            left = left[~answered]
-        return Predictions(np.asarray(self.labels)[found], sure, used)
+            highest = probabilities.max(axis=1).astype(np.float64)
+            exits = highest >= threshold
+            exit_rows = pending[exits]
+            class_ids[exit_rows] = probabilities[exits].argmax(axis=1)
+            probability[exit_rows], dims_read[exit_rows] = highest[exits], classifier.dims
+            pending = pending[~exits]
+        return Predictions(np.asarray(self.labels)[class_ids], probability, dims_read)
 
-    def answers(self, vectors: ArrayLike, labels: Labels) -> Answers:
-        """What every size says of rows whose labels are known; unknown labels are never right."""
-        rows = self._read(vectors)
+    def predict_prefixes(self, vectors: ArrayLike, labels: Labels) -> PrefixPredictions:
+        """Predict rows [n, dim] by every classifier, and compare with their `labels` [n].
+
+        A label that is none of the cascade's is never predicted.
+        """
+        rows = self._rotated(vectors)
         places = {label: place for place, label in enumerate(self.labels)}
-        known = np.array([places.get(label, -1) for label in _listed(labels, len(rows))], np.int64)
-        likely = [size.probabilities(rows) for size in self.sizes]
-        return Answers(
-            np.stack([p.max(axis=1) for p in likely]).astype(np.float64),
-            np.stack([p.argmax(axis=1) == known for p in likely]),
+        class_ids = np.array(
+            [places.get(label, -1) for label in _plain_labels(labels, len(rows))], np.int64
+        )
+        probabilities = [classifier.probabilities(rows) for classifier in self.classifiers]
+        return PrefixPredictions(
+            np.stack([p.max(axis=1) for p in probabilities]).astype(np.float64),
+            np.stack([p.argmax(axis=1) == class_ids for p in probabilities]),
         )
 
-    def _read(self, vectors: ArrayLike) -> Float32[np.ndarray, "n dim"]:
-        """The rows as the sizes take them."""
+    def answers(self, vectors: ArrayLike, labels: Labels) -> PrefixPredictions:
+        """Deprecated name of `predict_prefixes`."""
+        warn_renamed("Cascade.answers", "Cascade.predict_prefixes")
+        return self.predict_prefixes(vectors, labels)
+
+    def _rotated(self, vectors: ArrayLike) -> Float32[np.ndarray, "n dim"]:
+        """Check the rows, and rotate them where the cascade has a rotation."""
         rows = as_float32(vectors)
         _check_width(rows, self.dims[-1])
         return rows if self.rotation is None else self.rotation.transform(rows, self.dims[-1])
@@ -202,7 +275,7 @@ class Cascade:
 
     @classmethod
     def load(cls, path: str | Path) -> "Cascade":
-        """Read what `save` wrote; `DataError` for any other file, and for a damaged one."""
+        """Read the file of a cascade; `DataError` for any other file, and for a damaged one."""
         arrays, header = read_file(Path(path), CASCADE)
         try:
             return cls(**unpack(arrays, header))
@@ -211,10 +284,10 @@ class Cascade:
 
 
 def _check_options(chain: str, alpha: float | None, confidence: float, seed: int) -> None:
-    if chain not in CHAINS:
-        raise InputError(f"chain={chain!r} is unknown; use one of {', '.join(CHAINS)}")
+    if chain not in THRESHOLD_SEARCHES:
+        raise InputError(f"chain={chain!r} is unknown; use one of {', '.join(THRESHOLD_SEARCHES)}")
     if alpha is not None and chain != "backward":
-        raise InputError(f"chain={chain!r} has no say where alpha is given; leave one of them out")
+        raise InputError(f"chain={chain!r} has no effect where alpha is set; leave one of them out")
     if not (alpha is None or 0 < alpha < 1) or not 0.5 < confidence < 1:
         raise InputError(
             f"alpha={alpha} at confidence={confidence} cannot be shown by a sample; "
@@ -224,71 +297,72 @@ def _check_options(chain: str, alpha: float | None, confidence: float, seed: int
         raise InputError(f"seed={seed} is below 0; use 0 or more")
 
 
-def _sizes(dims: Sequence[int] | None, width: int) -> list[int]:
+def _widths(dims: Sequence[int] | None, width: int) -> list[int]:
     if dims is None:
         halvings = {width >> times for times in range(1, 16)}
         return sorted({width} | {size for size in halvings if size >= 8})
-    sizes = sorted(check_dims(size, width) for size in dims)
-    if not sizes or len(set(sizes)) < len(sizes):
-        raise DimsError(f"dims={list(dims)}; give each size once, and at least one")
-    return sizes
+    widths = sorted(check_dims(size, width) for size in dims)
+    if not widths or len(set(widths)) < len(widths):
+        raise DimsError(f"dims={list(dims)} are no set of widths; pass each once, and at least one")
+    return widths
 
 
-def _listed(labels: Labels, n: int) -> list[Label]:
-    """Plain texts or whole numbers, one per row."""
-    # Plain ones: those of NumPy are told apart by their type, and no JSON holds them.
-    given = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    listed: list[Any] = [one.item() if isinstance(one, np.generic) else one for one in given]
+def _plain_labels(labels: Labels, n: int) -> list[Label]:
+    """List labels as plain texts or whole numbers, one per row."""
+    # NumPy's scalars differ from plain ones by type, and JSON cannot hold them.
+    values = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    listed: list[Any] = [v.item() if isinstance(v, np.generic) else v for v in values]
     if len(listed) != n:
-        raise InputError(f"{len(listed)} labels for {n} vectors; give one per row")
+        raise InputError(f"{len(listed)} labels for {n} vectors; pass one per row")
     if not all(isinstance(label, str | int) for label in listed):
-        raise InputError("labels are to be texts or whole numbers")
+        raise InputError("labels are of another type; use texts or whole numbers")
     return listed
 
 
 def _classes(labels: Labels, n: int) -> tuple[list[Label], Int64[np.ndarray, " n"]]:
-    """The labels there are, in order, and the number of each row's."""
-    listed = _listed(labels, n)
+    """Sort the distinct labels; also return the class id of each row."""
+    listed = _plain_labels(labels, n)
     if len({type(label) for label in listed}) > 1:
         raise InputError("labels are of several types; use texts or whole numbers throughout")
     names: list[Any] = sorted(set(listed))
     if len(names) < 2:
-        raise InputError(f"{len(names)} label(s) leave nothing to tell apart; use two or more")
-    return names, _numbers(listed, names, n)
+        raise InputError(f"{len(names)} label(s) leave nothing to classify; use two or more")
+    return names, _class_ids(listed, names, n)
 
 
-def _numbers(labels: Labels, names: Sequence[Label], n: int) -> Int64[np.ndarray, " n"]:
+def _class_ids(labels: Labels, names: Sequence[Label], n: int) -> Int64[np.ndarray, " n"]:
     places = {label: place for place, label in enumerate(names)}
     try:
-        return np.array([places[label] for label in _listed(labels, n)], dtype=np.int64)
+        return np.array([places[label] for label in _plain_labels(labels, n)], dtype=np.int64)
     except KeyError as e:
         raise InputError(
-            f"label {e.args[0]!r} is none of the classifier's {len(names)}; leave such rows out"
+            f"label {e.args[0]!r} is none of the {len(names)} classes; leave such rows out"
         ) from None
 
 
 def _split(
-    answers: Int64[np.ndarray, " n"], held_out: float, rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, " learning"], Int64[np.ndarray, " holding"]]:
-    """Rows to learn from and rows held out: of each class the given share, at least one left."""
+    class_ids: Int64[np.ndarray, " n"], held_out: float, rng: np.random.Generator
+) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " held_out"]]:
+    """Split rows into a training set and held-out ones; each class keeps a training row."""
     if not 0 < held_out < 1:
         raise InputError(f"held_out={held_out} is out of range; use more than 0 and less than 1")
-    holding = np.zeros(len(answers), dtype=bool)
-    for number in range(int(answers.max()) + 1):
-        rows = rng.permutation(np.flatnonzero(answers == number))
-        holding[rows[: min(len(rows) - 1, round(held_out * len(rows)))]] = True
-    if not holding.any():
-        raise InputError(f"no class has rows to spare for held_out={held_out}; give more rows")
-    return np.flatnonzero(~holding), np.flatnonzero(holding)
+    is_held_out = np.zeros(len(class_ids), dtype=bool)
+    for number in range(int(class_ids.max()) + 1):
+        rows = rng.permutation(np.flatnonzero(class_ids == number))
+        is_held_out[rows[: min(len(rows) - 1, round(held_out * len(rows)))]] = True
+    if not is_held_out.any():
+        raise InputError(f"no class has rows to spare for held_out={held_out}; pass more rows")
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
 def _halves(
-    n: int, certify: bool, rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, " calibrating"], Int64[np.ndarray, " certifying"]]:
+    n: int, with_guarantee: bool, rng: np.random.Generator
+) -> tuple[Int64[np.ndarray, " calibrating"], Int64[np.ndarray, " testing"]]:
+    """Split rows into those that calibrate and those that test; none test without a guarantee."""
     if n < 2:
-        raise InputError(f"{n} rows are held out; thresholds need hundreds")
+        raise InputError(f"{n} rows are held out, too few for thresholds; use hundreds")
     order = rng.permutation(n)
-    return (order[: n // 2], order[n // 2 :]) if certify else (order, order[:0])
+    return (order[: n // 2], order[n // 2 :]) if with_guarantee else (order, order[:0])
 
 
 def _check_width(rows: Float32[np.ndarray, "n dim"], width: int) -> None:

@@ -1,4 +1,4 @@
-"""Few shots: how many dimensions does the nearest class mean need, of how many examples?"""
+"""Few-shot accuracy: the nearest class mean of a few examples, by dims and number of examples."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,81 +8,95 @@ from numpy.typing import ArrayLike
 
 from nestvec.classify.cascade import Labels
 from nestvec.classify.linear import nearest_mean, prefix
+from nestvec.deprecation import renamed_attributes
 from nestvec.errors import InputError
 from nestvec.shapes import Float32, Int64
 from nestvec.statistics import Estimate, bootstrap_mean
 from nestvec.vectors import as_float32, check_dims
 
 
-class Shots(NamedTuple):
-    """Accuracy of `shots` examples per class at one size; the unit is a drawing of examples."""
+class FewShotAccuracy(NamedTuple):
+    """Accuracy with `shots` examples per class at `dims`; the unit is a drawing of examples."""
 
     shots: int
     dims: int
     accuracy: Estimate
 
 
-def few_shots(
-    learning: tuple[ArrayLike, Labels],
-    asked: tuple[ArrayLike, Labels],
+def few_shot_accuracy(
+    train: tuple[ArrayLike, Labels],
+    test: tuple[ArrayLike, Labels],
     dims: Sequence[int],
     shots: Sequence[int] = (1, 2, 5, 10),
     *,
     drawings: int = 20,
     seed: int = 0,
-) -> list[Shots]:
-    """The nearest class mean of few examples, all classes at once, on every row of `asked`.
+) -> list[FewShotAccuracy]:
+    """Measure the nearest class mean of few examples, all classes at once, on every test row.
 
-    Both are (vectors, labels). Each drawing takes as many rows per class from `learning` for all
-    sizes alike; classes with fewer rows than that are an `InputError`, as are labels of `asked`
-    that are not learnt.
+    `train` and `test` are (vectors [n, dim], labels [n]). Each drawing takes `shots` rows per class
+    from `train`, the same for all `dims`. `InputError` for classes with fewer rows than that, and
+    for test labels that `train` lacks.
     """
-    rows, of_rows = _labelled(learning, "learning", None)
-    rest, wanted = _labelled(asked, "asked", rows.shape[1])
-    names, answers = np.unique(of_rows, return_inverse=True)
+    train_rows, train_labels = _labelled(train, "train", None)
+    test_rows, test_labels = _labelled(test, "test", train_rows.shape[1])
+    classes, class_ids = np.unique(train_labels, return_inverse=True)
     if drawings < 1 or seed < 0:
         raise InputError(f"drawings={drawings}, seed={seed}; use 1 or more, and 0 or more")
-    if not np.isin(wanted, names).all():
-        raise InputError("there are labels to be found that are not learnt; leave such rows out")
-    sizes = [check_dims(size, rows.shape[1]) for size in dims]
+    if not np.isin(test_labels, classes).all():
+        raise InputError("test has labels that train lacks; leave such rows out")
+    checked_dims = [check_dims(size, train_rows.shape[1]) for size in dims]
     rng = np.random.default_rng(seed)
-    right = np.searchsorted(names, wanted)
-    members = [np.flatnonzero(answers == number) for number in range(len(names))]
+    targets = np.searchsorted(classes, test_labels)
+    class_rows = [np.flatnonzero(class_ids == number) for number in range(len(classes))]
     table = []
     for count in shots:
-        drawn = [_draw(members, count, rng) for _ in range(drawings)]
-        for size in sizes:
-            few, many = prefix(rows, size, True), prefix(rest, size, True)
-            found = [_accuracy(few, answers, of, many, right) for of in drawn]
-            table.append(Shots(count, size, bootstrap_mean(np.array(found), rng)))
+        samples = [_draw(class_rows, count, rng) for _ in range(drawings)]
+        for size in checked_dims:
+            examples, queries = prefix(train_rows, size, True), prefix(test_rows, size, True)
+            accuracies = [
+                _accuracy(examples[rows], class_ids[rows], queries, targets) for rows in samples
+            ]
+            estimate = bootstrap_mean(np.array(accuracies), rng)
+            table.append(FewShotAccuracy(count, size, estimate))
     return table
 
 
 def _labelled(
-    given: tuple[ArrayLike, Labels], name: str, width: int | None
+    pair: tuple[ArrayLike, Labels], name: str, width: int | None
 ) -> tuple[Float32[np.ndarray, "n dim"], np.ndarray]:
-    """Vectors, of this width if there is one, and a label for each."""
-    rows, labels = as_float32(given[0], name, width), np.asarray(given[1])
+    """Check vectors, of this width if there is one, and a label for each."""
+    rows, labels = as_float32(pair[0], name, width), np.asarray(pair[1])
     if labels.shape != (len(rows),):
-        raise InputError(f"{name} has {len(rows)} vectors and labels of shape {labels.shape}")
+        raise InputError(
+            f"{name} has {len(rows)} vectors and labels of shape {labels.shape}; pass one per row"
+        )
     return rows, labels
 
 
 def _draw(
-    members: list[np.ndarray], count: int, rng: np.random.Generator
+    class_rows: list[np.ndarray], count: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " rows"]:
-    fewest = min(map(len, members))
-    if not 1 <= count <= fewest:
-        raise InputError(f"shots={count}, but a class has {fewest} rows; use 1 <= shots <= that")
-    return np.concatenate([rng.choice(rows, count, replace=False) for rows in members])
+    smallest = min(map(len, class_rows))
+    if not 1 <= count <= smallest:
+        raise InputError(f"shots={count}, but a class has {smallest} rows; use 1 <= shots <= that")
+    return np.concatenate([rng.choice(rows, count, replace=False) for rows in class_rows])
 
 
 def _accuracy(
-    few: Float32[np.ndarray, "n dims"],
-    answers: Int64[np.ndarray, " n"],
-    drawn: Int64[np.ndarray, " drawn"],
-    many: Float32[np.ndarray, "q dims"],
-    right: Int64[np.ndarray, " q"],
+    examples: Float32[np.ndarray, "n dims"],
+    class_ids: Int64[np.ndarray, " n"],
+    queries: Float32[np.ndarray, "q dims"],
+    targets: Int64[np.ndarray, " q"],
 ) -> float:
-    mean = nearest_mean(few[drawn], answers[drawn], int(answers.max()) + 1)
-    return float((mean.logits(many).argmax(axis=1) == right).mean())
+    classifier = nearest_mean(examples, class_ids, int(class_ids.max()) + 1)
+    return float((classifier.logits(queries).argmax(axis=1) == targets).mean())
+
+
+__getattr__ = renamed_attributes(
+    __name__,
+    {
+        "few_shots": ("few_shot_accuracy", few_shot_accuracy),
+        "Shots": ("FewShotAccuracy", FewShotAccuracy),
+    },
+)

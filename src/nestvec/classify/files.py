@@ -5,41 +5,62 @@ from dataclasses import asdict
 from typing import Any
 
 from nestvec.adapt import Rotation
-from nestvec.classify.linear import Linear
-from nestvec.classify.thresholds import Certificate
+from nestvec.classify.linear import LinearClassifier
+from nestvec.classify.thresholds import AccuracyGuarantee
 from nestvec.transforms.files import Arrays, FileKind, Header
 
 CASCADE = FileKind("cascade", "nestvec classify fit", 1)
+_GUARANTEE_KEYS = {"rows_needed": "needed"}
+"""Fields of the guarantee whose keys in files have the names of the first version."""
 
 
 def pack(fields: Mapping[str, Any]) -> tuple[Arrays, Header]:
-    """Arrays and header of a cascade with these fields."""
-    sizes, rotation, certificate = fields["sizes"], fields["rotation"], fields["certificate"]
+    """Turn the fields of a cascade into arrays and a header.
+
+    The header has the keys of the first version: `sizes` for classifiers, `counts` for class
+    counts, `certificate` for the guarantee.
+    """
+    classifiers, rotation, guarantee = (
+        fields[name] for name in ("classifiers", "rotation", "guarantee")
+    )
     arrays: Arrays = {}
-    for place, size in enumerate(sizes):
-        arrays |= {f"weight.{place}": size.weight, f"bias.{place}": size.bias}
+    for place, classifier in enumerate(classifiers):
+        arrays |= {f"weight.{place}": classifier.weight, f"bias.{place}": classifier.bias}
     if rotation is not None:
         arrays["rotation"] = rotation.matrix
-    header = {name: fields[name] for name in ("thresholds", "labels", "counts", "model")} | {
-        "sizes": [{"temperature": size.temperature, "unit": size.unit} for size in sizes],
+    header = {name: fields[name] for name in ("thresholds", "labels", "model")} | {
+        "counts": fields["class_counts"],
+        "sizes": [{"temperature": c.temperature, "unit": c.unit} for c in classifiers],
         "rotated": rotation is not None,
-        "certificate": None if certificate is None else asdict(certificate),
+        "certificate": None if guarantee is None else _guarantee_entry(guarantee),
     }
     return arrays, header
 
 
 def unpack(arrays: Arrays, header: Header) -> dict[str, Any]:
-    """Fields of the cascade; `KeyError`, `ValueError` or `TypeError` for nonsense."""
-    certificate = header["certificate"]
+    """Turn arrays and a header into the fields of a cascade.
+
+    `KeyError`, `ValueError` or `TypeError` for those of no cascade.
+    """
+    entry = header["certificate"]
     return {
-        "sizes": tuple(
-            Linear(arrays[f"weight.{place}"], arrays[f"bias.{place}"], **of_size)
-            for place, of_size in enumerate(header["sizes"])
+        "classifiers": tuple(
+            LinearClassifier(arrays[f"weight.{place}"], arrays[f"bias.{place}"], **options)
+            for place, options in enumerate(header["sizes"])
         ),
         "thresholds": tuple(header["thresholds"]),
         "labels": tuple(header["labels"]),
-        "counts": tuple(header["counts"]),
-        "certificate": None if certificate is None else Certificate(**certificate),
+        "class_counts": tuple(header["counts"]),
+        "guarantee": None if entry is None else _guarantee(entry),
         "rotation": Rotation(arrays["rotation"]) if header["rotated"] else None,
         "model": header["model"],
     }
+
+
+def _guarantee_entry(guarantee: AccuracyGuarantee) -> dict[str, Any]:
+    return {_GUARANTEE_KEYS.get(name, name): value for name, value in asdict(guarantee).items()}
+
+
+def _guarantee(entry: Mapping[str, Any]) -> AccuracyGuarantee:
+    names = {key: name for name, key in _GUARANTEE_KEYS.items()}
+    return AccuracyGuarantee(**{names.get(key, key): value for key, value in entry.items()})

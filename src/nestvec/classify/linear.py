@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.deprecation import renamed_attributes
 from nestvec.errors import InputError
 from nestvec.shapes import Float, Float32, Float64, Int64
 from nestvec.vectors import normalize
 
 PENALTY = 1e-5
-"""λ of softmax regression, on unit vectors; docs/how-to/classify.md has what others give."""
-_STEPS = 300
+"""λ of softmax regression, on unit vectors; docs/how-to/classify.md compares other values."""
+_MAX_ITERATIONS = 300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Linear:
+class LinearClassifier:
     """Logits (x·weightᵀ + bias) / temperature of the first `dims` dimensions of a row.
 
-    With `unit`, which frozen embeddings want, the prefix is scaled to unit length first; heads
+    With `unit`, the setting for frozen embeddings, the prefix is scaled to unit length first; heads
     that were trained on raw prefixes (`nestvec.NestedHead`) take them as they are.
     """
 
@@ -41,108 +42,111 @@ class Linear:
 
     @property
     def dims(self) -> int:
-        """How many dimensions it reads."""
+        """The number of dimensions that the classifier reads."""
         return int(self.weight.shape[1])
 
     def logits(self, vectors: Float[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n classes"]:
-        """Of the prefixes of these rows, divided by the temperature."""
+        """Compute the logits of the rows' prefixes, divided by the temperature."""
         rows = prefix(vectors, self.dims, self.unit)
         return np.asarray((rows @ self.weight.T + self.bias) / np.float32(self.temperature))
 
     def probabilities(
         self, vectors: Float[np.ndarray, "n dim"]
     ) -> Float32[np.ndarray, "n classes"]:
-        """Which class how likely; every row sums to 1."""
+        """Compute the probability of each class; every row sums to 1."""
         return softmax(self.logits(vectors))
 
     def calibrated(
-        self, vectors: Float[np.ndarray, "n dim"], answers: Int64[np.ndarray, " n"]
-    ) -> "Linear":
-        """The same with the temperature that makes held-out answers likeliest (Guo et al., 2017).
+        self, vectors: Float[np.ndarray, "n dim"], class_ids: Int64[np.ndarray, " n"]
+    ) -> "LinearClassifier":
+        """Return the classifier with its temperature fitted to held-out rows (Guo et al., 2017).
 
-        `answers` are class numbers. Between a hundredth and a hundred times the present one.
+        The temperature maximises the likelihood of `class_ids`, between a hundredth and a hundred
+        times the current one.
         """
         from scipy.optimize import minimize_scalar
 
         logits = self.logits(vectors).astype(np.float64)
 
-        def surprise(log_temperature: float) -> float:
-            return cross_entropy(logits / np.exp(log_temperature), answers)
+        def loss(log_temperature: float) -> float:
+            return cross_entropy(logits / np.exp(log_temperature), class_ids)
 
-        found = minimize_scalar(surprise, bounds=(np.log(0.01), np.log(100)), method="bounded")
-        return replace(self, temperature=float(self.temperature * np.exp(found.x)))
+        result = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded")
+        return replace(self, temperature=float(self.temperature * np.exp(result.x)))
 
 
 def prefix(
     vectors: Float[np.ndarray, "n dim"], dims: int, unit: bool
 ) -> Float32[np.ndarray, "n dims"]:
-    """The first `dims` dimensions in float32, of unit length if `unit`."""
+    """Return the first `dims` dimensions in float32, scaled to unit length if `unit`."""
     rows = np.asarray(vectors[:, :dims], dtype=np.float32)
     return normalize(rows) if unit else rows
 
 
 def softmax(logits: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
-    """Along classes, in the same dtype."""
+    """Compute the softmax along classes, in the dtype of the logits."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def cross_entropy(
-    logits: Float64[np.ndarray, "n classes"], answers: Int64[np.ndarray, " n"]
+    logits: Float64[np.ndarray, "n classes"], class_ids: Int64[np.ndarray, " n"]
 ) -> float:
-    """The mean of −log softmax at the answers."""
+    """Compute the mean of −log softmax at the class ids."""
     highest = logits.max(axis=1)
     total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
-    return float((total - logits[np.arange(len(logits)), answers]).mean())
+    return float((total - logits[np.arange(len(logits)), class_ids]).mean())
 
 
-# --- fits: rows of unit length, answers as class numbers, every class at least once --------------
+# --- fits: rows of unit length, class ids as labels, every class at least once -------------------
 
-Fit = Callable[[Float32[np.ndarray, "n dims"], Int64[np.ndarray, " n"], int], Linear]
+Fit = Callable[[Float32[np.ndarray, "n dims"], Int64[np.ndarray, " n"], int], LinearClassifier]
 
 
 def nearest_mean(
-    rows: Float32[np.ndarray, "n dims"], answers: Int64[np.ndarray, " n"], classes: int
-) -> Linear:
-    """The class whose mean is nearest: x·μ − ‖μ‖²/2 is largest where ‖x − μ‖ is least."""
+    rows: Float32[np.ndarray, "n dims"], class_ids: Int64[np.ndarray, " n"], classes: int
+) -> LinearClassifier:
+    """Fit the nearest class mean: x·μ − ‖μ‖²/2 is largest where ‖x − μ‖ is smallest."""
     sums = np.zeros((classes, rows.shape[1]))
-    np.add.at(sums, answers, rows)
-    means = (sums / np.bincount(answers, minlength=classes)[:, None]).astype(np.float32)
-    return Linear(means, -(means**2).sum(axis=1) / 2)
+    np.add.at(sums, class_ids, rows)
+    means = (sums / np.bincount(class_ids, minlength=classes)[:, None]).astype(np.float32)
+    return LinearClassifier(means, -(means**2).sum(axis=1) / 2)
 
 
 def softmax_regression(
-    rows: Float32[np.ndarray, "n dims"], answers: Int64[np.ndarray, " n"], classes: int
-) -> Linear:
-    """The least mean cross-entropy + `PENALTY`/2 × ‖weight‖², by L-BFGS from zero.
+    rows: Float32[np.ndarray, "n dims"], class_ids: Int64[np.ndarray, " n"], classes: int
+) -> LinearClassifier:
+    """Fit by the smallest mean cross-entropy + `PENALTY`/2 × ‖weight‖², by L-BFGS from zero.
 
-    The problem is convex, so there is one answer; equal input gives an equal one.
+    The problem is convex, so there is one solution; equal input gives an equal one.
     """
     from scipy.optimize import minimize
 
     width = rows.shape[1]
     # One more dimension of ones carries the bias.
-    wide = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
-    each = np.arange(len(rows))
+    augmented = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
+    row_ids = np.arange(len(rows))
 
-    def value_and_slope(flat: Float64[np.ndarray, " size"]) -> tuple[float, Any]:
+    def value_and_gradient(flat: Float64[np.ndarray, " size"]) -> tuple[float, Any]:
         weight = flat.reshape(classes, width + 1)
-        logits = wide @ weight.T.astype(np.float32)
-        slopes = softmax(logits)
-        value = -np.log(np.maximum(slopes[each, answers], 1e-30)).mean(dtype=np.float64)
-        slopes[each, answers] -= 1
-        slope = (slopes.T @ wide).astype(np.float64) / len(rows)
-        slope[:, :width] += PENALTY * weight[:, :width]
+        logits = augmented @ weight.T.astype(np.float32)
+        gradients = softmax(logits)
+        value = -np.log(np.maximum(gradients[row_ids, class_ids], 1e-30)).mean(dtype=np.float64)
+        gradients[row_ids, class_ids] -= 1
+        gradient = (gradients.T @ augmented).astype(np.float64) / len(rows)
+        gradient[:, :width] += PENALTY * weight[:, :width]
         value += PENALTY / 2 * (weight[:, :width] ** 2).sum()
-        return float(value), slope.ravel()
+        return float(value), gradient.ravel()
 
     start = np.zeros(classes * (width + 1))
-    found = minimize(
-        value_and_slope, start, jac=True, method="L-BFGS-B",
-        options={"maxiter": _STEPS, "ftol": 1e-7},
+    result = minimize(
+        value_and_gradient, start, jac=True, method="L-BFGS-B",
+        options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-7},
     )  # fmt: skip
-    weight = found.x.reshape(classes, width + 1).astype(np.float32)
-    return Linear(np.ascontiguousarray(weight[:, :width]), weight[:, width].copy())
+    weight = result.x.reshape(classes, width + 1).astype(np.float32)
+    return LinearClassifier(np.ascontiguousarray(weight[:, :width]), weight[:, width].copy())
 
 
-FITS: dict[str, Fit] = {"softmax": softmax_regression, "nearest-mean": nearest_mean}
+CLASSIFIER_FITS: dict[str, Fit] = {"softmax": softmax_regression, "nearest-mean": nearest_mean}
+
+__getattr__ = renamed_attributes(__name__, {"Linear": ("LinearClassifier", LinearClassifier)})

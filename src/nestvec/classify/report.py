@@ -1,4 +1,4 @@
-"""How a cascade does on labelled rows: by size, by how common classes are, in dimensions read."""
+"""Report of a cascade on labelled rows: by prefix, by class size, and in dimensions read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,122 +8,141 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.classify.cascade import Cascade, Labels
-from nestvec.classify.thresholds import Answers
+from nestvec.classify.thresholds import PrefixPredictions
+from nestvec.deprecation import renamed_attributes, renamed_fields
 from nestvec.shapes import Bool, Float64, Int64
 from nestvec.statistics import Estimate, proportion
 
+SCHEMA = "nestvec.classify-report/2"
+"""The names in `CascadeReport.to_json`; reports without a schema are of version 1."""
 _BINS = 15
 _SLICES = 3
 
 
+@renamed_fields({"answered": "exit_share"})
 @dataclass(frozen=True, slots=True)
-class SizeReport:
-    """One size, used alone on all rows, and what it does in the cascade."""
+class PrefixReport:
+    """The classifier of one prefix: alone on all rows, and its part in the cascade."""
 
     dims: int
     accuracy: Estimate
     calibration_error: float
-    """Mean |how sure − how often right| over 15 bins of how sure it is (ECE)."""
+    """Mean |probability − share correct| over 15 bins of the probability (ECE)."""
     threshold: float | None
-    answered: float
-    """The share of rows whose answer is this size's."""
+    exit_share: float
+    """The share of rows whose label is this classifier's."""
 
 
+@renamed_fields({"fewest": "min_class_rows", "most": "max_class_rows", "by_size": "by_dims"})
 @dataclass(frozen=True, slots=True)
 class SliceReport:
-    """The rows of classes that had between `fewest` and `most` rows to learn from."""
+    """The rows of classes that had `min_class_rows` to `max_class_rows` rows to be fitted on."""
 
-    fewest: int
-    most: int
+    min_class_rows: int
+    max_class_rows: int
     classes: int
     rows: int
-    by_size: tuple[float, ...]
-    """Accuracy of each size alone."""
+    by_dims: tuple[float, ...]
+    """The accuracy of each classifier alone."""
     cascade: float
+    """The accuracy of the cascade."""
 
 
+@renamed_fields(
+    {
+        "full": "full_width",
+        "expected_dims_summed": "expected_dims_computed",
+        "sizes": "prefixes",
+    }
+)
 @dataclass(frozen=True, slots=True)
 class CascadeReport:
-    """What labelled rows say of a cascade. Intervals are exact, at 95 %."""
+    """Accuracy and cost of a cascade on labelled rows. Intervals are exact, at 95 %."""
 
     rows: int
     accuracy: Estimate
-    full: Estimate
-    """Accuracy of the largest size alone."""
+    full_width: Estimate
+    """The accuracy of the widest classifier alone."""
     lost: Estimate
-    """The share of rows that the largest size gets right and the cascade gets wrong."""
+    """The share of rows that are correct at full width and wrong by the cascade."""
     expected_dims: float
-    """Mean of the largest size read: what has to be stored near, and moved."""
-    expected_dims_summed: float
-    """Mean of the sum of all sizes read: what is computed."""
-    sizes: tuple[SizeReport, ...]
+    """The mean of the widest prefix read: the dimensions to be stored close by, and moved."""
+    expected_dims_computed: float
+    """The mean of the sum of all prefixes read: the dimensions in products."""
+    prefixes: tuple[PrefixReport, ...]
     slices: tuple[SliceReport, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Its values by name."""
-        told: dict[str, Any] = _plain(self)
-        return told
+        """Return its values by name, with the `schema` of the names."""
+        values: dict[str, Any] = _plain(self)
+        return {"schema": SCHEMA, **values}
 
 
 def report(cascade: Cascade, vectors: ArrayLike, labels: Labels) -> CascadeReport:
-    """Hold a cascade against rows that nothing was fitted on, with their labels."""
-    answers = cascade.answers(vectors, labels)
-    used = answers.used(cascade.thresholds)
-    right, n = answers.of(used), len(used)
+    """Evaluate a cascade on vectors [n, dim] that nothing was fitted on, with their labels [n]."""
+    predictions = cascade.predict_prefixes(vectors, labels)
+    exit_index = predictions.exit_index(cascade.thresholds)
+    correct = predictions.correct_at(exit_index)
     dims = np.array(cascade.dims)
-    summed = np.where(cascade.read, dims, 0).cumsum()
+    computed = np.where(cascade.is_read, dims, 0).cumsum()
     return CascadeReport(
-        rows=n,
-        accuracy=_share(right),
-        full=_share(answers.right[-1]),
-        lost=_share(answers.lost(cascade.thresholds)),
-        expected_dims=float(dims[used].mean()),
-        expected_dims_summed=float(summed[used].mean()),
-        sizes=tuple(_sizes(cascade, answers, used)),
-        slices=tuple(_slices(cascade, answers, right, list(labels))),
+        rows=len(exit_index),
+        accuracy=_share(correct),
+        full_width=_share(predictions.correct[-1]),
+        lost=_share(predictions.lost(cascade.thresholds)),
+        expected_dims=float(dims[exit_index].mean()),
+        expected_dims_computed=float(computed[exit_index].mean()),
+        prefixes=tuple(_prefixes(cascade, predictions, exit_index)),
+        slices=tuple(_slices(cascade, predictions, correct, list(labels))),
     )
 
 
-def _share(right: Bool[np.ndarray, " n"]) -> Estimate:
-    return proportion(int(right.sum()), len(right))
+def _share(correct: Bool[np.ndarray, " n"]) -> Estimate:
+    return proportion(int(correct.sum()), len(correct))
 
 
-def _sizes(
-    cascade: Cascade, answers: Answers, used: Int64[np.ndarray, " n"]
-) -> Iterator[SizeReport]:
+def _prefixes(
+    cascade: Cascade, predictions: PrefixPredictions, exit_index: Int64[np.ndarray, " n"]
+) -> Iterator[PrefixReport]:
     for place, dims in enumerate(cascade.dims):
-        sure, right = answers.sure[place], answers.right[place]
-        yield SizeReport(
+        probability, correct = predictions.probability[place], predictions.correct[place]
+        yield PrefixReport(
             dims,
-            _share(right),
-            calibration_error(sure, right),
+            _share(correct),
+            calibration_error(probability, correct),
             cascade.thresholds[place] if place < len(cascade.thresholds) else None,
-            float((used == place).mean()),
+            float((exit_index == place).mean()),
         )
 
 
-def calibration_error(sure: Float64[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float:
-    """Mean |how sure − how often right| over 15 bins of equal width (Guo et al., 2017)."""
-    bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
-    apart = np.bincount(bins, weights=sure - right, minlength=_BINS)
-    return float(np.abs(apart).sum() / len(sure))
+def calibration_error(
+    probability: Float64[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
+) -> float:
+    """Compute the mean |probability − share correct| over 15 equal bins (Guo et al., 2017)."""
+    bins = np.minimum((probability * _BINS).astype(np.int64), _BINS - 1)
+    differences = np.bincount(bins, weights=probability - correct, minlength=_BINS)
+    return float(np.abs(differences).sum() / len(probability))
 
 
 def _slices(
-    cascade: Cascade, answers: Answers, right: Bool[np.ndarray, " n"], labels: list[Any]
+    cascade: Cascade,
+    predictions: PrefixPredictions,
+    correct: Bool[np.ndarray, " n"],
+    labels: list[Any],
 ) -> Iterator[SliceReport]:
-    """Thirds of the classes by how many rows they had; classes of one count stay together."""
-    counts = np.array(cascade.counts)
+    """Divide the classes into thirds by their rows; classes of equal counts stay together."""
+    counts = np.array(cascade.class_counts)
     places = {label: place for place, label in enumerate(cascade.labels)}
-    of_row = np.array([counts[places[label]] if label in places else -1 for label in labels])
+    row_counts = np.array([counts[places[label]] if label in places else -1 for label in labels])
     edges = np.unique(np.quantile(counts, np.arange(1, _SLICES) / _SLICES, method="lower"))
-    for fewest, most in zip([-1, *edges], [*edges, counts.max()], strict=True):
-        members = counts[(counts > fewest) & (counts <= most)]
-        rows = (of_row > fewest) & (of_row <= most) & (of_row >= 0)
-        if len(members) and rows.any():
+    for above, up_to in zip([-1, *edges], [*edges, counts.max()], strict=True):
+        class_counts = counts[(counts > above) & (counts <= up_to)]
+        rows = (row_counts > above) & (row_counts <= up_to) & (row_counts >= 0)
+        if len(class_counts) and rows.any():
             yield SliceReport(
-                int(members.min()), int(members.max()), len(members), int(rows.sum()),
-                tuple(answers.right[:, rows].mean(axis=1).tolist()), float(right[rows].mean()),
+                int(class_counts.min()), int(class_counts.max()), len(class_counts),
+                int(rows.sum()), tuple(predictions.correct[:, rows].mean(axis=1).tolist()),
+                float(correct[rows].mean()),
             )  # fmt: skip
 
 
@@ -133,3 +152,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+__getattr__ = renamed_attributes(__name__, {"SizeReport": ("PrefixReport", PrefixReport)})

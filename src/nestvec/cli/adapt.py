@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Material, check_as_made, refuse
+from nestvec.cli.model import encoder_choice
 from nestvec.cli.output import Columns, as_json, note, print_facts, print_json, print_table, size
 from nestvec.cli.renamed import choices, renamed_choices
-from nestvec.cli.sides import Sides, forget, ids_of
+from nestvec.collections.corpus_and_queries import CorpusAndQueries, ids_of, remove_encoded
+from nestvec.collections.input_rows import InputRows, check_not_transformed, reject_unused
 from nestvec.errors import InputError, MissingExtraError
 from nestvec.index import Index
 from nestvec.progress import bar
@@ -125,8 +126,9 @@ def fit(
     check_place(output)
     if method is not Method.adaptor:
         _refuse_training_options(method, queries, qrels, force, confidence, dims)
-    sides = Sides(corpus, queries, model, base_url, output.parent, key, text_column)
-    documents, query_rows = sides.read_some()
+    encoder = encoder_choice(model, base_url)
+    files = CorpusAndQueries(corpus, queries, encoder, output.parent, bar, key, text_column)
+    documents, query_rows = files.load_optional()
     _check_raw(corpus, documents)
     widths = [] if method in _FOR_ALL_DIMS else _widths(dims, documents.vectors.shape[1])
     if method is not Method.adaptor:
@@ -189,7 +191,7 @@ def apply(
     from nestvec.transforms.base import check_same_model
 
     loaded, vector_file = Transform.load(transform), read_vectors(vectors, key)
-    check_as_made(vectors, vector_file.adapted_by)
+    check_not_transformed(vectors, vector_file.adapted_by)
     if vector_file.ids is not None:
         note(f"the ids of {vectors} are not written; rows stay in their order")
     if side is Side.documents:
@@ -248,15 +250,16 @@ def compare(
     """
     from nestvec.adapt.compare import compare as compare_transforms
 
-    sides = Sides(corpus, queries, model, base_url, output, key, text_column)
-    documents, query_rows = sides.read()
+    encoder = encoder_choice(model, base_url)
+    files = CorpusAndQueries(corpus, queries, encoder, output, bar, key, text_column)
+    documents, query_rows = files.load()
     _check_raw(corpus, documents)
     widths = _widths(dims, documents.vectors.shape[1])
     data = _comparison_data(documents, query_rows, qrels, seed)
     methods = _methods(documents, widths, transform or [], seed)
     comparison = compare_transforms(methods, data, widths, seed, bar)
     if output is None:
-        forget(documents, query_rows)
+        remove_encoded(documents, query_rows)
     else:
         _save(comparison, output)
     if json:
@@ -265,10 +268,10 @@ def compare(
         _print_comparison(comparison)
 
 
-def _check_raw(corpus: Path, documents: Index | Material) -> None:
+def _check_raw(corpus: Path, documents: Index | InputRows) -> None:
     """Refuse vectors that went through a transform already: `InputError`."""
-    if isinstance(documents, Material):
-        check_as_made(corpus, documents.adapted_by)
+    if isinstance(documents, InputRows):
+        check_not_transformed(corpus, documents.adapted_by)
     elif documents.transform is not None:
         raise InputError(
             f"the vectors of {documents.path} went through a transform already; give the file of "
@@ -290,17 +293,18 @@ def _refuse_training_options(
 ) -> None:
     """Refuse options that do nothing without held-out queries or dims: `InputError`."""
     for_queries = {"queries": queries, "--qrels": qrels, "--force": force}
-    refuse(f"for --method {method.value}, which is fitted to the corpus alone", for_queries)
-    refuse(
+    reject_unused(f"for --method {method.value}, which is fitted to the corpus alone", for_queries)
+    reject_unused(
         f"for --method {method.value}, which is compared with nothing",
         {"--confidence": confidence},
     )
     if method in _FOR_ALL_DIMS:
-        refuse(f"for --method {method.value}, which is the same for all dims", {"--dims": dims})
+        reason = f"for --method {method.value}, which is the same for all dims"
+        reject_unused(reason, {"--dims": dims})
 
 
 def _fit_plain(
-    method: Method, documents: Index | Material, widths: list[int], seed: int
+    method: Method, documents: Index | InputRows, widths: list[int], seed: int
 ) -> "Transform":
     from nestvec.adapt import Linear, Rotation
 
@@ -312,8 +316,8 @@ def _fit_plain(
 
 
 def _fit_adaptor(
-    documents: Index | Material,
-    queries: Material | None,
+    documents: Index | InputRows,
+    queries: InputRows | None,
     qrels: Path | None,
     widths: list[int],
     output: Path,
@@ -336,7 +340,7 @@ def _fit_adaptor(
 
 
 def _methods(
-    documents: Index | Material, widths: list[int], files: list[Path], seed: int
+    documents: Index | InputRows, widths: list[int], files: list[Path], seed: int
 ) -> dict[str, "Transform"]:
     from nestvec.adapt import Linear, MatryoshkaAdaptor, Rotation, Transform
     from nestvec.adapt.compare import baselines
@@ -367,7 +371,7 @@ def _method_name(path: Path, taken: Collection[str]) -> str:
 
 
 def _comparison_data(
-    documents: Index | Material, queries: Material, qrels: Path | None, seed: int
+    documents: Index | InputRows, queries: InputRows, qrels: Path | None, seed: int
 ) -> "TrainingData":
     from nestvec.adapt.training_data import TrainingData
     from nestvec.data import read_qrels

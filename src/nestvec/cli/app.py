@@ -4,6 +4,7 @@ Exit codes: 0 done · 1 an error, told in one sentence on standard error · 2 wr
 130 stopped by Ctrl-C.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -73,8 +74,22 @@ def options(
     """
 
 
+class _Notes(logging.Handler):
+    """Shows warnings of the library on standard error, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message alone."""
+        note(record.getMessage())
+
+
+_NOTES = _Notes(logging.WARNING)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command (`arguments`, or the process's own) and exit with its code."""
+    logger = logging.getLogger("nestvec")
+    if _NOTES not in logger.handlers:
+        logger.addHandler(_NOTES)
     try:
         command_line = sys.argv[1:] if arguments is None else arguments
         app(with_new_names(command_line), prog_name="nestvec")

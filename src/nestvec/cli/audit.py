@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from nestvec.auditing.inputs.files import AuditFiles
 from nestvec.cli import options
-from nestvec.cli.audited import Audited
-from nestvec.cli.material import refuse
+from nestvec.cli.model import encoder_choice
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten
-from nestvec.cli.sides import Sides
+from nestvec.collections.corpus_and_queries import CorpusAndQueries
+from nestvec.collections.input_rows import reject_unused
 from nestvec.errors import DataError
 from nestvec.extras import require
 from nestvec.index import Index
@@ -155,9 +156,11 @@ def audit(
     if junit is not None:
         _check_place(junit)
     disturbed = {"noisy": noisy, "strangers": strangers}
-    given = Audited.read(Sides(corpus, queries, model, base_url, out, key, text_column), disturbed)
+    encoder = encoder_choice(model, base_url)
+    files = CorpusAndQueries(corpus, queries, encoder, out, bar, key, text_column)
+    given = AuditFiles.read(files, disturbed)
     if given.encoder is None:
-        refuse("without texts; vectors cannot be edited", {"--no-edits": not edits})
+        reject_unused("without texts; vectors cannot be edited", {"--no-edits": not edits})
     elif edits:
         note("edited texts are encoded too; --no-edits leaves them out")
     asked = _Asked(qrels, hard_negatives, mine, slices, labels, edits, dims, bits)
@@ -179,7 +182,7 @@ def audit(
 
 
 def _run(
-    given: Audited,
+    given: AuditFiles,
     asked: _Asked,
     limits: Mapping[str, float | None],
     seed: int,

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, Material, check_as_made, refuse
-from nestvec.cli.output import print_facts, print_json
+from nestvec.cli.output import note, print_facts, print_json
+from nestvec.collections.input_rows import (
+    InputFile,
+    InputRows,
+    check_not_transformed,
+    reject_unused,
+)
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.progress import bar
@@ -43,8 +48,8 @@ def add(
       nestvec add corpus.nv vectors.npy --texts more.jsonl
     """
     start, opened = time.perf_counter(), Index.open(index)
-    given = Given(data, texts, key, text_column, id_column, limit)
-    rows = _read(opened, given, model, base_url)
+    input_file = InputFile(data, texts, key, text_column, id_column, limit)
+    rows = _read(opened, input_file, model, base_url)
     numbered = rows.ids is not None and tuple(rows.ids) == tuple(range(len(rows.vectors)))
     opened.add(
         rows.vectors,
@@ -76,8 +81,8 @@ def update(
       nestvec update corpus.nv corrected.jsonl
     """
     start, opened = time.perf_counter(), Index.open(index)
-    given = Given(data, texts, key, text_column, id_column, limit)
-    rows = _read(opened, given, model, base_url)
+    input_file = InputFile(data, texts, key, text_column, id_column, limit)
+    rows = _read(opened, input_file, model, base_url)
     if rows.ids is None:
         raise InputError(f"{data} has no ids, and rows are replaced by id; give them with --texts")
     opened.update(
@@ -117,20 +122,23 @@ def compact(index: options.IndexPath, json: options.Json = False) -> None:
     _report(opened, "dropped", before - len(opened), start, json)
 
 
-def _read(index: Index, given: Given, model: str | None, base_url: str | None) -> Material:
+def _read(
+    index: Index, input_file: InputFile, model: str | None, base_url: str | None
+) -> InputRows:
     def encoder() -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import describe, open_recorded
+        from nestvec.cli.model import encoder_choice
+        from nestvec.collections.encoders import model_record, open_recorded
 
-        recorded = index.meta["model"]
-        opened = open_recorded(recorded, model, base_url)
-        return opened, describe(opened, (recorded or {}).get("dimensions"))
+        record = index.meta["model"]
+        opened = open_recorded(record, encoder_choice(model, base_url), note)
+        return opened, model_record(opened, (record or {}).get("dimensions"))
 
-    def made_by() -> None:
-        refuse("for vectors, which are not encoded again", {"--base-url": base_url})
+    def vector_model() -> None:
+        reject_unused("for vectors, which are not encoded again", {"--base-url": base_url})
 
-    rows = given.read(index.path, made_by, encoder)
+    rows = input_file.load(index.path, vector_model, encoder, bar)
     if index.transform is not None:
-        check_as_made(given.data, rows.adapted_by)
+        check_not_transformed(input_file.data, rows.adapted_by)
     return rows
 
 
@@ -144,7 +152,7 @@ def _as_ids(index: Index, names: list[str]) -> list[int] | list[str]:
         raise InputError(f"the ids of {index.path} are whole numbers ({e})") from None
 
 
-def _finish(index: Index, rows: Material, done: str, start: float, json: bool) -> None:
+def _finish(index: Index, rows: InputRows, done: str, start: float, json: bool) -> None:
     if rows.encoded is not None:
         rows.encoded.unlink()
     _report(index, done, len(rows.vectors), start, json)

@@ -1,28 +1,34 @@
-"""`nestvec classify`: cascades that read as few dimensions as a text needs."""
+"""`nestvec classify`: cascades that read as few dimensions as each row needs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.labelled import Labelled, Opener
-from nestvec.cli.output import Columns, print_facts, print_json, print_table, shorten
+from nestvec.cli.model import encoder_choice, open_model, record_of_options
+from nestvec.cli.output import Columns, note, print_facts, print_json, print_table, shorten
+from nestvec.collections.encoders import model_record, open_recorded
+from nestvec.collections.labelled_rows import LabelledFile, Opener, VectorModel
+from nestvec.progress import bar
 
 if TYPE_CHECKING:
     from nestvec.classify import Cascade
-    from nestvec.classify.report import CascadeReport, SizeReport
+    from nestvec.classify.report import CascadeReport, PrefixReport
     from nestvec.encode import Encoder
 
-_SIZES: Columns = {
+_PREFIX_COLUMNS: Columns = {
     "dims": "right", "accuracy alone": "right", "95 %": "right", "calibration error": "right",
-    "threshold": "right", "answers": "right",
+    "threshold": "right", "exits": "right",
 }  # fmt: skip
-_PREDICTED: Columns = {"id": "left", "label": "left", "sure": "right", "dims": "right"}
-_WITH_TEXT: Columns = {**_PREDICTED, "text": "left"}
+_PREDICTION_COLUMNS: Columns = {
+    "id": "left", "label": "left", "probability": "right", "dims read": "right",
+}  # fmt: skip
+_WITH_TEXT: Columns = {**_PREDICTION_COLUMNS, "text": "left"}
 _SHOWN_CHARS = 70
 
 classify = typer.Typer(
@@ -32,22 +38,22 @@ classify = typer.Typer(
 )
 
 
-class Classifier(str, Enum):
-    """What is fitted for each size."""
+class ClassifierOption(str, Enum):
+    """Kinds of classifiers that are fitted to each prefix."""
 
     softmax = "softmax"
     nearest_mean = "nearest-mean"
 
 
-class Rotation(str, Enum):
-    """Which dimensions come first."""
+class RotationOption(str, Enum):
+    """Orders of dimensions."""
 
     pca = "pca"
     none = "none"
 
 
-class Chain(str, Enum):
-    """How thresholds are chosen, the last first or by pairs."""
+class ChainOption(str, Enum):
+    """Ways to choose exit thresholds: the last first, or by pairs."""
 
     backward = "backward"
     pairwise = "pairwise"
@@ -80,25 +86,30 @@ def fit(
         list[int] | None,
         typer.Option(metavar="N", help="Repeat for several; else halvings of the width."),
     ] = None,
-    classifier: Annotated[Classifier, typer.Option(help="What is fitted.")] = Classifier.softmax,
+    classifier: Annotated[
+        ClassifierOption, typer.Option(help="Kind of classifier.")
+    ] = ClassifierOption.softmax,
     rotation: Annotated[
-        Rotation, typer.Option(help="none keeps the model's own order, for models trained nested.")
-    ] = Rotation.pca,
+        RotationOption,
+        typer.Option(help="none keeps the model's own order, for models trained nested."),
+    ] = RotationOption.pca,
     chain: Annotated[
-        Chain, typer.Option(help="Without --alpha. pairwise: the MRL paper's.")
-    ] = Chain.backward,
+        ChainOption, typer.Option(help="Without --alpha. pairwise: the MRL paper's.")
+    ] = ChainOption.backward,
     alpha: Annotated[
         float | None,
-        typer.Option(help="Certify that accuracy is within this of full width's. Else no promise."),
+        typer.Option(help="Guarantee that accuracy is within this of full width's."),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="How sure to be of that.")] = 0.95,
-    held_out: Annotated[float, typer.Option(help="Share of each class not learnt from.")] = 0.3,
+    confidence: Annotated[float, typer.Option(help="Confidence of the guarantee.")] = 0.95,
+    held_out: Annotated[
+        float, typer.Option(help="Share of each class that is not fitted on.")
+    ] = 0.3,
     seed: Annotated[
         int, typer.Option(min=0, help="Equal input and seed give an equal cascade.")
     ] = 0,
     json: options.Json = False,
 ) -> None:
-    """Fit a classifier for every size, and how sure each must be to answer.
+    """Fit a classifier to every prefix, and the exit thresholds between them.
 
     Examples:
       nestvec classify fit texts.tsv -o intents.safetensors --only split=train
@@ -106,7 +117,7 @@ def fit(
     """
     from nestvec.classify import Cascade
 
-    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_named)
+    rows = LabelledFile(data, texts, only, text_column, key, bar).load(*_chosen(model, base_url))
     cascade = Cascade.fit(
         rows.vectors, rows.column(label), dims or None, classifier=classifier.value,
         rotation=rotation.value,
@@ -117,47 +128,45 @@ def fit(
     facts = {
         "output": output,
         "classes": len(cascade.labels),
-        "learnt_from": sum(cascade.counts),
+        "train_rows": sum(cascade.class_counts),
         "dims": cascade.dims,
         "thresholds": cascade.thresholds,
-        "temperatures": [size.temperature for size in cascade.sizes],
-        "certificate": _certificate(cascade),
+        "temperatures": [classifier.temperature for classifier in cascade.classifiers],
+        "guarantee": _guarantee_facts(cascade),
     }
     if json:
         print_json(facts)
         return
-    sizes = ", ".join(
-        f"{dim} if {threshold:.2f} sure" if threshold <= 1 else f"{dim} never"
+    exits = ", ".join(
+        f"{dim} from {threshold:.2f}" if threshold <= 1 else f"{dim} never"
         for dim, threshold in zip(cascade.dims, cascade.thresholds, strict=False)
     )
     print_facts(
         {
             "cascade": f"{output}, {len(cascade.labels)} classes",
-            "answers": f"{sizes}, else {cascade.dims[-1]}" if sizes else f"{cascade.dims[-1]}",
-            "promise": _promise(cascade),
+            "exits": f"{exits}, else {cascade.dims[-1]}" if exits else f"{cascade.dims[-1]}",
+            "guarantee": _guarantee_text(cascade),
         }
     )
 
 
-def _certificate(cascade: "Cascade") -> dict[str, Any] | None:
-    from dataclasses import asdict
-
-    found = cascade.certificate
-    return None if found is None else {**asdict(found), "shown": found.shown}
+def _guarantee_facts(cascade: "Cascade") -> dict[str, Any] | None:
+    guarantee = cascade.guarantee
+    return None if guarantee is None else {**asdict(guarantee), "is_shown": guarantee.is_shown}
 
 
-def _promise(cascade: "Cascade") -> str:
-    found = cascade.certificate
-    if found is None:
-        return "none (give --alpha)"
-    if not found.shown:
+def _guarantee_text(cascade: "Cascade") -> str:
+    guarantee = cascade.guarantee
+    if guarantee is None:
+        return "none (use --alpha)"
+    if not guarantee.is_shown:
         return (
-            f"full width answers all: no threshold is certified on {found.n} rows "
-            f"(it takes {found.needed} with none lost)"
+            f"full width answers all rows: no threshold has the guarantee on {guarantee.n} rows "
+            f"(it takes {guarantee.rows_needed} with none lost)"
         )
     return (
-        f"accuracy within {found.alpha:g} of full width at {found.confidence:g} confidence "
-        f"({found.lost} of {found.n} rows lost)"
+        f"accuracy within {guarantee.alpha:g} of full width at {guarantee.confidence:g} confidence "
+        f"({guarantee.lost} of {guarantee.n} rows lost)"
     )
 
 
@@ -174,53 +183,56 @@ def report(
     key: options.Key = None,
     json: options.Json = False,
 ) -> None:
-    """Hold a cascade against labelled rows: each size, dimensions read, rare and common classes.
+    """Evaluate a cascade on labelled rows: each prefix, dimensions read, rare and common classes.
 
     Examples:
       nestvec classify report intents.safetensors texts.tsv --only split=test
     """
     from nestvec.classify import Cascade
-    from nestvec.classify.report import report as hold
+    from nestvec.classify.report import report as evaluate
 
     opened = Cascade.load(cascade)
-    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_recorded(opened))
-    found = hold(opened, rows.vectors, rows.column(label))
+    file = LabelledFile(data, texts, only, text_column, key, bar)
+    rows = file.load(*_recorded(opened, model, base_url))
+    result = evaluate(opened, rows.vectors, rows.column(label))
     if json:
-        print_json({"cascade": cascade, **found.to_json()})
+        print_json({"cascade": cascade, **result.to_json()})
     else:
-        _print_report(found)
+        _print_report(result)
 
 
-def _print_report(found: "CascadeReport") -> None:
+def _print_report(result: "CascadeReport") -> None:
     print_facts(
         {
-            "rows": f"{found.rows:,}",
-            "accuracy": f"{_percent(found.accuracy)}; full width {_percent(found.full)}",
-            "lost": f"{_percent(found.lost)}, right at full width alone",
-            "dims read": f"{found.expected_dims:.1f} on average; "
-            f"all sizes added {found.expected_dims_summed:.1f}",
+            "rows": f"{result.rows:,}",
+            "accuracy": f"{_percent(result.accuracy)}; full width {_percent(result.full_width)}",
+            "lost": f"{_percent(result.lost)}, correct at full width only",
+            "dims read": f"{result.expected_dims:.1f} on average; "
+            f"all prefixes added {result.expected_dims_computed:.1f}",
         }
     )
     print()
-    print_table(_SIZES, [_size_cells(size) for size in found.sizes])
+    print_table(_PREFIX_COLUMNS, [_prefix_cells(prefix) for prefix in result.prefixes])
     print()
-    columns: Columns = {"rows to learn from": "left", "classes": "right", "rows": "right"}
-    columns = {**columns, **{str(size.dims): "right" for size in found.sizes}, "cascade": "right"}
+    columns: Columns = {"rows fitted on": "left", "classes": "right", "rows": "right"}
+    by_dims: Columns = {str(prefix.dims): "right" for prefix in result.prefixes}
+    columns = {**columns, **by_dims, "cascade": "right"}
     slices = [
-        (f"{of.fewest} to {of.most}", str(of.classes), f"{of.rows:,}",
-         *(f"{share:.1%}" for share in (*of.by_size, of.cascade)))
-        for of in found.slices
+        (f"{slice_.min_class_rows} to {slice_.max_class_rows}", str(slice_.classes),
+         f"{slice_.rows:,}", *(f"{share:.1%}" for share in (*slice_.by_dims, slice_.cascade)))
+        for slice_ in result.slices
     ]  # fmt: skip
     print_table(columns, slices)
 
 
-def _size_cells(size: "SizeReport") -> Sequence[str]:
-    threshold = size.threshold
+def _prefix_cells(prefix: "PrefixReport") -> Sequence[str]:
+    threshold = prefix.threshold
     return (
-        str(size.dims), f"{size.accuracy.value:.1%}",
-        f"{size.accuracy.low:.1%} to {size.accuracy.high:.1%}", f"{size.calibration_error:.3f}",
+        str(prefix.dims), f"{prefix.accuracy.value:.1%}",
+        f"{prefix.accuracy.low:.1%} to {prefix.accuracy.high:.1%}",
+        f"{prefix.calibration_error:.3f}",
         "" if threshold is None else "never" if threshold > 1 else f"{threshold:.2f}",
-        f"{size.answered:.1%}",
+        f"{prefix.exit_share:.1%}",
     )  # fmt: skip
 
 
@@ -240,7 +252,7 @@ def predict(
     key: options.Key = None,
     json: options.Json = False,
 ) -> None:
-    """Label rows: which label, how sure, and how many dimensions were read.
+    """Predict labels of rows, with their probability and the dimensions read.
 
     Examples:
       nestvec classify predict intents.safetensors new.txt
@@ -249,38 +261,39 @@ def predict(
     from nestvec.classify import Cascade
 
     opened = Cascade.load(cascade)
-    rows = Labelled(data, texts, only, text_column, model, base_url, key).read(_recorded(opened))
-    found = opened.predict(rows.vectors)
-    told = list(
-        zip(rows.ids, found.labels.tolist(), found.sure.tolist(), found.dims.tolist(), strict=True)
-    )
+    file = LabelledFile(data, texts, only, text_column, key, bar)
+    rows = file.load(*_recorded(opened, model, base_url))
+    labels, probability, dims_read = (values.tolist() for values in opened.predict(rows.vectors))
+    table = list(zip(rows.ids, labels, probability, dims_read, strict=True))
     if json:
-        names = list(_PREDICTED)
-        print_json({"predictions": [dict(zip(names, row, strict=True)) for row in told]})
+        names = ("id", "label", "probability", "dims_read")
+        print_json({"predictions": [dict(zip(names, row, strict=True)) for row in table]})
         return
-    cells = [(str(id_), str(label), f"{sure:.2f}", str(dims)) for id_, label, sure, dims in told]
+    cells = [(str(id_), str(label), f"{p:.2f}", str(dims)) for id_, label, p, dims in table]
     if rows.texts is None:
-        print_table(_PREDICTED, cells)
+        print_table(_PREDICTION_COLUMNS, cells)
         return
     shown = (shorten(text, _SHOWN_CHARS) for text in rows.texts)
     print_table(_WITH_TEXT, [(*row, text) for row, text in zip(cells, shown, strict=True)])
 
 
-def _named(given: Labelled) -> "tuple[Encoder, dict[str, Any]]":
-    """The encoder that the command names."""
-    from nestvec.cli.model import DEFAULT, describe, open_model
+def _chosen(model: str | None, base_url: str | None) -> tuple[VectorModel, Opener]:
+    """Return what records the model of vectors, and what opens the encoder of texts, by options."""
 
-    opened = open_model(given.model or DEFAULT, given.base_url, None)
-    return opened, describe(opened, None)
+    def opened() -> "tuple[Encoder, dict[str, Any]]":
+        encoder = open_model(model, base_url, None)
+        return encoder, model_record(encoder)
+
+    return partial(record_of_options, model, base_url, None), opened
 
 
-def _recorded(cascade: "Cascade") -> Opener:
-    """The encoder that made the vectors the cascade was fitted on."""
+def _recorded(
+    cascade: "Cascade", model: str | None, base_url: str | None
+) -> tuple[VectorModel, Opener]:
+    """As `_chosen`, with the encoder that the cascade records where no option names one."""
 
-    def opened(given: Labelled) -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import describe, open_recorded
+    def opened() -> "tuple[Encoder, dict[str, Any]]":
+        encoder = open_recorded(cascade.model, encoder_choice(model, base_url), note)
+        return encoder, model_record(encoder)
 
-        encoder = open_recorded(cascade.model, given.model, given.base_url)
-        return encoder, describe(encoder, None)
-
-    return opened
+    return partial(record_of_options, model, base_url, None), opened

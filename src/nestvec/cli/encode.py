@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import refuse
 from nestvec.cli.output import print_facts, print_json, size
+from nestvec.collections.input_rows import reject_unused
 from nestvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def encode(
     if texts.is_dir() or texts.suffix.lower() in (".npz", ".zip"):
         others = {"--text-column": text_column, "--limit": limit, "--base-url": base_url,
                   "--dimensions": dimensions}  # fmt: skip
-        refuse(f"for the images in {texts}", others)
+        reject_unused(f"for the images in {texts}", others)
         rows, about = _encode_images(texts, part or "train", Path(model), output)
     else:
-        from nestvec.cli.material import read_to_encode
+        from nestvec.collections.input_rows import read_texts_to_encode
 
-        refuse("for texts; it is for images", {"--part": part})
-        corpus = read_to_encode(texts, text_column, limit=limit)
+        reject_unused("for texts; it is for images", {"--part": part})
+        corpus = read_texts_to_encode(texts, text_column, limit=limit)
         rows, about = _encode_texts(corpus, model, base_url, dimensions, output)
     facts = {
         "output": output,
@@ -84,13 +84,14 @@ def _encode_texts(
     corpus: "Corpus", model: str, base_url: str | None, dimensions: int | None, output: Path
 ) -> tuple[int, dict[str, Any]]:
     """Write the unit rows of texts; how many, and which model made them."""
-    from nestvec.cli.model import describe, open_model
+    from nestvec.cli.model import open_model
+    from nestvec.collections.encoders import model_record
     from nestvec.encode import encode_to_file
     from nestvec.progress import bar
 
     encoder = open_model(model, base_url, dimensions)
     encode_to_file(encoder, corpus.texts, output, progress=bar)
-    return len(corpus), describe(encoder, dimensions)
+    return len(corpus), model_record(encoder, dimensions)
 
 
 def _encode_images(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import Given, check_as_made
 from nestvec.cli.output import print_facts, print_json, size
+from nestvec.collections.input_rows import InputFile, check_not_transformed
 from nestvec.errors import StorageError
 from nestvec.index import Index
 from nestvec.index.storage.target import check_target
@@ -56,7 +56,7 @@ def index(
     """Build a searchable index from texts or from vectors.
 
     The index records its model, so that search can encode questions with it. Encoding that was
-    stopped in the middle goes on where it was when the same command is given again.
+    stopped in the middle goes on where it was when the same command is input_file again.
 
     Examples:
       nestvec index corpus.jsonl -o corpus.nv
@@ -69,22 +69,23 @@ def index(
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
     check_target(output, overwrite)
     start, used = time.perf_counter(), _load(adapter)
-    given = Given(data, texts, key, text_column, id_column, limit)
+    input_file = InputFile(data, texts, key, text_column, id_column, limit)
 
     def encoder() -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import DEFAULT, describe, open_model
+        from nestvec.cli.model import open_model
+        from nestvec.collections.encoders import model_record
 
-        opened = open_model(model or DEFAULT, base_url, dimensions)
-        return opened, describe(opened, dimensions)
+        opened = open_model(model, base_url, dimensions)
+        return opened, model_record(opened, dimensions)
 
-    def made_by() -> dict[str, Any] | None:
-        from nestvec.cli.model import describe_maker
+    def vector_model() -> dict[str, Any] | None:
+        from nestvec.cli.model import record_of_options
 
-        return describe_maker(model, base_url, dimensions)
+        return record_of_options(model, base_url, dimensions)
 
-    material = given.read(output, made_by, encoder)
+    material = input_file.load(output, vector_model, encoder, bar)
     if used is not None:
-        check_as_made(data, material.adapted_by)
+        check_not_transformed(data, material.adapted_by)
     built = Index.build(
         material.vectors,
         output,

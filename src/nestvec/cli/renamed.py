@@ -32,6 +32,13 @@ def renamed_choices(option: str, kind: type[E], names: Mapping[str, str]) -> Cal
 
 RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "adapt": {"--adapter": "--transform", "--out": "--output"},
+    "audit": {
+        "--edits": "--counterfactuals",
+        "--no-edits": "--no-counterfactuals",
+        "--noisy": "--perturbed",
+        "--out": "--output",
+        "--strangers": "--ood-queries",
+    },
     "tune": {
         "--all": "--perfect-recall",
         "--check": "--check-drift",

@@ -132,9 +132,9 @@ def search(
         return
     task.check()
     texts = query or _piped_lines(json)
-    from nestvec.cli.model import open_for
+    from nestvec.cli.model import open_for_queries
 
-    encoder = open_for(task.index, model, base_url)
+    encoder = open_for_queries(task.index, model, base_url)
     if texts is None:
         _converse(task, encoder)
     else:

@@ -8,8 +8,12 @@ import numpy as np
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.material import check_as_made, read_to_encode, refuse
 from nestvec.cli.output import Columns, print_json, print_table, size
+from nestvec.collections.input_rows import (
+    check_not_transformed,
+    read_texts_to_encode,
+    reject_unused,
+)
 from nestvec.index import Index
 from nestvec.inputs import holds_vectors
 from nestvec.progress import bar
@@ -18,13 +22,14 @@ from nestvec.shapes import Float
 if TYPE_CHECKING:
     from nestvec.tuning.guarantee import Guarantee
     from nestvec.tuning.queries import EvaluationQueries
+    from nestvec.tuning.targets import Targets
     from nestvec.tuning.tuned import PlanTest
 
 NOT_SHOWN = 1
 _CONFIDENCE = 0.95
 _TEST_COLUMNS: Columns = {
     "attained": "right",
-    "p": "right",
+    "p-value": "right",
     "bytes/query": "right",
     "plan": "left",
 }
@@ -71,10 +76,10 @@ def tune(
         list[str] | None,
         typer.Option(metavar="PLAN", help="Test this plan; repeat for several. A grid by default."),
     ] = None,
-    check: Annotated[
+    check_drift: Annotated[
         bool,
         typer.Option(
-            "--check", help="Test on new queries whether the saved plan's guarantee holds."
+            "--check-drift", help="Test on new queries whether the saved plan's guarantee holds."
         ),
     ] = False,
     save: Annotated[
@@ -91,18 +96,18 @@ def tune(
 ) -> None:
     """Find the cheapest plan with a guarantee, and make it the index's default.
 
-    Exit code 1 where no plan is certified or, with --check, the guarantee is not shown to hold.
+    Exit code 1 where no plan has the guarantee or, with --check-drift, it is not shown to hold.
 
     Examples:
       nestvec tune corpus.nv queries.npy --recall 0.99
       nestvec tune corpus.nv questions.txt -k 100 --perfect-recall 0.95
       nestvec tune corpus.nv queries.jsonl --ndcg 0.99 --qrels qrels/test.tsv
-      nestvec tune corpus.nv new_queries.npy --check
+      nestvec tune corpus.nv new_queries.npy --check-drift
     """
     from nestvec.tuning.guarantee import Guarantee
 
     opened = Index.open(index)
-    targets = {
+    targets: Targets = {
         "recall": recall,
         "perfect_recall": perfect_recall,
         "shortlist_recall": shortlist_recall,
@@ -111,12 +116,12 @@ def tune(
     guarantee = Guarantee.from_targets(
         k, _CONFIDENCE if confidence is None else confidence, targets
     )
-    if check:
+    if check_drift:
         named = {f"--{name.replace('_', '-')}": target for name, target in targets.items()}
         unused = {**named, "--confidence": confidence, "--plan": plan, "--no-save": not save}
-        refuse("with --check, which tests the saved plan", unused)
+        reject_unused("with --check-drift, which tests the saved plan", unused)
     evaluation = _read(opened, queries, qrels, (key, text_column), (model, base_url))
-    if check:
+    if check_drift:
         shown = _check(opened, evaluation, k, seed, json)
     else:
         shown = _tune(opened, evaluation, guarantee, plan or None, seed, save, json)
@@ -153,16 +158,17 @@ def _vectors(
     if holds_vectors(path, key, text_column):
         from nestvec.encode import read_vectors
 
-        refuse("for vectors, which are not encoded", {"--model": model, "--base-url": base_url})
+        unused = {"--model": model, "--base-url": base_url}
+        reject_unused("for vectors, which are not encoded", unused)
         vector_file = read_vectors(path, key)
-        check_as_made(path, vector_file.adapted_by)
+        check_not_transformed(path, vector_file.adapted_by)
         return vector_file.vectors, range(
             len(vector_file.vectors)
         ) if vector_file.ids is None else vector_file.ids.tolist()
-    from nestvec.cli.model import open_for
+    from nestvec.cli.model import open_for_queries
 
-    corpus = read_to_encode(path, text_column)
-    return open_for(index, model, base_url).encode(list(corpus.texts)), corpus.ids
+    corpus = read_texts_to_encode(path, text_column)
+    return open_for_queries(index, model, base_url).encode(list(corpus.texts)), corpus.ids
 
 
 def _tune(
@@ -174,7 +180,7 @@ def _tune(
     save: bool,
     json: bool,
 ) -> bool:
-    """Tune, print the result and save a certified plan; return whether there is one."""
+    """Tune, print the result and save the plan with the guarantee; return whether there is one."""
     from nestvec.tuning.tuner import tune_plan
 
     tuned = tune_plan(index, evaluation, guarantee, plans, seed, bar)
@@ -193,8 +199,8 @@ def _tune(
 
 
 def _test_cells(test: "PlanTest") -> Sequence[str]:
-    read = size(test.bytes_per_query)
-    return f"{test.attained:.4f}", f"{test.p_value:.2g}", read, str(test.plan)
+    bytes_read = size(test.bytes_per_query)
+    return f"{test.attained:.4f}", f"{test.p_value:.2g}", bytes_read, str(test.plan)
 
 
 def _check(index: Index, evaluation: "EvaluationQueries", k: int, seed: int, json: bool) -> bool:

@@ -17,6 +17,7 @@ from nestvec.encode import Encoder, encode_to_file, open_encoder
 from nestvec.encode.address import OPENAI_URL, is_loopback, public_address
 from nestvec.encode.registry import OPENAI_PREFIX
 from nestvec.errors import InputError
+from nestvec.index import Index
 from nestvec.progress import Progress
 
 DEFAULT_MODEL = "minilm"
@@ -104,7 +105,7 @@ def _check_same_address(model: str, address: str | None, choice: EncoderChoice) 
     if choice.name is None and address is not None and base_url != address:
         raise InputError(
             f"the base URL {base_url} is not where {model} was recorded, {address}; leave it out "
-            f"or, if the same model answers there, name the model too: {model}"
+            f"or, if the same model answers there, name the model too (--model {model})"
         )
 
 
@@ -120,8 +121,8 @@ def _open_at(
     if address in trusted or is_loopback(address):
         return open_encoder(model, base_url=address, dimensions=dimensions)
     notify(
-        f"texts are sent to {address}, as recorded, without a key; name the base URL {address} to "
-        "send the key in OPENAI_API_KEY too"
+        f"texts are sent to {address}, as recorded, without a key; name the base URL "
+        f"(--base-url {address}) to send the key in OPENAI_API_KEY too"
     )
     return open_encoder(model, base_url=address, dimensions=dimensions, key_variable="")
 
@@ -139,6 +140,22 @@ def warn_of_other_revision(
             f"warning: {path} was made with {record['name']} at {record['revision']}, here it is "
             f"{encoder.info.revision}; scores may differ, index again to be sure"
         )
+
+
+def open_for_queries(
+    index: Index, choice: EncoderChoice, notify: Notify = _logger.warning
+) -> Encoder:
+    """Open the encoder for queries of an index, and notify of another revision than recorded."""
+    record = index.meta["model"]
+    if record is None and choice.name is None:
+        raise InputError(
+            "the index records no model, so a text cannot become a query; name the model that made "
+            "its vectors with --model, or give vectors with --vectors FILE"
+        )
+    encoder = open_recorded(record, choice, notify)
+    if choice.name is None:
+        warn_of_other_revision(record, encoder, index.path, notify)
+    return encoder
 
 
 def encode_beside(

@@ -1,0 +1,170 @@
+"""Rows for an index from files: vectors, or texts that are encoded first."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nestvec.collections.encoders import encode_beside
+from nestvec.data import Columns, Corpus, read_columns_beside, read_texts
+from nestvec.errors import DataError, InputError
+from nestvec.inputs import ARRAYS, file_format, holds_vectors
+from nestvec.progress import Progress
+from nestvec.shapes import Float
+
+_logger = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from nestvec.encode import Encoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputRows:
+    """Rows for an index: vectors with ids, texts, metadata and the record of their model."""
+
+    vectors: Float[np.ndarray, "n dim"]
+    ids: Sequence[Any] | np.ndarray | None
+    texts: Sequence[str] | None
+    metadata: Sequence[Mapping[str, Any]] | None
+    model: Mapping[str, Any] | None
+    encoded: Path | None = None
+    """The file of vectors that texts were encoded into, to be removed once they are stored."""
+    adapted_by: str | None = None
+    """The fingerprint of the transform that the vectors went through, if their file names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """An input file of texts or vectors, and the options to read it by."""
+
+    data: Path
+    texts: Path | None
+    key: str | None
+    text_column: list[str] | None
+    id_column: str | None
+    limit: int | None
+
+    def load(
+        self,
+        target: Path,
+        vector_model: Callable[[], dict[str, Any] | None],
+        open_encoder: Callable[[], tuple["Encoder", dict[str, Any]]],
+        progress: Progress,
+    ) -> InputRows:
+        """Load the rows; texts are encoded into a file beside `target`, the index to come.
+
+        `vector_model` returns the record of the model that made a file of vectors.
+        """
+        columns = (self.text_column or None, self.id_column)
+        of_texts = {"--text-column": self.text_column, "--id-column": self.id_column}
+        beside_vectors = None if self.texts else self.text_column
+        if not holds_vectors(self.data, self.key, beside_vectors):
+            reject_unused(
+                f"for the texts in {self.data}; it is for vectors", {"--texts": self.texts}
+            )
+            corpus = read_texts_to_encode(self.data, *columns, self.limit)
+            return _from_texts(corpus, target, *open_encoder(), progress)
+        if self.texts is None and file_format(self.data) in ARRAYS:
+            reject_unused("without --texts", of_texts)
+        return _from_vectors(self.data, self.key, self.texts, columns, vector_model(), self.limit)
+
+
+def read_texts_to_encode(
+    path: Path,
+    text_columns: list[str] | None = None,
+    id_column: str | None = None,
+    limit: int | None = None,
+) -> Corpus:
+    """Read the texts of a file that are about to be encoded.
+
+    `DataError` for texts that have vectors beside them, unless `text_columns` names the texts.
+    """
+    if text_columns and holds_vectors(path):
+        _logger.warning("the vectors in %s are not used: --text-column names texts", path)
+    return read_texts(path, text_columns, id_column, limit, refuse_vectors=not text_columns)
+
+
+def reject_unused(reason: str, options: Mapping[str, object]) -> None:
+    """Raise `InputError` for options that would do nothing, by their names."""
+    names = [name for name, value in options.items() if value]
+    if names:
+        raise InputError(f"{' and '.join(names)} given {reason}; leave it out")
+
+
+def check_not_transformed(path: Path, adapted_by: str | None) -> None:
+    """Raise `InputError` for vectors that a transform would map a second time."""
+    if adapted_by is not None:
+        raise InputError(
+            f"{path} went through the transform {adapted_by[:12]} already; pass vectors as the "
+            "model made them"
+        )
+
+
+def _from_texts(
+    corpus: Corpus, target: Path, encoder: "Encoder", record: dict[str, Any], progress: Progress
+) -> InputRows:
+    """Encode texts into a file beside the index to come, resuming where an earlier run stopped."""
+    from nestvec.encode import read_vectors
+
+    path = encode_beside(encoder, record, corpus.texts, target, progress)
+    vectors = read_vectors(path).vectors
+    return InputRows(vectors, corpus.ids, corpus.texts, corpus.metadata, record, path)
+
+
+def _from_vectors(
+    path: Path,
+    key: str | None,
+    texts: Path | None,
+    columns: tuple[list[str] | None, str | None],
+    model: Mapping[str, Any] | None,
+    limit: int | None,
+) -> InputRows:
+    from nestvec.encode import read_vectors
+
+    vector_file = read_vectors(path, key)
+    vectors = vector_file.vectors[:limit]
+    record = None if model is None else {**model, "dim": vectors.shape[1]}
+    ids = None if vector_file.ids is None else vector_file.ids[:limit].tolist()
+    if texts is None:
+        beside = columns_beside(path, key, columns, limit)
+        if ids is None or columns[1] is not None:
+            ids = beside.ids
+        by = vector_file.adapted_by
+        return InputRows(vectors, ids, beside.texts, beside.metadata, record, adapted_by=by)
+    corpus = read_texts(texts, *columns, limit=limit)
+    row_ids = _matching_ids(ids, corpus, path, texts)
+    return InputRows(
+        vectors, row_ids, corpus.texts, corpus.metadata, record, adapted_by=vector_file.adapted_by
+    )
+
+
+def columns_beside(
+    path: Path,
+    key: str | None,
+    columns: tuple[list[str] | None, str | None] = (None, None),
+    limit: int | None = None,
+) -> Columns:
+    """Read ids, texts and metadata of records with vectors; none for files of arrays."""
+    if file_format(path) in ARRAYS:
+        return Columns(None, None, None)
+    return read_columns_beside(path, key, *columns, limit)
+
+
+def _matching_ids(ids: list[Any] | None, corpus: Corpus, path: Path, texts: Path) -> Sequence[Any]:
+    """Return the ids of vectors and of their texts, which must agree where both have some."""
+    if ids is None or ids == list(corpus.ids):
+        return corpus.ids
+    if corpus.ids == tuple(range(len(corpus))):  # row numbers: the texts have no ids
+        return ids
+    if len(ids) != len(corpus):
+        raise DataError(
+            f"{path} has {len(ids)} rows but {texts} has {len(corpus)}; give one text per vector"
+        )
+    row = next(i for i, (a, b) in enumerate(zip(ids, corpus.ids, strict=True)) if a != b)
+    raise DataError(
+        f"row {row} has id {ids[row]!r} in {path} but {corpus.ids[row]!r} in {texts}; "
+        "bring both files into the same order"
+    )
