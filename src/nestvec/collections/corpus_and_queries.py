@@ -62,10 +62,10 @@ class CorpusAndQueries:
         read = self.load_all({})
         return read.documents, read.queries
 
-    def load_all(self, more: Mapping[str, Path | None]) -> LoadedFiles:
+    def load_all(self, extra_queries: Mapping[str, Path | None]) -> LoadedFiles:
         """Load everything, with `more` files of queries, and the encoder of the texts."""
         index = Index.open(self.corpus) if self.corpus.is_dir() else None
-        files = [self.corpus, self.queries, *more.values()]
+        files = [self.corpus, self.queries, *extra_queries.values()]
         self._check_key([path for path in files if path is not None and not path.is_dir()])
 
         @cache
@@ -75,12 +75,12 @@ class CorpusAndQueries:
         queries = None if self.queries is None else self._material(self.queries, encoder)
         documents = self._material(self.corpus, encoder) if index is None else index
         others = {
-            name: self._material(path, encoder) for name, path in more.items() if path is not None
+            name: self._material(path, encoder) for name, path in extra_queries.items() if path is not None
         }
-        loaded = [(self.queries, queries), *((more[name], rows) for name, rows in others.items())]
-        for path, queries in loaded:
-            if path is not None and queries is not None:
-                _check_same_kind(path, queries, documents)
+        loaded = [(self.queries, queries), *((extra_queries[name], rows) for name, rows in others.items())]
+        for path, rows in loaded:
+            if path is not None and rows is not None:
+                _check_same_kind(path, rows, documents)
         used = encoder.cache_info().currsize > 0
         if not used:
             options = {"--model": self.encoder.name, "--base-url": self.encoder.base_url}
@@ -117,8 +117,8 @@ def _check_same_kind(path: Path, queries: InputRows, documents: Index | InputRow
         check_not_transformed(path, queries.adapted_by)
     elif queries.adapted_by != documents.adapted_by:
         queries_by, documents_by = (
-            "no transform" if by is None else f"the transform {by[:12]}"
-            for by in (queries.adapted_by, documents.adapted_by)
+            "no transform" if fingerprint is None else f"the transform {fingerprint[:12]}"
+            for fingerprint in (queries.adapted_by, documents.adapted_by)
         )
         raise InputError(
             f"{path} went through {queries_by}, and the corpus through {documents_by}, by what "

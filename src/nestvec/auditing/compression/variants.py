@@ -36,17 +36,9 @@ def read_variant(options: Mapping[str, Any], width: int) -> Variant:
         )
     if "dims" not in options:
         raise InputError(f"variant {dict(options)} has no dims; say how many dimensions it keeps")
-    values = {**options, "dims": check_dims(options["dims"], width)}
-    variant = Variant(**values)
-    _check_choice("bits", variant.bits, BITS)
-    _check_choice("rotation", variant.rotation, ROTATIONS)
-    _check_choice("side", variant.side, SIDES)
-    if not isinstance(variant.random_dims, bool):
-        raise InputError(f"random_dims={variant.random_dims!r} is neither True nor False")
-    if not _is_count(variant.rerank):
-        raise InputError(
-            f"rerank={variant.rerank!r} is not a number of candidates; use 0 for no rerank"
-        )
+    dims = check_dims(options["dims"], width)
+    _check_values(options)
+    variant = Variant(**{**options, "dims": dims})
     _check_effect(variant)
     return variant
 
@@ -108,6 +100,17 @@ def _halvings(width: int) -> list[int]:
     while dims[-1] // 2 >= MIN_DIMS:
         dims.append(dims[-1] // 2)
     return dims
+
+
+def _check_values(options: Mapping[str, Any]) -> None:
+    _check_choice("bits", options.get("bits", FULL_BITS), BITS)
+    _check_choice("rotation", options.get("rotation", "none"), ROTATIONS)
+    _check_choice("side", options.get("side", "both"), SIDES)
+    random_dims, rerank = options.get("random_dims", False), options.get("rerank", 0)
+    if not isinstance(random_dims, bool):
+        raise InputError(f"random_dims={random_dims!r} is neither True nor False; use one of them")
+    if not _is_count(rerank):
+        raise InputError(f"rerank={rerank!r} is not a number of candidates; use 0 for no rerank")
 
 
 def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:

@@ -23,17 +23,19 @@ class AuditFiles:
 
     documents: Index | InputRows
     queries: InputRows
-    disturbed: Mapping[str, InputRows]
-    """The noisy and the strange queries, by the names of their options, where they are given."""
+    other_queries: Mapping[str, InputRows]
+    """Perturbed and out-of-distribution queries by these names, where there are files of them."""
     encoder: "Encoder | None"
     """The encoder of the texts; None where there are no texts."""
 
     @classmethod
-    def read(cls, sides: CorpusAndQueries, disturbed: Mapping[str, Path | None]) -> "AuditFiles":
-        """Load everything from files."""
-        read = sides.load_all(disturbed)
-        assert read.queries is not None, "the command requires queries"
-        return cls(read.documents, read.queries, read.more, read.encoder)
+    def load(
+        cls, files: CorpusAndQueries, other_queries: Mapping[str, Path | None]
+    ) -> "AuditFiles":
+        """Load the files; `other_queries` are paths by the names of `other_queries`."""
+        loaded = files.load_all(other_queries)
+        assert loaded.queries is not None, "the command requires queries"
+        return cls(loaded.documents, loaded.queries, loaded.more, loaded.encoder)
 
     @property
     def ids(self) -> list[Any]:
@@ -45,28 +47,31 @@ class AuditFiles:
         """The ids of the queries."""
         return ids_of(self.queries)
 
-    def noisy(self) -> dict[str, np.ndarray]:
-        """The noisy queries, if they are given, by that name; `DataError` for other ids."""
-        found = self.disturbed.get("noisy")
-        if found is None:
+    def perturbed(self) -> dict[str, np.ndarray]:
+        """Vectors of the perturbed queries, if any, by that name; `DataError` for other ids."""
+        queries = self.other_queries.get("perturbed")
+        if queries is None:
             return {}
-        ids, rows = ids_of(found), [*range(len(found.vectors))]
+        ids, rows = ids_of(queries), [*range(len(queries.vectors))]
         if ids not in (self.query_ids, rows):
-            raise DataError("the noisy queries have other ids than the queries; bring them in step")
-        return {"noisy": found.vectors}
+            raise DataError(
+                "the perturbed queries have other ids than the queries; pass the same queries in "
+                "the same order"
+            )
+        return {"perturbed": queries.vectors}
 
-    def strangers(self) -> dict[str, np.ndarray]:
-        """The strange queries, if they are given, by that name."""
-        found = self.disturbed.get("strangers")
-        return {} if found is None else {"strangers": found.vectors}
+    def out_of_distribution(self) -> dict[str, np.ndarray]:
+        """Vectors of the out-of-distribution queries, if any, by that name."""
+        queries = self.other_queries.get("out_of_distribution")
+        return {} if queries is None else {"out_of_distribution": queries.vectors}
 
-    def texts(self, edits: bool) -> "AuditTexts":
-        """The texts that there are; without `edits` no model, so that none is encoded anew."""
+    def texts(self, counterfactuals: bool) -> "AuditTexts":
+        """The texts of both sides; without `counterfactuals` no encoder, so that none is edited."""
         from nestvec.auditing import AuditTexts
 
         documents = self.documents.texts if isinstance(self.documents, InputRows) else None
-        return AuditTexts(documents, self.queries.texts, self.encoder if edits else None)
+        return AuditTexts(documents, self.queries.texts, self.encoder if counterfactuals else None)
 
-    def forget(self) -> None:
+    def remove_encoded(self) -> None:
         """Remove the files that texts were encoded into."""
-        remove_encoded(self.documents, self.queries, *self.disturbed.values())
+        remove_encoded(self.documents, self.queries, *self.other_queries.values())

@@ -48,9 +48,9 @@ def _entry(baseline: Baseline, code: Variant, sides: dict[Side, VariantResult]) 
 def _differences(sides: dict[Side, VariantResult], rng: np.random.Generator) -> dict[str, Estimate]:
     if "both" not in sides:
         return {}
-    both = sides["both"].primary_metric.variant_scores
+    paired = sides["both"].primary_metric.variant_scores
     return {
-        side: bootstrap_mean(result.primary_metric.variant_scores - both, rng)
+        side: bootstrap_mean(result.primary_metric.variant_scores - paired, rng)
         for side, result in sides.items()
         if side != "both"
     }
