@@ -43,9 +43,7 @@ def test_dimensions_beyond_the_prefix_of_the_exit_are_never_read(cascade, held_o
 def test_dims_computed_count_every_prefix_read(cascade, held_out):
     result = report(cascade, *held_out)
     sums = np.cumsum(cascade.dims)
-    by_hand = sum(
-        prefix.exit_share * total for prefix, total in zip(result.prefixes, sums, strict=True)
-    )
+    expected = sum(p.exit_share * total for p, total in zip(result.prefixes, sums, strict=True))
     assert result.expected_dims_computed == pytest.approx(expected)
     assert result.expected_dims_computed > result.expected_dims
 
