@@ -191,13 +191,13 @@ def read_retrieval_set(folder: str | os.PathLike[str], split: str | None = None)
     queries = read_texts(_one_file(folder, "queries.jsonl"))
     qrels_path = _qrels_file(folder / "qrels", split)
     qrels = read_qrels(qrels_path, queries.ids, corpus.ids)
-    kept = [row for row, query in enumerate(queries.ids) if _has_relevant(qrels.get(query, {}))]
-    if not kept:
+    rows = [row for row, query in enumerate(queries.ids) if _has_relevant(qrels.get(query, {}))]
+    if not rows:
         raise DataError(f"{qrels_path} judges no document relevant (score above 0) to any query")
     judged = Corpus(
-        tuple(queries.ids[row] for row in kept),
-        tuple(queries.texts[row] for row in kept),
-        tuple(queries.metadata[row] for row in kept),
+        tuple(queries.ids[row] for row in rows),
+        tuple(queries.texts[row] for row in rows),
+        tuple(queries.metadata[row] for row in rows),
     )
     return RetrievalSet(corpus, judged, {query: qrels[query] for query in judged.ids})
 
@@ -226,7 +226,7 @@ def _has_relevant(grades: Mapping[Id, float | int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which columns of a file are the text and the id."""
+    """The columns of a file that are the text and the id."""
 
     text: tuple[str, ...]
     id: str | None
@@ -367,19 +367,19 @@ def read_columns(
     `DataError` unless `id_column` names every one of `ids` once.
     """
     path = Path(path)
-    found: dict[str, Record] = {}
+    columns: dict[str, Record] = {}
     for place, row in read_tsv(path):
         if id_column not in row or len(row) < 2:
             raise DataError(f"{path} has the columns {listed(row)}; it needs {id_column} and more")
-        if row[id_column] in found:
+        if row[id_column] in columns:
             raise DataError(f"{path}, {place} names {row[id_column]!r} again")
-        found[row[id_column]] = row
-    missing = [id_ for id_ in ids if str(id_) not in found]
-    if missing or not found:
-        named = "nothing" if not found else f"no {id_column} {missing[0]!r}"
+        columns[row[id_column]] = row
+    missing = [id_ for id_ in ids if str(id_) not in columns]
+    if missing or not columns:
+        named = "nothing" if not columns else f"no {id_column} {missing[0]!r}"
         raise DataError(f"{path} names {named}; give each of {len(ids)} a line")
-    names = [name for name in next(iter(found.values())) if name != id_column]
-    return {name: [found[str(id_)][name] for id_ in ids] for name in names}
+    names = [name for name in next(iter(columns.values())) if name != id_column]
+    return {name: [columns[str(id_)][name] for id_ in ids] for name in names}
 
 
 def _rows_by_id(
@@ -392,17 +392,17 @@ def _rows_by_id(
     for place, row in read_tsv(path):
         if not row.keys() >= set(columns):
             raise DataError(f"{path} has the columns {listed(row)}; it needs {listed(columns)}")
-        found: list[Id] = []
+        row_found: list[Id] = []
         for column in (name for name in columns if name.endswith("-id")):
             is_query = column == columns[0]
-            known = query_ids if is_query else doc_ids
-            if row[column] not in known:
+            rows = query_ids if is_query else doc_ids
+            if row[column] not in rows:
                 kind = "query" if is_query else "document"
                 raise DataError(
                     f"{path}, {place} judges {kind} {row[column]!r}, which is not there"
                 )
-            found.append(known[row[column]])
-        yield place, row, tuple(found)
+            row_found.append(rows[row[column]])
+        yield place, row, tuple(row_found)
 
 
 def _grade(path: Path, place: str, score: str) -> float:

@@ -7,7 +7,7 @@
     │   ├── PlanError                  plan text or plan that does not fit the index
     │   ├── FilterError                filter text that cannot be understood
     │   ├── IdsError                   ids repeated, missing or of the wrong type
-    │   └── DataError                  a text or vector file that cannot be read as what it claims
+    │   └── DataError                  a text or vector file that is not what its name says
     ├── EncodeError                    a model or an embedding API did not answer usefully
     ├── StorageError                   an index directory cannot be read or written
     │   ├── DamagedIndexError          truncated, altered or missing files
@@ -18,7 +18,7 @@
     │   └── CheckpointError            a run's folder is of another configuration, or damaged
     └── MissingExtraError (ImportError)  an optional package is not installed
 
-Each message is one sentence that names what was given, the rule, and the way out.
+Each message is one sentence with the value that was passed, the rule, and the way out.
 """
 
 
@@ -43,7 +43,7 @@ class PlanError(InputError):
 
 
 class FilterError(InputError):
-    """A filter (`where`) that cannot be understood; the message says at which character."""
+    """A filter (`where`) that cannot be parsed; the message says at which character."""
 
 
 class IdsError(InputError):
@@ -51,7 +51,7 @@ class IdsError(InputError):
 
 
 class DataError(InputError):
-    """A file of texts or vectors that cannot be read as what it claims to be."""
+    """A file of texts or vectors that is damaged, or of another kind than its name says."""
 
 
 class EncodeError(NestvecError):

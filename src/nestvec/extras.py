@@ -1,4 +1,4 @@
-"""The one door to optional packages."""
+"""Imports of optional packages, with an error that names the extra to install."""
 
 import importlib
 from types import ModuleType
@@ -7,10 +7,10 @@ from nestvec.errors import MissingExtraError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import the optional `module`, or say which extra installs it.
+    """Import the optional `module`; `MissingExtraError` names the extra that installs it.
 
-    A package that is installed but broken inside raises its own error: hiding that would send the
-    user to reinstall what is already there.
+    A package that is installed but broken raises its own error, since to install it again would
+    not help.
     """
     try:
         return importlib.import_module(module)

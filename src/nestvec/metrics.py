@@ -1,4 +1,4 @@
-"""How good is a ranking: one value per query, never a mean.
+"""Quality metrics of rankings: one value per query, never a mean.
 
 Each function returns a float64 array with one entry per query, so that whoever summarises can
 bootstrap queries, pair two systems or look at the worst. Two families, told apart by name:
@@ -29,21 +29,24 @@ Ids = NDArray[Any]
 """Ranked ids [q, columns]: integers, strings or objects."""
 
 Qrels = Mapping[Id, Mapping[Id, float | int]]
-"""Query id -> document id -> grade. A grade above 0 is relevant; what is not named is grade 0."""
+"""Query id -> document id -> grade. A grade above 0 is relevant; unjudged documents have grade 0."""
 
 
 def recall_at_k(found_ids: Ids, true_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
-    """The share of the true first `k` that is among the found first `k`: |found ∩ true| / |true|.
+    """Compute recall@k, |found ∩ true| / |true|, over the first `k` ids of both rankings.
 
-    |true| is `k`, or the number of true answers where there are fewer than `k` (small or filtered
-    corpora, padded with -1). Order within the first `k` does not matter. Among rows with equal
-    scores this counts only those that `true_ids` happens to name: see `recall_with_ties`.
+    |true| is `k`, or the number of true ids where there are fewer than `k` (small or filtered
+    corpora, padded with -1). Order within the first `k` does not matter. Of rows with equal scores
+    only those in `true_ids` count: see `recall_with_ties`. `InputError` for a query without true
+    ids.
     """
-    found, true = _first_k_sets(found_ids, true_ids, k, ("found_ids", "true_ids"))
-    for row, answers in enumerate(true):
-        if not answers:
-            raise InputError(f"true_ids[{row}] names no answer, so its recall is not defined")
-    return _per_query(len(f & t) / len(t) for f, t in zip(found, true, strict=True))
+    found_sets, true_sets = _first_k_sets(found_ids, true_ids, k, ("found_ids", "true_ids"))
+    for row, ids in enumerate(true_sets):
+        if not ids:
+            raise InputError(
+                f"true_ids[{row}] names no document, so its recall is not defined; leave it out"
+            )
+    return _per_query(len(f & t) / len(t) for f, t in zip(found_sets, true_sets, strict=True))
 
 
 def recall_with_ties(
@@ -53,39 +56,40 @@ def recall_with_ties(
     k: int,
     tolerance: float = 0.0,
 ) -> Float64[np.ndarray, " q"]:
-    """Recall that does not depend on which of several equal rows exact search names.
+    """Compute recall@k that does not depend on which of several equal rows exact search returns.
 
-    A found id earns 1/k when its exact score is at least the exact k-th best score of its query
-    minus `tolerance` (the recall of ANN-Benchmarks, Aumüller et al., 2018, but with an absolute
+    An id earns 1/k when its exact score is at least the exact k-th best score of its query minus
+    `tolerance` (the recall of ANN-Benchmarks, Aumüller et al., 2018, but with an absolute
     tolerance). `exact_scores[i, j]` is the exact score of `found_ids[i, j]`; it is not read where
-    there is no answer. With tolerance 0 both kinds of scores must come from the same arithmetic, or
-    equal rows will differ in the last bit. `k` may not exceed the corpus: `kth_scores` must be
-    finite.
+    there is no hit. With tolerance 0 both kinds of scores must come from the same arithmetic, or
+    equal rows differ in the last bit. `k` may not exceed the corpus: `kth_scores` must be finite.
     """
-    found = _first_k(found_ids, k, "found_ids")
+    ids = _first_k(found_ids, k, "found_ids")
     if exact_scores.shape != found_ids.shape or kth_scores.shape != found_ids.shape[:1]:
         raise InputError(
             f"exact_scores {exact_scores.shape} and kth_scores {kth_scores.shape} do not fit "
-            f"found_ids {found_ids.shape}; give one score per found id and one k-th per query"
+            f"found_ids {found_ids.shape}; pass one score per id and one k-th score per query"
         )
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise InputError(f"tolerance={tolerance} must be a finite number of at least 0")
+        raise InputError(
+            f"tolerance={tolerance} is out of range; use a finite number of at least 0"
+        )
     if not np.isfinite(kth_scores).all():
         row = int(np.flatnonzero(~np.isfinite(kth_scores))[0])
         raise InputError(
             f"kth_scores[{row}] is {kth_scores[row]}; the k-th score must be finite: "
             "use a k that does not exceed the corpus"
         )
-    enough = exact_scores[:, :k] >= kth_scores[:, None].astype(np.float64) - tolerance
+    is_good = exact_scores[:, :k] >= kth_scores[:, None].astype(np.float64) - tolerance
     credited = [
-        {id_ for id_, good in zip(row, goods, strict=True) if good and _is_answer(id_)}
-        for row, goods in zip(found, enough.tolist(), strict=True)
+        {id_ for id_, good in zip(row, goods, strict=True) if good and _is_filled(id_)}
+        for row, goods in zip(ids, is_good.tolist(), strict=True)
     ]
-    return _per_query(len(ids) / k for ids in credited)
+    return _per_query(len(credits) / k for credits in credited)
 
 
 def overlap(a_ids: Ids, b_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
-    """How much two rankings share: |A ∩ B| / max(|A|, |B|) over their first `k`. Symmetric.
+    """Measure what two rankings share: |A ∩ B| / max(|A|, |B|) over their first `k`. Symmetric.
 
     The divisor is `k` where either ranking is full. Two empty rankings are refused.
     """
@@ -101,9 +105,10 @@ def overlap(a_ids: Ids, b_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
 def relevance_recall_at_k(
     ranked_ids: Ids, query_ids: Sequence[Id], qrels: Qrels, k: int
 ) -> Float64[np.ndarray, " q"]:
-    """Relevant documents among the first `k`, divided by min(k, |R|), R = all relevant documents.
+    """Compute relevance recall@k: relevant ids among the first `k`, divided by min(k, |R|).
 
-    Dividing by |R| alone would cap the value below 1 for queries with more than `k` of them.
+    R are all relevant documents of the query. Division by |R| alone would cap the value below 1 for
+    queries with more than `k` of them.
     """
     relevant = _relevant(query_ids, qrels)
     hits = (_grades(ranked_ids, relevant, k) > 0).sum(axis=1)
@@ -113,11 +118,11 @@ def relevance_recall_at_k(
 def ndcg_at_k(
     ranked_ids: Ids, query_ids: Sequence[Id], qrels: Qrels, k: int
 ) -> Float64[np.ndarray, " q"]:
-    """Normalised discounted cumulative gain as trec_eval has it: DCG@k / ideal DCG@k.
+    """Compute nDCG@k, the normalised discounted cumulative gain of trec_eval: DCG@k / ideal DCG@k.
 
     DCG@k = Σ grade_i / log2(1 + i) over places i = 1..k: the gain is the grade itself, not
     2^grade − 1 (Järvelin & Kekäläinen, 2002). The ideal takes the grades of *all* judged documents
-    of the query in descending order, cut at `k`. Grades at or below 0 gain nothing.
+    of the query in descending order, the first `k` of them. Grades at or below 0 gain nothing.
     """
     relevant = _relevant(query_ids, qrels)
     gains = _grades(ranked_ids, relevant, k)
@@ -131,13 +136,13 @@ def ndcg_at_k(
 def mrr_at_k(
     ranked_ids: Ids, query_ids: Sequence[Id], qrels: Qrels, k: int
 ) -> Float64[np.ndarray, " q"]:
-    """1 / the place of the first relevant document, 0 when none is among the first `k`.
+    """Compute 1 / the rank of the first relevant document, 0 when none is among the first `k`.
 
-    The mean over queries is the mean reciprocal rank.
+    The mean over queries is the mean reciprocal rank (MRR@k).
     """
     is_relevant = _grades(ranked_ids, _relevant(query_ids, qrels), k) > 0
-    first = is_relevant.argmax(axis=1)
-    return np.asarray(is_relevant.any(axis=1) / (1.0 + first))
+    first_place = is_relevant.argmax(axis=1)
+    return np.asarray(is_relevant.any(axis=1) / (1.0 + first_place))
 
 
 def _dcg(gains: Float64[np.ndarray, "q k"]) -> Float64[np.ndarray, " q"]:
@@ -149,23 +154,23 @@ def _per_query(values: Iterable[float]) -> Float64[np.ndarray, " q"]:
     return np.fromiter(values, dtype=np.float64)
 
 
-def _is_answer(id_: Any) -> bool:
+def _is_filled(id_: Any) -> bool:
     return id_ is not None and id_ != -1
 
 
 def _first_k(ids: Ids, k: int, name: str) -> list[list[Any]]:
-    """The first `k` ids of each row as Python values, after the checks every measure shares."""
+    """Return the first `k` ids of each row as Python values, after the checks of every metric."""
     if isinstance(k, bool) or k < 1:
-        raise InputError(f"k={k} is not a number of answers; use k >= 1")
+        raise InputError(f"k={k} is not a number of hits; use k >= 1")
     if ids.ndim != 2 or ids.dtype.kind not in "iuUO":
         raise IdsError(
             f"{name} have shape {ids.shape} and dtype {ids.dtype}; "
-            "give a 2-D array [queries, answers] of integers or strings"
+            "pass a 2-D array [queries, hits] of integers or strings"
         )
     if ids.shape[1] < k:
         raise InputError(
             f"{name} have {ids.shape[1]} columns, fewer than k={k}; search with k >= {k} "
-            "(-1 stands for an answer that does not exist) or measure at a smaller k"
+            "(-1 stands for a hit that does not exist) or measure at a smaller k"
         )
     rows: list[list[Any]] = ids[:, :k].tolist()
     return rows
@@ -175,56 +180,56 @@ def _first_k_sets(
     a: Ids, b: Ids, k: int, names: tuple[str, str]
 ) -> tuple[list[set[Any]], list[set[Any]]]:
     """The answers among the first `k` of two rankings of the same queries."""
-    one = [set(filter(_is_answer, row)) for row in _first_k(a, k, names[0])]
-    other = [set(filter(_is_answer, row)) for row in _first_k(b, k, names[1])]
-    if len(one) != len(other):
+    set_a = [set(filter(_is_filled, row)) for row in _first_k(a, k, names[0])]
+    set_b = [set(filter(_is_filled, row)) for row in _first_k(b, k, names[1])]
+    if len(set_a) != len(set_b):
         raise InputError(
-            f"{names[0]} have {len(one)} rows and {names[1]} have {len(other)}; "
+            f"{names[0]} have {len(set_a)} rows and {names[1]} have {len(set_b)}; "
             "give one row per query, in the same order"
         )
-    _check_same_kind(one, other, names)
-    return one, other
+    _check_same_kind(set_a, set_b, names)
+    return set_a, set_b
 
 
 def _relevant(query_ids: Sequence[Id], qrels: Qrels) -> list[dict[Id, float]]:
-    """Each query's relevant documents and their grades; a query without any is refused."""
+    """Select each query's relevant documents with their grades; `InputError` where it has none."""
     relevant = []
     for query in query_ids:
-        judged = qrels.get(query, {})
-        for doc, grade in judged.items():
+        grades = qrels.get(query, {})
+        for doc, grade in grades.items():
             if not math.isfinite(grade):
-                raise InputError(f"qrels[{query!r}][{doc!r}] is {grade}; grades must be finite")
-        relevant.append({doc: float(grade) for doc, grade in judged.items() if grade > 0})
+                raise InputError(f"qrels[{query!r}][{doc!r}] is {grade}; use finite grades")
+        relevant.append({doc: float(grade) for doc, grade in grades.items() if grade > 0})
         if not relevant[-1]:
             raise InputError(
-                f"query {query!r} has no relevant document in the judgements, so its value is "
+                f"query {query!r} has no relevant document in the qrels, so its value is "
                 "not 0 but undefined; leave the query out"
             )
     return relevant
 
 
 def _grades(ranked_ids: Ids, relevant: list[dict[Id, float]], k: int) -> Float64[np.ndarray, "q k"]:
-    """The grade at each of the first `k` places; 0 for no answer, repeats and the unjudged."""
+    """Look up the grade at each of the first `k` places; 0 for no hit, repeats and the unjudged."""
     rows = _first_k(ranked_ids, k, "ranked_ids")
     if len(rows) != len(relevant):
         raise InputError(
             f"ranked_ids have {len(rows)} rows but query_ids name {len(relevant)} queries; "
-            "give one row per query, in the same order"
+            "pass one row per query, in the same order"
         )
-    answers = [[id_ for id_ in row if _is_answer(id_)] for row in rows]
-    _check_same_kind(answers, relevant, ("ranked_ids", "the judged documents"))
+    filled = [[id_ for id_ in row if _is_filled(id_)] for row in rows]
+    _check_same_kind(filled, relevant, ("ranked_ids", "the judged documents"))
     grades = np.zeros((len(rows), k))
-    for row, (ids, found, good) in enumerate(zip(rows, answers, relevant, strict=True)):
-        for id_ in good.keys() & set(found):
+    for row, (ids, documents, good) in enumerate(zip(rows, answers, relevant, strict=True)):
+        for id_ in good.keys() & set(documents):
             # A repeated document counts only at its first place.
-            grades[row, ids.index(id_)] = good[id_]
+            grades[row, ids.index(id_)] = grade_of[id_]
     return grades
 
 
 def _check_same_kind(a: Sequence[Any], b: Sequence[Any], names: tuple[str, str]) -> None:
-    """Refuse strings on one side and integers on the other: every value would be a silent 0."""
+    """Raise `IdsError` for strings against integers, where every value would be a silent 0."""
     types = [set[type]().union(*(map(type, row) for row in side)) for side in (a, b)]
-    kinds = [{issubclass(one, str) for one in of_side} for of_side in types]
+    kinds = [{issubclass(type_, str) for type_ in side} for side in types]
     if all(kinds) and kinds[0].isdisjoint(kinds[1]):
         words = ["strings" if True in kind else "integers" for kind in kinds]
         raise IdsError(

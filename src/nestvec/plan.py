@@ -2,11 +2,10 @@
 
     probe=32; 256x1:800 > 512x4:100 > full
 
-reads as: visit the 32 nearest cells; score their rows on the first bit plane of the first 256
+means: probe the 32 nearest cells; score their rows on the first bit plane of the first 256
 dimensions and keep the best 800; score those on up to 4 bit planes of 512 dimensions and keep 100;
 score those on the stored full-precision vectors. This is the funnel of Kusupati et al. (2022, §4.3)
-with a second axis, bits. A plan is text to people and a frozen value to code: `Plan.parse` and
-`str` are inverse to each other.
+with a second axis, bits. `Plan.parse` and `str` turn text into a plan and back.
 """
 
 import re
@@ -20,12 +19,14 @@ _EXAMPLE = "write it like 'probe=32; 256x1:800 > 512x4:100 > full'"
 # 18 digits are more than any index has, and few enough for `int` and for 64 bits.
 _STAGE = re.compile(r"(\d{1,18})\s*x\s*(\d{1,18})\s*:\s*(\d{1,18})")
 _PROBE = re.compile(r"probe\s*=\s*(all|\d{1,18})")
-_LARGEST = 10**18 - 1
+_MAX_COUNT = 10**18 - 1
 
 
 def _check_count(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
-        raise PlanError(f"{name}={value!r} is not a whole number from 1 to {_LARGEST}; {_EXAMPLE}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_COUNT:
+        raise PlanError(
+            f"{name}={value!r} is not a whole number from 1 to {_MAX_COUNT}; {_EXAMPLE}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Stage:
 class Plan:
     """`probe` cells (None: all), a funnel of coded `stages`, and a `full` last stage or not.
 
-    Stages run in order; each keeps at most what the one before it kept. With no stages the rows of
+    Stages run in order; each keeps at most as many rows as the one before it. Without stages the rows of
     the probed cells go straight to the full vectors: `Plan.parse("probe=all; full")` is an exact
     full scan.
     """
@@ -65,17 +66,17 @@ class Plan:
             _check_count(self.probe, "probe")
         if not self.stages and not self.full:
             raise PlanError(f"the plan has no stage to score rows with; {_EXAMPLE}")
-        for before, after in zip(self.stages, self.stages[1:], strict=False):
-            if after.keep > before.keep:
+        for stage, next_stage in zip(self.stages, self.stages[1:], strict=False):
+            if next_stage.keep > stage.keep:
                 raise PlanError(
-                    f"stage {after} keeps more than the {before.keep} that stage {before} leaves; "
-                    "a funnel narrows: give it a keep of at most that"
+                    f"stage {next_stage} keeps more than the {stage.keep} that stage {stage} leaves; "
+                    "a funnel narrows: use a keep of at most that"
                 )
 
     @classmethod
-    @lru_cache(maxsize=64)  # a service asks with the same few texts again and again
+    @lru_cache(maxsize=64)  # a service uses the same few texts again and again
     def parse(cls, text: str) -> "Plan":
-        """The plan that `text` spells; `PlanError` says which part is not understood.
+        """Parse the text of a plan; `PlanError` names the part that is not understood.
 
         >>> Plan.parse("probe=32; 256x1:800 > full")
         Plan(probe=32, stages=(Stage(dims=256, bits=1, keep=800),), full=True)
@@ -94,7 +95,7 @@ class Plan:
         return f"probe={probe}; {' > '.join(parts)}"
 
     def check(self, dim: int, k: int) -> None:
-        """Raise `PlanError` unless the plan can answer `k` neighbours on `dim`-wide vectors."""
+        """Raise `PlanError` unless the plan can return `k` hits from vectors of width `dim`."""
         for stage in self.stages:
             if stage.dims > dim:
                 raise PlanError(
@@ -103,7 +104,7 @@ class Plan:
                 )
             if stage.keep < k:
                 raise PlanError(
-                    f"stage {stage} keeps {stage.keep} candidates but k={k} are asked for; "
+                    f"stage {stage} keeps {stage.keep} candidates, fewer than k={k}; "
                     f"keep at least {k}"
                 )
 

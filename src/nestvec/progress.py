@@ -1,27 +1,27 @@
-"""A progress bar on a terminal, silence elsewhere.
+"""Progress of long work: a bar on a terminal, silence elsewhere.
 
-The library never prints. A command passes `bar`; everything else passes nothing and gets `silent`.
+The library never prints. Commands pass `bar`; other callers pass nothing, which means `silent`.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 Advance = Callable[[int], None]
-"""Call with the number of items just finished."""
+"""A function that is called with the number of items just finished."""
 
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
-"""Call with a description and the total; enter it; advance."""
+"""A function of a description and a total; the context that it returns gives an `Advance`."""
 
 
 @contextmanager
 def silent(description: str, total: int) -> Iterator[Advance]:
-    """The default: no output at all."""
+    """Show nothing: the default."""
     yield lambda _: None
 
 
 @contextmanager
 def bar(description: str, total: int) -> Iterator[Advance]:
-    """A rich progress bar on standard error; nothing when standard error is not a terminal."""
+    """Show a progress bar on standard error; nothing when that is not a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

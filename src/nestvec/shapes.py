@@ -2,7 +2,7 @@
 
 Tests load jaxtyping first (its import hook then checks every annotated call). Outside tests these
 names stand for the bare array type: importing jaxtyping costs as much as importing nestvec may.
-Axis names are the same everywhere: `q` queries, `n` rows, `k` answers, `dim` and `dims` widths.
+Axis names are the same everywhere: `q` queries, `n` rows, `k` hits, `dim` and `dims` widths.
 """
 
 import sys
@@ -25,7 +25,7 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
 else:
 
     class _Unchecked:
-        """`Float32[np.ndarray, "n dim"]` is `np.ndarray`."""
+        """An array type that ignores shapes: `Float32[np.ndarray, "n dim"]` is `np.ndarray`."""
 
         def __class_getitem__(cls, item: Any) -> Any:
             return item[0]

@@ -23,7 +23,7 @@ def typed(rows: Sequence[Mapping[str, str]]) -> tuple[dict[str, Any], ...]:
 
 
 def _reader(fields: Sequence[str]) -> Callable[[str], Any]:
-    """What turns each of these fields into its value: `int`, `float` or else `str`."""
+    """Choose the type of a column's fields: `int`, `float` or else `str`."""
     filled = [field for field in fields if field]
     if filled and all(map(_is_int, filled)):
         return int

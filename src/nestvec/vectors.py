@@ -8,20 +8,20 @@ from numpy.typing import ArrayLike
 from nestvec.errors import DimsError, VectorsError
 from nestvec.shapes import Float, Float32
 
-LARGEST = 1e15
+MAX_ENTRY = 1e15
 """Entries up to this size are searched: sums of their products stay within float32."""
 
 BLOCK_ROWS = 65_536
-"""Rows handled at a time wherever a corpus is streamed: 96 MiB of float32 at 384 dims."""
+"""Rows handled at a time where a corpus is streamed: 96 MiB of float32 at 384 dims."""
 
 
 def check_vectors(
     vectors: ArrayLike, name: str = "vectors", dim: int | None = None
 ) -> Float[np.ndarray, "n dim"]:
-    """The vectors as a 2-D float array, unchanged in dtype and not copied; else `VectorsError`.
+    """Return the vectors as a 2-D float array, unchanged in dtype and not copied.
 
-    Refuses any rank but 2, any dtype but float16, float32 and float64, zero width, and (when `dim`
-    is given) any other width. Values are checked by `check_finite`, so that a memory map can be
+    `VectorsError` for any rank but 2, any dtype but float16, float32 and float64, zero width, and
+    any width but `dim` (None: any). `check_finite` checks values, so that a memory map can be
     checked block by block.
     """
     array = np.asanyarray(vectors)
@@ -32,31 +32,31 @@ def check_vectors(
         )
     if array.ndim != 2:
         raise VectorsError(
-            f"{name} have shape {array.shape}; the rule is 2-D [rows, dim]: "
+            f"{name} have shape {array.shape}; pass 2-D [rows, dim]: "
             f"for one vector use {name}[None, :]"
         )
     if array.shape[1] == 0:
-        raise VectorsError(f"{name} have shape {array.shape}; at least 1 dimension is needed")
+        raise VectorsError(f"{name} have shape {array.shape}; pass at least 1 dimension")
     if dim is not None and array.shape[1] != dim:
         raise VectorsError(
             f"{name} have {array.shape[1]} dimensions but {dim} are needed; "
-            "embed them with the model that made the others"
+            "embed them with the model of the other vectors"
         )
     return array
 
 
 def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
-    """Raise `VectorsError` naming the first row of `block` that holds NaN or infinity."""
+    """Raise `VectorsError` for NaN or infinity in a block; it names the first such row."""
     # A finite sum means finite entries: one pass in the usual case. Otherwise finite entries may
     # have overflowed (NumPy would warn of that), so the entries themselves decide.
     with np.errstate(over="ignore", invalid="ignore"):
         total = block.sum(dtype=np.float64)
     if np.isfinite(total):
         return
-    bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-    if bad.size:
+    bad_rows = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if bad_rows.size:
         raise VectorsError(
-            f"{name}[{first_row + int(bad[0])}] holds NaN or infinity ({bad.size} such rows here); "
+            f"{name}[{first_row + int(bad_rows[0])}] holds NaN or infinity ({bad_rows.size} such rows here); "
             "remove these rows or embed them again"
         )
 
@@ -64,17 +64,21 @@ def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 
 def check_magnitude(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
     """Raise `VectorsError` for entries beyond `LARGEST`, whose products would overflow float32."""
     # As floats: float16 cannot be compared with so large a number.
-    if block.size and max(float(block.max()), -float(block.min())) > LARGEST:
-        row = first_row + int((np.abs(block) > LARGEST).any(axis=1).argmax())
+    if block.size and max(float(block.max()), -float(block.min())) > MAX_ENTRY:
+        row = first_row + int((np.abs(block) > MAX_ENTRY).any(axis=1).argmax())
         raise VectorsError(
-            f"{name}[{row}] has an entry beyond ±{LARGEST:g}; scale the vectors down first"
+            f"{name}[{row}] has an entry beyond ±{MAX_ENTRY:g}; scale the vectors down first"
         )
 
 
 def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
-    """Checked as by `as_float32` and `check_magnitude`, and in memory as kernels need them."""
-    # Most are right as they are; to see no more than that takes a tenth as long.
-    if type(queries) is np.ndarray and _are_plain(queries, dim) and _are_moderate(queries):
+    """Check queries by `as_float32` and `check_magnitude`; return them in the layout of kernels."""
+    # Most queries need no conversion; to test for that alone takes a tenth as long.
+    if (
+        type(queries) is np.ndarray
+        and _is_float32_contiguous(queries, dim)
+        and _is_within_magnitude(queries)
+    ):
         return queries
     # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
     array = np.require(as_float32(queries, "queries", dim), requirements=["C", "W", "E"])
@@ -82,21 +86,21 @@ def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
     return array
 
 
-def _are_plain(array: np.ndarray, dim: int) -> bool:
-    plain = array.ndim == 2 and array.flags.carray and array.dtype == np.float32
-    return plain and array.shape[1] == dim and len(array) > 0
+def _is_float32_contiguous(array: np.ndarray, dim: int) -> bool:
+    fits = array.ndim == 2 and array.flags.carray and array.dtype == np.float32
+    return fits and array.shape[1] == dim and len(array) > 0
 
 
-def _are_moderate(array: Float32[np.ndarray, "n dim"]) -> bool:
+def _is_within_magnitude(array: Float32[np.ndarray, "n dim"]) -> bool:
     # NaN is both the least and the greatest for argmin and argmax, and within no bounds.
-    least, greatest = array.item(array.argmin()), array.item(array.argmax())
-    return bool(least >= -LARGEST and greatest <= LARGEST)
+    lowest, highest = array.item(array.argmin()), array.item(array.argmax())
+    return bool(lowest >= -MAX_ENTRY and highest <= MAX_ENTRY)
 
 
 def as_float32(
     vectors: ArrayLike, name: str = "vectors", dim: int | None = None
 ) -> Float32[np.ndarray, "n dim"]:
-    """Checked, finite, C-contiguous float32 vectors; copied only when they are not that already."""
+    """Return checked, finite, C-contiguous float32 vectors; copied only where they are not that."""
     array = check_vectors(vectors, name, dim)
     check_finite(array, name)
     with np.errstate(over="ignore"):
@@ -107,9 +111,9 @@ def as_float32(
 
 
 def normalize(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
-    """Rows scaled to unit Euclidean length, in the same dtype; zero rows stay zero.
+    """Scale rows to unit Euclidean length, in the same dtype; zero rows stay zero.
 
-    Lengths are taken in float64 after scaling by the largest entry, so neither huge nor denormal
+    Lengths are computed in float64 after scaling by the largest entry, so neither huge nor denormal
     rows overflow or vanish.
     """
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0).astype(np.float64)
@@ -120,7 +124,7 @@ def normalize(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]
 
 
 def check_dims(dims: int, width: int) -> int:
-    """`dims` if it is a whole number in 1..width, else `DimsError`."""
+    """Return `dims` if it is a whole number in 1..width, else raise `DimsError`."""
     if isinstance(dims, bool) or not isinstance(dims, int | np.integer):
         raise DimsError(f"dims={dims!r} is not a whole number; use 1 <= dims <= {width}")
     if dims < 1:
@@ -134,7 +138,7 @@ def check_dims(dims: int, width: int) -> int:
 
 
 def truncate(vectors: ArrayLike, dims: int) -> Float[np.ndarray, "n dims"]:
-    """The first `dims` dimensions of each row, renormalised to unit length, in the same dtype.
+    """Truncate each row to its first `dims` dimensions, renormalised, in the same dtype.
 
     A prefix of a unit vector is not a unit vector, hence the renormalisation (Kusupati et al.,
     2022, §3). A row whose prefix is all zeros stays zero. Raises `VectorsError` for anything but

@@ -67,10 +67,10 @@ def audit(  # noqa: PLR0913  one call says all about an audit
     """
     from dataclasses import replace
 
+    from nestvec.auditing.audit_inputs import AuditInputs
     from nestvec.auditing.inputs import stress as stress_inputs
     from nestvec.auditing.inputs import validate
     from nestvec.auditing.runner import run_audit
-    from nestvec.auditing.task import AuditInputs
     from nestvec.auditing.verdict import Thresholds
 
     if isinstance(vectors, Index):

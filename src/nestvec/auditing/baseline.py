@@ -5,12 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
+from nestvec.auditing.audit_inputs import AuditInputs
 from nestvec.auditing.measures.distractors import Distractors, ScoreTally, min_distractors
 from nestvec.auditing.measures.fidelity import geometry
 from nestvec.auditing.measures.relevance import PerQuery, relevance_values
 from nestvec.auditing.ranking.full_ranking import RankingWithDepths, rank_all
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.task import AuditInputs
 from nestvec.auditing.types import EmbeddingPair, K, Ranking
 from nestvec.progress import Advance
 from nestvec.shapes import Int64

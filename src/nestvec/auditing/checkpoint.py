@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.auditing.audit_inputs import AuditInputs
 from nestvec.auditing.evaluated import PrimaryMetric
 from nestvec.auditing.evaluation import VariantResult
 from nestvec.auditing.reporting.report import to_plain
 from nestvec.auditing.reporting.schema import SCHEMA
-from nestvec.auditing.task import AuditInputs
 from nestvec.auditing.types import PreflightCheck, Variant
 from nestvec.auditing.verdict import Claim
 from nestvec.encode import Encoder

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from nestvec.auditing.baseline import Baseline
-from nestvec.auditing.compression.compressor import VariantEncoder
+from nestvec.auditing.compression.variant_encoder import VariantEncoder
 from nestvec.auditing.measures.agreement import agreement
 from nestvec.auditing.measures.distractors import Distractors
 from nestvec.auditing.measures.paired import Paired

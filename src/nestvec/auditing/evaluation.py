@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nestvec.auditing.audit_inputs import AuditInputs
 from nestvec.auditing.checks import Check
 from nestvec.auditing.evaluated import EvaluatedVariant, PrimaryMetric
 from nestvec.auditing.preflight import check_cosine, check_ranking, check_variant
 from nestvec.auditing.reporting.worst_queries import worst_queries
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.task import AuditInputs
 from nestvec.auditing.types import COUNTERFACTUAL, PreflightCheck, Variant
 from nestvec.auditing.verdict import Claim, Thresholds
 from nestvec.statistics import Estimate
@@ -93,7 +93,7 @@ def _hard_negative_claims(
 
 
 def _baseline_beats_chance(details: Mapping[str, Any] | None) -> bool:
-    """Whether full vectors tell positives from hard negatives better than chance, beyond doubt."""
+    """Tell whether full vectors separate positives from hard negatives better than chance."""
     if details is None:
         return False
     accuracy = "triplet_accuracy"

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from nestvec.auditing.compression.compressor import unit_deviation
+from nestvec.auditing.compression.variant_encoder import unit_deviation
 from nestvec.auditing.ranking.full_ranking import rank_all
 from nestvec.auditing.types import (
     FULL_BITS,
@@ -162,7 +162,7 @@ def _check_lengths(embeddings: EmbeddingPair) -> PreflightCheck:
 
 
 def _check_levels(variant: Variant, embeddings: EmbeddingPair) -> PreflightCheck:
-    """Whether queries lie on the levels that documents have: one calibration for both sides."""
+    """Check that queries lie on the levels that documents have: one calibration for both sides."""
     name = "same calibration"
     if variant.side != "both":
         return PreflightCheck(name, "skipped", f"only {variant.side} are coded")
@@ -299,7 +299,7 @@ def _check_flagged(overlaps: Float64[np.ndarray, " q"], rng: np.random.Generator
 
 
 def has_failed(checks: Sequence[PreflightCheck]) -> bool:
-    """Whether any check has failed."""
+    """Tell whether any check has failed."""
     return any(check.status == "fail" for check in checks)
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.auditing.asymmetry import by_side
+from nestvec.auditing.audit_inputs import AuditedVariant, AuditInputs
 from nestvec.auditing.baseline import Baseline, rank_embeddings
 from nestvec.auditing.checkpoint import AuditCheckpoint
 from nestvec.auditing.checks import applicable_checks
-from nestvec.auditing.compression.compressor import VariantEncoder
+from nestvec.auditing.compression.variant_encoder import VariantEncoder
 from nestvec.auditing.compression.variants import equal_bytes, without_rerank
 from nestvec.auditing.evaluated import EvaluatedVariant
 from nestvec.auditing.evaluation import VariantResult, evaluate_variant
-from nestvec.auditing.measures.asymmetry import by_side
 from nestvec.auditing.measures.knee import knee
 from nestvec.auditing.preflight import (
     check_duplicates,
@@ -28,7 +29,6 @@ from nestvec.auditing.reporting.report import AuditReport
 from nestvec.auditing.reporting.schema import SCHEMA
 from nestvec.auditing.reporting.worst_queries import quoted_texts
 from nestvec.auditing.seeding import generator
-from nestvec.auditing.task import AuditedVariant, AuditInputs
 from nestvec.auditing.types import EmbeddingPair, K, PreflightCheck, Variant
 from nestvec.auditing.verdict import (
     Verdict,

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         note(f"error: {_one_line(e)}")
     except OSError as e:
         place = f"{e.filename}: " if e.filename else ""
-        note(f"error: {place}{e.strerror or e}; check the path and your rights to it")
+        note(f"error: {place}{e.strerror or e}; check the path and its permissions")
     except KeyboardInterrupt:  # outside a command, such as while its modules are imported
         sys.exit(INTERRUPTED)
     sys.exit(ERROR)

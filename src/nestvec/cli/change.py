@@ -117,9 +117,9 @@ def compact(index: options.IndexPath, json: options.Json = False) -> None:
       nestvec compact corpus.nv
     """
     start, opened = time.perf_counter(), Index.open(index)
-    before = sum(part.entry.rows for part in opened.snapshot.parts)
+    n_before = sum(part.entry.rows for part in opened.snapshot.parts)
     opened.compact(progress=bar)
-    _report(opened, "dropped", before - len(opened), start, json)
+    _report(opened, "dropped", n_before - len(opened), start, json)
 
 
 def _read(

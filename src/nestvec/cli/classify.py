@@ -290,7 +290,7 @@ def _chosen(model: str | None, base_url: str | None) -> tuple[VectorModel, Opene
 def _recorded(
     cascade: "Cascade", model: str | None, base_url: str | None
 ) -> tuple[VectorModel, Opener]:
-    """As `_chosen`, with the encoder that the cascade records where no option names one."""
+    """Return the same as `_chosen`, with the recorded encoder where no option names one."""
 
     def opened() -> "tuple[Encoder, dict[str, Any]]":
         encoder = open_recorded(cascade.model, encoder_choice(model, base_url), note)

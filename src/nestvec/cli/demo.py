@@ -98,9 +98,9 @@ def _next_commands(report: "DemoReport") -> list[str]:
 
 
 def _program() -> str:
-    """How the user may call this program again: by name if the path leads here."""
+    """Name the command that calls this program: by name if the path leads here."""
     called = Path(sys.argv[0])
     if called.name != "nestvec":
         return "python -m nestvec.cli"
-    found = shutil.which("nestvec")
-    return "nestvec" if found and Path(found).samefile(called) else str(called)
+    path = shutil.which("nestvec")
+    return "nestvec" if path and Path(path).samefile(called) else str(called)

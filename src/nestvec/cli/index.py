@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from nestvec.encode import Encoder
 
 
-class Rotation(str, Enum):
-    """How the dimensions are ordered."""
+class RotationOption(str, Enum):
+    """The order of dimensions."""
 
     pca = "pca"
     none = "none"
 
 
 _Rotation = Annotated[
-    Rotation, typer.Option(help="none keeps the model's own order, for models trained nested.")
+    RotationOption,
+    typer.Option(help="none keeps the model's own order, for models trained nested."),
 ]
 
 
@@ -46,7 +47,7 @@ def index(
         Path | None,
         typer.Option(metavar="FILE", help="Vectors and queries go through it: nestvec adapt fit."),
     ] = None,
-    rotation: _Rotation = Rotation.pca,
+    rotation: _Rotation = RotationOption.pca,
     bits: Annotated[float, typer.Option(help="Code bits per dimension, on average.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Equal input and seed give an equal index.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,

@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON on standard output, notes on standard error."""
+"""Output of commands: tables and JSON on standard output, notes on standard error."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def print_json(value: Any) -> None:
 
 
 def as_json(value: Any, indent: int) -> str:
-    """As JSON text; null where a number is infinite or not defined, for which JSON has nothing."""
+    """Write a value as JSON text; null for infinite and undefined numbers, which JSON lacks."""
     return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
 
 

@@ -147,9 +147,11 @@ def _read_queries(
     """Vectors, what to call each (its id, or else its row number), and what adapted them."""
     from nestvec.encode import read_vectors
 
-    given = read_vectors(path, key)
-    labels = range(len(given.vectors)) if given.ids is None else given.ids.tolist()
-    return list(labels), given.vectors, given.adapted_by
+    vector_file = read_vectors(path, key)
+    labels = (
+        range(len(vector_file.vectors)) if vector_file.ids is None else vector_file.ids.tolist()
+    )
+    return list(labels), vector_file.vectors, vector_file.adapted_by
 
 
 def _piped_lines(json: bool) -> list[str] | None:
@@ -216,9 +218,9 @@ def _prompts() -> Iterator[str]:
 def _found(task: _Search, hits: Hits, query: int) -> list[tuple[int, float, Document]]:
     """Row, score and document of each hit; a filter may leave fewer than were asked for."""
     rows = hits.rows[query]
-    held = rows[rows >= 0].tolist()
-    scores = hits.scores[query, : len(held)].tolist()
-    return list(zip(held, scores, task.index.snapshot.documents(held), strict=True))
+    rows_found = rows[rows >= 0].tolist()
+    scores = hits.scores[query, : len(rows_found)].tolist()
+    return list(zip(rows_found, scores, task.index.snapshot.documents(rows_found), strict=True))
 
 
 def _print_hits(task: _Search, hits: Hits, row: int) -> None:
@@ -271,5 +273,5 @@ def _proof(task: _Search, hits: Hits, row: int) -> dict[str, bool]:
 
 
 def _hits_as_json(task: _Search, hits: Hits, row: int) -> list[dict[str, Any]]:
-    found = _found(task, hits, row)
-    return [{"row": place, "score": score, **asdict(doc)} for place, score, doc in found]
+    hits_found = _found(task, hits, row)
+    return [{"row": place, "score": score, **asdict(doc)} for place, score, doc in hits_found]

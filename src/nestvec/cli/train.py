@@ -19,7 +19,7 @@ _COLUMNS: Columns = {"size": "right", "held out": "right"}
 
 
 class Recipe(str, Enum):
-    """What is trained."""
+    """The recipe of a training run."""
 
     text = "text"
     image = "image"

@@ -75,9 +75,14 @@ class CorpusAndQueries:
         queries = None if self.queries is None else self._material(self.queries, encoder)
         documents = self._material(self.corpus, encoder) if index is None else index
         others = {
-            name: self._material(path, encoder) for name, path in extra_queries.items() if path is not None
+            name: self._material(path, encoder)
+            for name, path in extra_queries.items()
+            if path is not None
         }
-        loaded = [(self.queries, queries), *((extra_queries[name], rows) for name, rows in others.items())]
+        loaded = [
+            (self.queries, queries),
+            *((extra_queries[name], rows) for name, rows in others.items()),
+        ]
         for path, rows in loaded:
             if path is not None and rows is not None:
                 _check_same_kind(path, rows, documents)

@@ -129,11 +129,13 @@ def _from_vectors(
     record = None if model is None else {**model, "dim": vectors.shape[1]}
     ids = None if vector_file.ids is None else vector_file.ids[:limit].tolist()
     if texts is None:
-        beside = columns_beside(path, key, columns, limit)
+        columns_read = columns_beside(path, key, columns, limit)
         if ids is None or columns[1] is not None:
-            ids = beside.ids
-        by = vector_file.adapted_by
-        return InputRows(vectors, ids, beside.texts, beside.metadata, record, adapted_by=by)
+            ids = columns_read.ids
+        fingerprint = vector_file.adapted_by
+        return InputRows(
+            vectors, ids, columns_read.texts, columns_read.metadata, record, adapted_by=fingerprint
+        )
     corpus = read_texts(texts, *columns, limit=limit)
     row_ids = _matching_ids(ids, corpus, path, texts)
     return InputRows(

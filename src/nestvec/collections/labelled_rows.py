@@ -95,13 +95,13 @@ class LabelledFile:
 
     def _beside(self, vector_file: "VectorFile", model: dict[str, Any] | None) -> LabelledRows:
         """Combine vectors with the columns of their own file, if it has some."""
-        beside = columns_beside(self.data, self.key, (self.text_column or None, None))
+        columns_read = columns_beside(self.data, self.key, (self.text_column or None, None))
         n = len(vector_file.vectors)
-        ids = beside.ids if vector_file.ids is None else vector_file.ids.tolist()
+        ids = columns_read.ids if vector_file.ids is None else vector_file.ids.tolist()
         ids = list(range(n)) if ids is None else ids
-        metadata = [{}] * n if beside.metadata is None else beside.metadata
+        metadata = [{}] * n if columns_read.metadata is None else columns_read.metadata
         rows = _matching_rows(metadata, self.only)
-        texts = None if beside.texts is None else [beside.texts[row] for row in rows]
+        texts = None if columns_read.texts is None else [columns_read.texts[row] for row in rows]
         ids, metadata = [ids[row] for row in rows], [metadata[row] for row in rows]
         return LabelledRows(vector_file.vectors[rows], ids, texts, metadata, model)
 

@@ -19,7 +19,7 @@ Kind = Literal["float scan", "float prefix", "codes", "codes, then full", "defau
 
 
 class Answer(NamedTuple):
-    """What one query got, and what it cost."""
+    """The hits of one query and their cost."""
 
     rows: Int64[np.ndarray, " k"]
     scan_bytes: float
@@ -39,7 +39,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """What one way found and cost, over all queries and rounds."""
+    """The hits and the cost of one method, over all queries and rounds."""
 
     rows: Int64[np.ndarray, "q k"]
     scan_bytes: float
@@ -102,7 +102,7 @@ def compare(
                 # Every round gives the same answers: those of the last are kept.
                 answers[i], times_s[i, turn] = _ask(way, queries)
                 advance(1)
-    return [_trial(given, times) for given, times in zip(answers, times_s, strict=True)]
+    return [_trial(methods, times) for methods, times in zip(answers, times_s, strict=True)]
 
 
 def _ask(

@@ -1,4 +1,4 @@
-"""What the demo measured, in figures and in words."""
+"""Report of the demo, in figures and in words."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the demo measured on this machine, and where it left its files."""
+    """Figures that the demo measured on this machine, and where it left its files."""
 
     rows: int
     queries: int
@@ -57,7 +57,7 @@ class DemoReport:
         return min([*good, self.best("default plan")], key=lambda r: r.time_us)
 
     def summary(self) -> tuple[str, ...]:
-        """What was saved, what it cost, and what changes with size, one sentence or two each."""
+        """Summarise the savings, their cost and the effect of size, a sentence or two each."""
         exact, default = self.best("float scan"), self.best("default plan")
         codes, prefix = self.best("codes"), self.best("float prefix")
         fast = self.fastest_as_good()
@@ -82,10 +82,10 @@ class DemoReport:
         )
 
 
-def _change(before: float, after: float) -> str:
-    if f"{before:.3f}" == f"{after:.3f}":
-        return f"stays at {after:.3f}"
-    return f"{'falls' if after < before else 'rises'} from {before:.3f} to {after:.3f}"
+def _change(old: float, new: float) -> str:
+    if f"{old:.3f}" == f"{new:.3f}":
+        return f"stays at {new:.3f}"
+    return f"{'falls' if new < old else 'rises'} from {old:.3f} to {new:.3f}"
 
 
 def _ratio(slow: float, fast: float) -> str:

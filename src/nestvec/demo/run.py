@@ -70,13 +70,15 @@ def _first_documents(data: RetrievalSet, limit: int | None) -> RetrievalSet:
     if limit < K:
         raise InputError(f"limit={limit} is too few to rank; use at least {K}")
     corpus = _select(data.corpus, range(min(limit, len(data.corpus))))
-    kept = set(corpus.ids)
-    answered = [i for i, query in enumerate(data.queries.ids) if kept & data.qrels[query].keys()]
+    selected = set(corpus.ids)
+    answered = [
+        i for i, query in enumerate(data.queries.ids) if selected & data.qrels[query].keys()
+    ]
     if not answered:
         raise InputError(f"limit={limit} leaves no document that answers a query; use a larger one")
     queries = _select(data.queries, answered)
     qrels = {
-        query: {doc: grade for doc, grade in data.qrels[query].items() if doc in kept}
+        query: {doc: grade for doc, grade in data.qrels[query].items() if doc in selected}
         for query in queries.ids
     }
     return RetrievalSet(corpus, queries, qrels)

@@ -92,14 +92,14 @@ def _find_cached(repository: str, revision: str | None, cache: str) -> Path | No
     """The folder `.../snapshots/COMMIT` of a model downloaded before, None if there is none."""
     hub = require("huggingface_hub", "text")
     try:
-        found = hub.try_to_load_from_cache(repository, MODULES, cache_dir=cache, revision=revision)
+        path = hub.try_to_load_from_cache(repository, MODULES, cache_dir=cache, revision=revision)
     except ValueError as e:
         raise EncodeError(
             f"{repository!r} is neither a folder nor a name that a model can have ({one_line(e)}); "
             f"check the spelling, or use {PACKAGED!r}"
         ) from e
     # Neither None ("unknown") nor a marker object ("known not to exist") is a path.
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(path).parent if isinstance(path, str) else None
 
 
 def _ask_hub(repository: str, revision: str | None) -> str:
@@ -139,8 +139,8 @@ def _load(source: Path | str, device: str, *, local_files_only: bool = True, **o
 def fingerprint(folder: Path) -> str:
     """A short hash of the weights and settings in a model folder: the revision of a local model."""
     digest = hashlib.sha256()
-    kept = {".bin", ".json", ".model", ".safetensors", ".txt"}
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in kept and p.is_file()):
+    files = {".bin", ".json", ".model", ".safetensors", ".txt"}
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in files and p.is_file()):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""What every encoder is: a named model that turns texts into unit rows."""
+"""The protocol of encoders: a named model that turns texts into unit rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from nestvec.vectors import normalize
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made the vectors. Vectors are comparable when all fields are equal.
+    """The model that made the vectors. Vectors are comparable when all fields are equal.
 
     `name` is what `open_encoder` takes; `revision` is a commit, a version or a content hash, and
     None where the model's owner tells none (the embedding APIs); `dim` is the width of the rows;

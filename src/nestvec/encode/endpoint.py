@@ -113,13 +113,13 @@ class Connection:
         if reply.status_code == 200:
             self._note_limits(reply.headers)
             return self._parse(reply.text)
-        said = f"status {reply.status_code}: {self._server_message(reply.text)}"
+        message = f"status {reply.status_code}: {self._server_message(reply.text)}"
         # An empty account is reported as 429 too, but waiting does not fill it.
         passing = reply.status_code in _PASSING or reply.status_code >= 500
         if passing and "insufficient_quota" not in reply.text:
-            raise _PassingError(said, reply.headers)
+            raise _PassingError(message, reply.headers)
         way_out = _WAY_OUT.get(reply.status_code, "check base_url, the key and the account")
-        raise EncodeError(f"{self._endpoint.shown} refused with {said}; {way_out}")
+        raise EncodeError(f"{self._endpoint.shown} refused with {message}; {way_out}")
 
     def _parse(self, text: str) -> Any:
         try:
@@ -131,7 +131,7 @@ class Connection:
             ) from None
 
     def _server_message(self, text: str) -> str:
-        """What the server says went wrong: the usual fields of an error, else the bare text."""
+        """Read the error that the server reports: its usual fields, else the bare text."""
         try:
             message = json.loads(text)
         except ValueError:

@@ -53,8 +53,11 @@ def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
     path = Path(path)
     format_ = file_format(path)
     if format_ not in (*_ARRAY_READERS, *_RECORD_FORMATS):
-        known = (*(one.value for one in _ARRAY_READERS if one), *(f.value for f in _RECORD_FORMATS))
-        raise DataError(f"'{path}' is none of {', '.join(known)}; convert it to one of these")
+        names = (
+            *(field.value for field in _ARRAY_READERS if field),
+            *(f.value for f in _RECORD_FORMATS),
+        )
+        raise DataError(f"'{path}' is none of {', '.join(names)}; convert it to one of these")
     if not path.exists():
         raise DataError(f"there is no file '{path}'; check the path")
     reader = _ARRAY_READERS.get(format_, _read_records)
@@ -95,9 +98,9 @@ def _read_safetensors(path: Path, key: str | None) -> VectorFile:
             array: np.ndarray = tensors.get_tensor(name)
             return array
 
-        given = _from_arrays(path, sorted(tensors.keys()), read, key)
+        arrays = _from_arrays(path, sorted(tensors.keys()), read, key)
         label = (tensors.metadata() or {}).get(ADAPTED_LABEL)
-        return given if label is None else replace(given, adapted_by=json.loads(label)["adapter"])
+        return arrays if label is None else replace(arrays, adapted_by=json.loads(label)["adapter"])
 
 
 def _from_arrays(
@@ -150,8 +153,8 @@ def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim
 def _read_records(path: Path, key: str | None) -> VectorFile:
     rows: list[Float32[np.ndarray, " dim"]] = []
     ids: list[Any] = []
-    for at, record in read_records(path):
-        place = f"{at} of '{path}'"
+    for position, record in read_records(path):
+        place = f"{position} of '{path}'"
         rows.append(_parse_row(place, record, _field(place, record, key)))
         if rows[-1].size != rows[0].size:
             raise DataError(f"{place} has {rows[-1].size} dimensions, others {rows[0].size}")
@@ -166,11 +169,11 @@ def _read_records(path: Path, key: str | None) -> VectorFile:
 def _field(place: str, record: dict[str, Any], key: str | None) -> str:
     if key is not None:
         return key
-    known = VECTOR_FIELDS + SHARED_FIELDS
-    present = vector_fields(record) or [name for name in known if name in record]
+    names = VECTOR_FIELDS + SHARED_FIELDS
+    present = vector_fields(record) or [name for name in names if name in record]
     if not present:
         raise DataError(
-            f"{place} has none of the usual fields of a vector ({', '.join(known)}), only "
+            f"{place} has none of the usual fields of a vector ({', '.join(names)}), only "
             f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's field with key="
         )
     return _choose(place, present, None)
@@ -212,8 +215,8 @@ def _check_ids(path: Path, ids: list[Any], rows: int) -> np.ndarray:
         raise DataError(f"'{path}' has {len(ids)} ids for {rows} rows; write one id per row")
     kinds = {type(row_id) for row_id in ids}
     if kinds - {int} and kinds - {str}:
-        found = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise DataError(f"'{path}' has ids of the types {found}; use all int or all text")
+        array = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise DataError(f"'{path}' has ids of the types {array}; use all int or all text")
     return np.asarray(ids, dtype=np.str_ if kinds == {str} else np.int64)
 
 

@@ -33,11 +33,11 @@ def open_encoder(
     opened, `MissingExtraError` when the package for it is not installed.
     """
     remote = {"base_url": base_url, "dimensions": dimensions, "key_variable": key_variable}
-    given = {option: value for option, value in remote.items() if value is not None}
+    options = {option: value for option, value in remote.items() if value is not None}
     if not name.startswith(OPENAI_PREFIX):
-        if given:
+        if options:
             raise InputError(
-                f"{', '.join(given)} given for the local model {name!r}; these are for an "
+                f"{', '.join(options)} given for the local model {name!r}; these are for an "
                 f"embedding API: write {OPENAI_PREFIX + name!r} or leave them out"
             )
         return SentenceTransformerEncoder(name, device=device, download=download)

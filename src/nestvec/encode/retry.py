@@ -1,4 +1,4 @@
-"""When to ask a busy server again."""
+"""Waits before a busy server is asked again."""
 
 import random
 import re
@@ -17,7 +17,7 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often, and after what wait, a request is repeated.
+    """The number of attempts of a request, and the waits between them.
 
     A wait that the server names is kept to the letter; a longer one than `longest_wait_s` is an
     error at once. Where it names none, the wait is drawn evenly from 0 to
@@ -56,9 +56,9 @@ def named_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     nothing remains, the longest of them. A header that cannot be read asks for nothing. Header
     names must be in lower case, or `headers` must not mind.
     """
-    asked = _retry_after_s(headers.get("retry-after", ""), now)
-    if asked is not None:
-        return asked
+    seconds = _retry_after_s(headers.get("retry-after", ""), now)
+    if seconds is not None:
+        return seconds
     resets = [
         parse_duration_s(headers.get(f"x-ratelimit-reset-{limit}", ""))
         for limit in ("requests", "tokens")

@@ -89,7 +89,7 @@ def _dtype(torch: Any, device: str, precision: Precision) -> Any:
 
 
 def _has_bfloat16(torch: Any) -> bool:
-    """Whether the CPU computes in bfloat16 itself: emulated, it is slower than float32.
+    """Tell whether the CPU computes in bfloat16 itself: emulated, it is slower than float32.
 
     Asks torch, which asks the processor. A torch too old to tell counts as "no".
     """

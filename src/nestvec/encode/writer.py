@@ -53,7 +53,7 @@ def encode_to_file(
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What an unfinished file is a part of: only the very same work may go on with it."""
+    """The work that an unfinished file is a part of: only the very same work may go on with it."""
 
     model: ModelInfo
     rows: int
@@ -83,24 +83,24 @@ class _Partial:
         """Finished rows to go on from: 0 for a fresh start, else `DataError` if they do not fit."""
         if not self.data.exists():
             return 0
-        again = f"remove '{self.data}' to start again"
+        record = f"remove '{self.data}' to start again"
         try:
             journal = json.loads(self.journal.read_text(encoding="utf-8"))
             done = int(journal.pop("done"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise DataError(
-                f"'{self.data}' has no readable record '{self.journal.name}'; {again}"
+                f"'{self.data}' has no readable record '{self.journal.name}'; {record}"
             ) from e
         expected = self.record.to_json()
         different = [name for name in expected if journal.get(name) != expected[name]]
         if different:
             raise DataError(
                 f"'{self.data}' was begun with other {' and '.join(different)}; "
-                f"give what it was begun with, or {again}"
+                f"give what it was begun with, or {record}"
             )
         too_short = done > 0 and self.data.stat().st_size < self._offset(done)
         if too_short or not 0 <= done <= self.record.rows:
-            raise DataError(f"'{self.data}' is shorter than its record says; {again}")
+            raise DataError(f"'{self.data}' is shorter than its record says; {record}")
         return done
 
     def open(self, done: int) -> BinaryIO:

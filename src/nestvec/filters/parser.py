@@ -67,7 +67,7 @@ class _Token:
 
 
 def parse_where(text: object) -> Condition:
-    """The condition that `text` spells; `FilterError` says where it is not understood, and why.
+    """Parse a filter; `FilterError` shows where it is not understood, and why.
 
     >>> parse_where("year >= 2015")
     Order(field=Field(column='metadata', path=('year',)), operator='>=', value=2015)
@@ -80,7 +80,7 @@ def parse_where(text: object) -> Condition:
 
 
 class _Parser:
-    """Reads one text from left to right; each method reads what it is named after."""
+    """A recursive-descent parser of one text; each method parses what it is named after."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -141,8 +141,8 @@ class _Parser:
     def _test_of(self, field: Field) -> Condition:
         if self.token.kind in _COMPARE:
             operator = self.take().kind
-            at = self.token
-            return self.compared(field, operator, self.value(), at)
+            token = self.token
+            return self.compared(field, operator, self.value(), token)
         if self.takes("is"):
             negated = self.takes("not")
             self.expect("null", "only null can follow 'is'; compare values with =")
@@ -157,34 +157,34 @@ class _Parser:
         )
 
     def _test_from(self, value: Scalar) -> Condition:
-        at = self.tokens[self.next - 1]
+        token = self.tokens[self.next - 1]
         if self.token.kind in _COMPARE:
             operator = self.take().kind
             field = self.field()
-            return self.compared(field, _MIRRORED.get(operator, operator), value, at)
+            return self.compared(field, _MIRRORED.get(operator, operator), value, token)
         negated = self.takes("not")
         self.expect(
             "in", "a comparison with a field, or 'in' and a field that is a list, is needed"
         )
-        at = self.token
+        token = self.token
         field = self.field()
         if field.column != "metadata":
-            raise self.error(f"{field.column} is no list; compare it with =", at)
+            raise self.error(f"{field.column} is no list; compare it with =", token)
         return _negated(negated, Contains(field, value))
 
     def between(self, field: Field) -> Condition:
-        at = self.token
-        low = self.compared(field, ">=", self.value(), at)
+        token = self.token
+        low = self.compared(field, ">=", self.value(), token)
         self.expect("and", "between needs two values: between 2015 and 2020")
-        at = self.token
-        return And((low, self.compared(field, "<=", self.value(), at)))
+        token = self.token
+        return And((low, self.compared(field, "<=", self.value(), token)))
 
-    def compared(self, field: Field, operator: str, value: Scalar, at: _Token) -> Condition:
+    def compared(self, field: Field, operator: str, value: Scalar, token: _Token) -> Condition:
         if operator in ("=", "==", "!="):
             return _negated(operator == "!=", OneOf(field, (value,)))
         if kind(value) not in ("number", "text"):
             raise self.error(
-                "only numbers and texts have an order; compare others with = or !=", at
+                "only numbers and texts have an order; compare others with = or !=", token
             )
         return Order(field, cast(Operator, operator), cast(int | float | str, value))
 
@@ -252,39 +252,41 @@ class _Parser:
         return self.tokens[self.next - 1]
 
     def takes(self, kind: str) -> bool:
-        """Go past the next token if it is of this kind."""
-        found = self.token.kind == kind
-        self.next += found
-        return found
+        """Take the next token if it is of this kind."""
+        matches = self.token.kind == kind
+        self.next += matches
+        return matches
 
     def expect(self, kind: str, rule: str) -> None:
         if not self.takes(kind):
             raise self.error(rule)
 
-    def error(self, rule: str, at: _Token | None = None) -> FilterError:
-        return _error(self.text, at or self.token, rule)
+    def error(self, rule: str, token: _Token | None = None) -> FilterError:
+        return _error(self.text, token or self.token, rule)
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens, at, end = [], 0, len(text.rstrip())
-    while at < end:
-        match = _TOKEN.match(text, at)
+    tokens, position, end = [], 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
         if match is None:
-            start = at + len(text[at:]) - len(text[at:].lstrip())
+            start = position + len(text[position:]) - len(text[position:].lstrip())
             raise _error(
                 text, _Token("?", text[start : start + 10], start), _unreadable(text[start])
             )
         assert match.lastgroup is not None
-        found = match[match.lastgroup]
-        tokens.append(_Token(_kind(match.lastgroup, found), found, match.start(match.lastgroup)))
-        at = match.end()
+        matched = match[match.lastgroup]
+        tokens.append(
+            _Token(_kind(match.lastgroup, matched), matched, match.start(match.lastgroup))
+        )
+        position = match.end()
     return [*tokens, _Token("end", "", len(text))]
 
 
-def _kind(group: str, found: str) -> str:
-    if group == "word" and found.lower() in _WORDS:
-        return found.lower()
-    return found if group == "sign" else group
+def _kind(group: str, text: str) -> str:
+    if group == "word" and text.lower() in _WORDS:
+        return text.lower()
+    return text if group == "sign" else group
 
 
 def _unreadable(char: str) -> str:
@@ -301,7 +303,7 @@ def _error(text: str, token: _Token, rule: str) -> FilterError:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether SQLite can compare it: no U+0000, at which it may stop; nothing UTF-8 cannot hold."""
+    """Tell whether SQLite can compare it: no U+0000, and nothing that UTF-8 cannot hold."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 

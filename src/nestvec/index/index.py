@@ -167,12 +167,12 @@ class Index:
 
     @property
     def generation(self) -> int:
-        """How many commits led to what is shown; a build is the first."""
+        """The number of commits up to the shown state; a build is the first."""
         return self._snapshot.generation
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """What the catalog says of the whole index."""
+        """The entries of the catalog about the whole index."""
         return self._snapshot.meta
 
     @property
@@ -346,9 +346,9 @@ class Index:
 
     def refresh(self) -> bool:
         """Show the newest generation; return whether there was a newer one."""
-        before = self._snapshot
-        self._show(Snapshot.load(self.path, previous=before))
-        return self._snapshot is not before
+        shown = self._snapshot
+        self._show(Snapshot.load(self.path, previous=shown))
+        return self._snapshot is not shown
 
     def add(
         self,
@@ -396,8 +396,8 @@ class Index:
         """
         checked = check_ids(ids)
         array = None if vectors is None else self._transformed(vectors)
-        for given, name in ((array, "vectors"), (texts, "texts"), (metadata, "metadata records")):
-            check_length(given, len(checked), name, "ids")
+        for values, name in ((array, "vectors"), (texts, "texts"), (metadata, "metadata records")):
+            check_length(values, len(checked), name, "ids")
         with self._writing("update", progress) as writer:
             writer.update(checked, array, texts, metadata)
 
@@ -458,8 +458,8 @@ class Index:
         """Show a snapshot, unless another thread has loaded a newer generation in the meantime."""
         with self._showing:
             shown = self._snapshot.manifest
-            same = shown.lineage == snapshot.manifest.lineage
-            if not same or shown.generation < snapshot.generation:
+            is_same = shown.lineage == snapshot.manifest.lineage
+            if not is_same or shown.generation < snapshot.generation:
                 self._snapshot = snapshot
 
 

@@ -1,4 +1,4 @@
-"""What a filter leaves of a snapshot: rows of which it is not true are as if they were not live.
+"""Apply filters to a snapshot: rows that do not match are treated as not live.
 
 Neither the rows of a segment nor what is stored with them ever change: a mask, once made, holds in
 every later generation. The latest filters' are kept, so that only a new filter costs a pass over
@@ -27,7 +27,7 @@ _Segment = tuple[str, int]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _AllowedRows:
-    """What a filter leaves of one segment. No part is held: its files may have to go."""
+    """The rows of one segment that match a filter. It refers to no segment, whose files may go."""
 
     mask: UInt8[np.ndarray, " n"]
     """1 for each row of which the filter is true, live or not."""
@@ -69,13 +69,13 @@ class FilterCache:
         """
         parts = {(snapshot.manifest.lineage, part.entry.segment): part for part in snapshot.parts}
         with self._lock:
-            known = self._kept.get(where)
-        if known is None or not parts.keys() <= known.keys():
-            known = _find(snapshot, parts, where, known or {})
+            cached = self._kept.get(where)
+        if cached is None or not parts.keys() <= cached.keys():
+            cached = _find(snapshot, parts, where, cached or {})
         allowed = {
-            key: known[key]
-            if known[key].deleted == part.entry.deleted
-            else _AllowedRows.of(part, known[key].mask)
+            key: cached[key]
+            if cached[key].deleted == part.entry.deleted
+            else _AllowedRows.of(part, cached[key].mask)
             for key, part in parts.items()
         }
         self._keep(where, allowed)
@@ -84,7 +84,7 @@ class FilterCache:
         )
 
     def _keep(self, where: str, allowed: dict[_Segment, _AllowedRows]) -> None:
-        """As the last of the filters that were asked for."""
+        """Store the masks of a filter as the most recent."""
         with self._lock:
             self._kept.pop(where, None)
             self._kept[where] = allowed
@@ -96,18 +96,18 @@ def _find(
     snapshot: Snapshot,
     parts: Mapping[_Segment, LiveSegment],
     where: str,
-    known: Mapping[_Segment, _AllowedRows],
+    cached: Mapping[_Segment, _AllowedRows],
 ) -> dict[_Segment, _AllowedRows]:
-    """What is known, and what the catalog says of the other parts."""
+    """Take cached masks, and ask the catalog for those of the other segments."""
     # Late: those who filter nothing import nestvec a tenth faster.
     from nestvec.filters.parser import parse_where
     from nestvec.filters.sqlite import to_sql
 
     sql = to_sql(parse_where(where))
-    new = {key: part for key, part in parts.items() if key not in known}
+    new = {key: part for key, part in parts.items() if key not in cached}
     masks = _masks(snapshot, list(new.values()), sql.text, sql.parameters)
-    found = zip(new.items(), masks, strict=True)
-    return {**known, **{key: _AllowedRows.of(part, mask) for (key, part), mask in found}}
+    found_masks = zip(new.items(), masks, strict=True)
+    return {**cached, **{key: _AllowedRows.of(part, mask) for (key, part), mask in found_masks}}
 
 
 def _masks(
@@ -117,17 +117,17 @@ def _masks(
         return []
     folder = snapshot.folder
     with catalog.read_transaction(folder) as db:
-        now = catalog.read_manifest(db, folder)
-        if now.lineage != snapshot.manifest.lineage:
+        manifest = catalog.read_manifest(db, folder)
+        if manifest.lineage != snapshot.manifest.lineage:
             raise StorageError(f"{folder} was replaced by another index; open it again")
-        if now.generation != snapshot.generation:
+        if manifest.generation != snapshot.generation:
             _check_known(db, snapshot, parts)
         return [_mask(part, _rows(db, part, condition, parameters)) for part in parts]
 
 
-def _mask(part: LiveSegment, found: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, " n"]:
+def _mask(part: LiveSegment, rows: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, " n"]:
     # A segment need not hold all rows between its first and last: some may have been deleted.
-    return np.isin(part.rows.numbers, found, assume_unique=True).astype(np.uint8)
+    return np.isin(part.rows.numbers, rows, assume_unique=True).astype(np.uint8)
 
 
 def _check_known(db: sqlite3.Connection, snapshot: Snapshot, parts: list[LiveSegment]) -> None:
@@ -152,5 +152,5 @@ def _rows(
         return np.empty(0, np.int64)
     first, last = part.rows.numbers[[0, -1]].tolist()
     query = f"SELECT row FROM rows WHERE row BETWEEN ? AND ? AND {condition}"
-    found = db.execute(query, (first, last, *parameters))
-    return np.fromiter(chain.from_iterable(found), np.int64)
+    matches = db.execute(query, (first, last, *parameters))
+    return np.fromiter(chain.from_iterable(matches), np.int64)

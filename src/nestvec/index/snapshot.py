@@ -65,13 +65,13 @@ class LiveSegment:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The parts of one generation, in order of insertion."""
+    """The segments of one generation, in order of insertion."""
 
     folder: Path
     manifest: Manifest
     parts: tuple[LiveSegment, ...]
     transform: Transform | None
-    """What the vectors went through before they were stored, and queries go through."""
+    """The transform that vectors and queries go through, or None."""
 
     @classmethod
     def load(
@@ -85,22 +85,22 @@ class Snapshot:
         manifest = catalog.load_manifest(folder)
         while True:
             try:
-                known, transform = {}, None
+                mapped, transform = {}, None
                 if previous is not None and previous.manifest.lineage == manifest.lineage:
-                    known = {part.entry.segment: part for part in previous.parts}
+                    mapped = {part.entry.segment: part for part in previous.parts}
                     transform = previous.transform
                 transform = transform or load_transform(folder, manifest.meta)
-                parts = [_part(folder, manifest, e, verify, known) for e in manifest.entries]
+                parts = [_part(folder, manifest, e, verify, mapped) for e in manifest.entries]
                 problem = None
             except DamagedIndexError as e:
                 problem = e
-            now = catalog.load_manifest(folder)
-            moved = now.lineage != manifest.lineage or now.generation != manifest.generation
+            latest = catalog.load_manifest(folder)
+            moved = latest.lineage != manifest.lineage or latest.generation != manifest.generation
             if problem is not None and not moved:
                 raise problem
-            if problem is None and now.lineage == manifest.lineage:
+            if problem is None and latest.lineage == manifest.lineage:
                 break
-            manifest = now
+            manifest = latest
         snapshot = cls(folder, manifest, tuple(parts), transform)
         if verify:
             _verify_catalog(snapshot)
@@ -123,7 +123,7 @@ class Snapshot:
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """What the catalog says of the whole index."""
+        """The entries of the catalog about the whole index."""
         return self.manifest.meta
 
     @cached_property
@@ -133,7 +133,7 @@ class Snapshot:
 
     @cached_property
     def metric(self) -> str:
-        """What scores are: "ip", "cosine" or "euclidean"."""
+        """The metric of scores: "ip", "cosine" or "euclidean"."""
         return str(self.meta["metric"])
 
     @cached_property
@@ -161,7 +161,7 @@ class Snapshot:
 
     @property
     def generation(self) -> int:
-        """How many commits led here."""
+        """The number of commits up to this state."""
         return self.manifest.generation
 
     def live_masks(self) -> list[UInt8[np.ndarray, " _"] | None]:
@@ -195,12 +195,12 @@ class Snapshot:
 
     def vectors_of(self, numbers: Sequence[int]) -> Float32[np.ndarray, "n dim"]:
         """The vectors of some live rows."""
-        found = np.empty((len(numbers), self.dim), np.float32)
+        vectors = np.empty((len(numbers), self.dim), np.float32)
         for part in self.parts:
             mine = np.flatnonzero(np.isin(numbers, part.rows.numbers))
-            at = np.searchsorted(part.rows.numbers, np.asarray(numbers)[mine])
-            found[mine] = part.rows.vectors[at]
-        return found
+            places = np.searchsorted(part.rows.numbers, np.asarray(numbers)[mine])
+            vectors[mine] = part.rows.vectors[places]
+        return vectors
 
     def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
         """Id, text and metadata of some live rows, in their order."""
@@ -210,17 +210,17 @@ class Snapshot:
 
     def rows_of(self, ids: Sequence[Id]) -> list[int | None]:
         """The live row of each id, or None for an id that none has."""
-        found = catalog.rows_of(self.folder, ids, self.manifest)
-        if found is None:
+        listed = catalog.rows_of(self.folder, ids, self.manifest)
+        if listed is None:
             # The catalog has moved on: what this generation holds stands in its segments alone.
             rows = dict(zip(self.ids().tolist(), self.numbers().tolist(), strict=True))
             return [rows.get(id_) for id_ in ids]
-        if not all(row is None or self._has(row) for row in found):
+        if not all(row is None or self._has(row) for row in listed):
             raise DamagedIndexError(
                 f"{self.folder / catalog.NAME} lists an id for a row that there is not; "
                 "restore it or build the index again"
             )
-        return found
+        return listed
 
     def _has(self, row: int) -> bool:
         return isinstance(row, int) and any(_holds(part, row) for part in self.parts)
@@ -261,14 +261,14 @@ def _part(
     manifest: Manifest,
     entry: SegmentEntry,
     verify: bool,
-    known: Mapping[int, LiveSegment],
+    mapped: Mapping[int, LiveSegment],
 ) -> LiveSegment:
     try:
         live = _unpack_deleted(entry.deleted, entry.rows)
     except (ValueError, zlib.error) as e:
         raise DamagedIndexError(f"{folder / catalog.NAME} is damaged ({e}); restore it") from None
-    if entry.segment in known:
-        part = known[entry.segment]
+    if entry.segment in mapped:
+        part = mapped[entry.segment]
         return LiveSegment.of(entry, part.rows, part.coded, live)
     for file in entry.files:
         check_file(folder, file, whole=verify)
@@ -291,8 +291,8 @@ def _verify_catalog(snapshot: Snapshot) -> None:
     """Every row of the catalog is as it was written, and its ids are those of the segments."""
     catalog.verify(snapshot.folder)
     ids, numbers = snapshot.ids().tolist(), snapshot.numbers().tolist()
-    found = catalog.live_rows(snapshot.folder, snapshot.manifest)
-    if found is not None and found != list(zip(ids, numbers, strict=True)):
+    listed = catalog.live_rows(snapshot.folder, snapshot.manifest)
+    if listed is not None and listed != list(zip(ids, numbers, strict=True)):
         raise DamagedIndexError(
             f"{snapshot.folder / catalog.NAME} lists other ids than its segments hold; "
             "restore it or build the index again"
@@ -315,8 +315,8 @@ def _chosen_plan(
 
 
 def _live(part: LiveSegment, values: np.ndarray) -> np.ndarray:
-    kept = part.kept
-    return values if kept is None else values[kept]
+    mask = part.kept
+    return values if mask is None else values[mask]
 
 
 def _joined(arrays: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
@@ -327,5 +327,5 @@ def _holds(part: LiveSegment, number: int) -> bool:
     numbers = part.rows.numbers
     if not len(numbers) or not numbers[0] <= number <= numbers[-1]:
         return False
-    at = int(np.searchsorted(numbers, number))
-    return bool(numbers[at] == number) and (part.live is None or bool(part.live[at]))
+    place = int(np.searchsorted(numbers, number))
+    return bool(numbers[place] == number) and (part.live is None or bool(part.live[place]))

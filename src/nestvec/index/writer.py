@@ -106,7 +106,7 @@ def _as_storage_errors(folder: Path) -> Iterator[None]:
     except OSError as e:
         raise StorageError(
             f"the index at {folder} was not changed ({e.strerror or e}); "
-            "see to the disk and your rights to it, nothing that was committed is lost"
+            "check disk space and permissions; nothing that was committed is lost"
         ) from e
 
 
@@ -218,21 +218,21 @@ class Writer:
         """List the surviving entries and a new segment, which takes in the last small ones."""
         total, sources = len(source), [source]
         while surviving and surviving[-1][2] <= _GROWTH * total:
-            part, kept, count = surviving.pop()
+            part, mask, count = surviving.pop()
             total += count
-            sources.insert(0, RowSource(part.rows, kept))
+            sources.insert(0, RowSource(part.rows, mask))
         new = self._write(sources, coded=total >= FLAT_ROWS)
         return [*(_entry(*part) for part in surviving), new]
 
     def _surviving_rows(self, deleted_ids: Sequence[int]) -> list[SurvivingRows]:
-        """What is surviving of each part without some rows; a part without any is surviving out."""
+        """List the segments that still have live rows once some rows are deleted, with masks."""
         surviving: list[SurvivingRows] = []
         for part in self.snapshot.parts:
-            kept = ~np.isin(part.rows.numbers, deleted_ids)
+            mask = ~np.isin(part.rows.numbers, deleted_ids)
             if part.live is not None:
-                kept &= part.live.astype(bool)
-            if count := int(kept.sum()):
-                surviving.append((part, kept, count))
+                mask &= part.live.astype(bool)
+            if count := int(mask.sum()):
+                surviving.append((part, mask, count))
         return surviving
 
     def _write(self, sources: Sequence[RowSource], coded: bool) -> SegmentEntry:
@@ -267,22 +267,22 @@ class Writer:
 
     def _find(self, ids: np.ndarray) -> list[int]:
         """The row of each id; `IdsError` when one is missing."""
-        found = self.transaction.rows_with_ids(ids.tolist())
-        missing = [id_ for id_, row in zip(ids.tolist(), found, strict=True) if row is None]
+        rows = self.transaction.rows_with_ids(ids.tolist())
+        missing = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is None]
         if missing:
             raise IdsError(
                 f"id {missing[0]!r} is not in the index ({len(missing)} of the {len(ids)} given "
                 "are not); nothing was changed"
             )
-        return [row for row in found if row is not None]
+        return [row for row in rows if row is not None]
 
     def _require_new(self, ids: np.ndarray) -> None:
         """`IdsError` when a live row has one of the ids, or ids of the other kind."""
         kind = self.snapshot.ids_kind
         if kind is not None and id_kind(ids) not in (kind, None):
             raise IdsError(f"the ids of this index are of type {kind}; give ids of that type")
-        found = self.transaction.rows_with_ids(ids.tolist())
-        taken = [id_ for id_, row in zip(ids.tolist(), found, strict=True) if row is not None]
+        rows = self.transaction.rows_with_ids(ids.tolist())
+        taken = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is not None]
         if taken:
             raise IdsError(
                 f"id {taken[0]!r} is in the index ({len(taken)} of the {len(ids)} given are); "
@@ -313,6 +313,6 @@ def write_entry(
     return SegmentEntry(number, layout, sum(map(len, sources)), None, files)
 
 
-def _entry(part: LiveSegment, kept: Bool[np.ndarray, " n"], count: int) -> SegmentEntry:
+def _entry(part: LiveSegment, mask: Bool[np.ndarray, " n"], count: int) -> SegmentEntry:
     """The part with only the kept rows live."""
-    return replace(part.entry, deleted=pack_deleted(kept))
+    return replace(part.entry, deleted=pack_deleted(mask))

@@ -11,7 +11,7 @@ from nestvec.inputs.numbers import long_lists, vector_fields
 
 
 class Format(Enum):
-    """How a file is written; the value is its usual suffix."""
+    """The format of a file; the value is its usual suffix."""
 
     NPY = ".npy"
     NPZ = ".npz"

@@ -19,8 +19,8 @@ LONG = 16
 def vector_fields(record: Mapping[str, Any]) -> list[str]:
     """The fields of a record that are known to hold its vector; nested ones as `outer.inner`."""
     lengths = _lengths(record)
-    known = [path for path in lengths if path.partition(".")[0] in VECTOR_FIELDS]
-    return known or [
+    names = [path for path in lengths if path.partition(".")[0] in VECTOR_FIELDS]
+    return names or [
         path
         for path, length in lengths.items()
         if path.partition(".")[0] in SHARED_FIELDS and length >= LONG
@@ -62,7 +62,7 @@ def without_field(record: Mapping[str, Any], field: str) -> dict[str, Any]:
 
 
 def _lengths(record: Mapping[str, Any]) -> dict[str, int]:
-    """How many numbers each field holds in one list; fields without numbers are left out."""
+    """Count the numbers that each field holds in one list; fields without numbers are left out."""
     return {path: length for path, length in _walk(record, "") if length}
 
 

@@ -74,8 +74,8 @@ def listed(columns: Iterable[str]) -> str:
 def _read_json(path: Path) -> Iterator[tuple[str, Record]]:
     read = _json_array(path) if _is_whole(path) else _json_lines(path)
     for place, record in read:
-        for one in expand(f"{path}, {place}", record):
-            yield place, one
+        for first_record in expand(f"{path}, {place}", record):
+            yield place, first_record
 
 
 def _is_whole(path: Path) -> bool:
@@ -85,7 +85,7 @@ def _is_whole(path: Path) -> bool:
         value = json.loads(first)
     except (ValueError, RecursionError):
         return first.startswith("[") or (first.startswith("{") and suffix_of(path) == ".json")
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _json_array(path: Path) -> Iterator[tuple[str, Record]]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.auditing.audit_inputs import AuditInputs, HardNegativeSource, StressInputs
 from nestvec.auditing.measures.few_shot import rows_by_class
 from nestvec.auditing.measures.stress import COSINES
 from nestvec.auditing.options import AuditTexts, StressOptions
@@ -19,7 +20,6 @@ from nestvec.auditing.perturbations.reencoding import (
     make_counterfactuals,
     reencode_with_typos,
 )
-from nestvec.auditing.task import AuditInputs, HardNegativeSource, StressInputs
 from nestvec.auditing.types import EmbeddingPair, Triplets
 from nestvec.deprecation import warn_renamed
 from nestvec.errors import InputError

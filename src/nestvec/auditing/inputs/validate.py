@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.auditing.audit_inputs import AuditedVariant
 from nestvec.auditing.compression.variants import default_grid, read_variant
 from nestvec.auditing.measures.relevance import judgments_by_row
-from nestvec.auditing.task import AuditedVariant
 from nestvec.auditing.types import FULL_BITS, EmbeddingPair, K, RelevanceJudgments, Triplets
 from nestvec.errors import IdsError, InputError
 from nestvec.index import Index

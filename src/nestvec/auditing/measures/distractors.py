@@ -73,7 +73,7 @@ class Distractors:
         return per_query(special.bdtr(k - 1, m, self._chances(shape)), self.queries)
 
     def recall_bound(self, m: int, k: int) -> Float64[np.ndarray, " q"]:
-        """As `recall_beyond` without a model: p is its 95 % upper bound (Clopper & Pearson)."""
+        """Bound `recall_beyond` without a model: p is its 95 % upper bound (Clopper & Pearson)."""
         if m < k:
             return np.ones(len(np.unique(self.queries)))
         return per_query(special.bdtr(k - 1, m, self._chance_bounds), self.queries)

@@ -42,7 +42,7 @@ SIGNIFICANCE_LEVEL = 0.05
 def hard_negative_metrics(
     full: Scorer, variant: Scorer, triplets: Triplets, rng: np.random.Generator
 ) -> CheckResult:
-    """How often a positive beats its negatives under the variant, and which comparisons flipped.
+    """Measure how often a positive beats its negatives, and which comparisons flipped.
 
     Every query weighs the same, however many triplets it has, and is the unit of every interval.
     A group is a query and a positive with all its negatives. Metrics, each also per kind of
@@ -88,7 +88,7 @@ def hard_negative_metrics(
 def excess_fragility(
     full: Scorer, variant: Scorer, triplets: Triplets, n: int, rng: np.random.Generator
 ) -> CheckResult:
-    """Whether compression hurts hard negatives more than random ones, as one number.
+    """Measure whether compression hurts hard negatives more than random ones, as one number.
 
     `excess_fragility` is the retention (variant / full) of triplet accuracy on the triplets over
     that on the same queries and positives with random ones of the first `n` documents as

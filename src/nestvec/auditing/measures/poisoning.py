@@ -58,7 +58,7 @@ def reaches_top_k(
     planted: Float32[np.ndarray, "plants width"],
     kth_scores: Float32[np.ndarray, " h"],
 ) -> Bool[np.ndarray, "h plants"]:
-    """Whether each planted document is among the first k of each query, if it is the only one.
+    """Tell whether each planted document is among the first k of each query, if it is the only one.
 
     `kth_scores` are those of the k-th document before planting. Planted documents have the larger
     rows and so lose ties.

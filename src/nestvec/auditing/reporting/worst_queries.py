@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.auditing.audit_inputs import AuditInputs
 from nestvec.auditing.baseline import Baseline
 from nestvec.auditing.evaluated import EvaluatedVariant
-from nestvec.auditing.task import AuditInputs
 from nestvec.auditing.types import K
 from nestvec.shapes import Float64, Int64
 

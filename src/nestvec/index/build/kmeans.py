@@ -27,14 +27,14 @@ _NEAREST = 64
 
 
 def cell_count(rows: int) -> int:
-    """How many cells a segment of `rows` gets: 11.5·√rows, with 32 rows or more on average."""
+    """Choose the number of cells for `rows` rows: 11.5·√rows, of 32 rows or more on average."""
     return int(max(1, min(11.5 * np.sqrt(rows), rows / 32)))
 
 
 def cell_dims(energy: Float64[np.ndarray, " dim"]) -> int:
     """The prefix that cells are made on: whole groups holding three quarters of the energy."""
-    held = np.cumsum(energy)
-    enough = int(np.searchsorted(held, _ENERGY_SHARE * held[-1])) + 1
+    share = np.cumsum(energy)
+    enough = int(np.searchsorted(share, _ENERGY_SHARE * share[-1])) + 1
     return min(len(energy), -(-enough // GROUP) * GROUP)
 
 
@@ -90,13 +90,13 @@ def sum_by_cell(
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=cells)
     sums = np.zeros((cells, vectors.shape[1]))
-    held = np.flatnonzero(counts)
-    starts = (np.cumsum(counts) - counts)[held]
+    cells_with_rows = np.flatnonzero(counts)
+    starts = (np.cumsum(counts) - counts)[cells_with_rows]
     # Some columns at a time: in order, and as float64, all would be three times the sample.
-    for first in range(0, vectors.shape[1] if len(held) else 0, _COLUMNS):
+    for first in range(0, vectors.shape[1] if len(cells_with_rows) else 0, _COLUMNS):
         columns = slice(first, first + _COLUMNS)
         some = vectors[order, columns]
-        sums[held, columns] = np.add.reduceat(some, starts, axis=0, dtype=np.float64)
+        sums[cells_with_rows, columns] = np.add.reduceat(some, starts, axis=0, dtype=np.float64)
     return sums, counts
 
 
@@ -145,7 +145,7 @@ def assign_twice(
 
 
 class CellAssignment(NamedTuple):
-    """Which slot each row fills at home, and which in its second cell.
+    """The slots of each row in its cell and in its spill cell.
 
     Slots lie in blocks: `kernels.layout` tells how. Homes count the rows cell after cell.
     """
@@ -175,16 +175,16 @@ class CellAssignment(NamedTuple):
         seconds = seconds[seconds >= 0]
         counts = np.bincount(owners, minlength=cells)
         spills = np.bincount(seconds, minlength=cells)
-        own = -(-counts // lanes)
-        starts = np.concatenate([[0], np.cumsum(own)])
-        left = np.maximum(counts + spills - lanes * own, 0)
-        rests = starts[-1] + np.concatenate([[0], np.cumsum(-(-left // lanes))])
-        within, after = _ranks(owners, counts), _ranks(seconds, spills)
+        slots_of_rows = -(-counts // lanes)
+        starts = np.concatenate([[0], np.cumsum(slots_of_rows)])
+        remaining = np.maximum(counts + spills - lanes * slots_of_rows, 0)
+        rests = starts[-1] + np.concatenate([[0], np.cumsum(-(-remaining // lanes))])
+        within, ends = _ranks(owners, counts), _ranks(seconds, spills)
         homes = (np.cumsum(counts) - counts)[owners] + within
-        at = counts[seconds] + after
-        beyond = at - lanes * own[seconds]
+        positions = counts[seconds] + ends
+        beyond = positions - lanes * slots_of_rows[seconds]
         second_slots = np.where(
-            beyond < 0, lanes * starts[seconds] + at, lanes * rests[seconds] + beyond
+            beyond < 0, lanes * starts[seconds] + positions, lanes * rests[seconds] + beyond
         )
         slots = lanes * starts[owners] + within
         return cls(owners, seconds, homes, slots, second_slots, counts, spills, starts, rests)
@@ -197,7 +197,7 @@ class CellAssignment(NamedTuple):
 def _ranks(
     cells: Int64[np.ndarray, " n"], counts: Int64[np.ndarray, " cells"]
 ) -> Int64[np.ndarray, " n"]:
-    """How many rows before each are in the same cell."""
+    """Count the rows before each row that are in the same cell."""
     order = np.argsort(cells, kind="stable")
     ranks = np.empty(len(cells), np.int64)
     ranks[order] = np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -16,8 +16,8 @@ import numpy as np
 
 from nestvec.codes import Codec, RowCodes, row_norms
 from nestvec.index.build import kmeans
-from nestvec.index.storage.segment_rows import RowSource, copy_blocks, vectors_name, rows_writer
 from nestvec.index.storage.coded_segment import codes_name
+from nestvec.index.storage.segment_rows import RowSource, copy_blocks, rows_writer, vectors_name
 from nestvec.index.storage.tensor_file import Layout, TensorWriter
 from nestvec.kernels.layout import LANES, PARTS, RECORD_TAIL, centroid_bytes, pack_records
 from nestvec.kernels.reference import bfloat16_up, float32_up
@@ -34,7 +34,7 @@ _THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How to lay out a segment; `Index.build` documents each."""
+    """Options of a segment; `IndexOptions` documents each."""
 
     rotation: str
     bits: float
@@ -69,7 +69,7 @@ def _counted(
 
 
 class _CellLayout(NamedTuple):
-    """How the rows of a segment lie in cells."""
+    """The cells of a segment, and the slots of its rows."""
 
     rotation: Float32[np.ndarray, "dim dim"]
     centroids: kmeans.Centroids
@@ -116,11 +116,13 @@ def _lay_out(
     del sample
     owners, seconds = _assign_cells(vectors, rotation, centroids, options.metric, advance)
     codec = _fit_codec(vectors, rotation, centroids, owners, energy, options, rng)
-    return _CellLayout(rotation, centroids, kmeans.CellAssignment.of(owners, seconds, count, LANES), codec)
+    return _CellLayout(
+        rotation, centroids, kmeans.CellAssignment.of(owners, seconds, count, LANES), codec
+    )
 
 
 def rows_to_code(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
-    """What is coded of the rows: under the cosine metric their directions."""
+    """Select what is coded of the rows: under the cosine metric their directions."""
     return normalize(block) if metric == "cosine" else block
 
 
@@ -276,7 +278,7 @@ def _put_head(
 
 
 def rank_biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
-    """What is added to a row's inner product to rank it: −|x|²/2 under the Euclidean metric."""
+    """The bias of a row's inner product for ranking: −|x|²/2 under the Euclidean metric."""
     if metric != "euclidean":
         return np.zeros(len(block), np.float32)
     squares = np.einsum("nd,nd->n", block, block, dtype=np.float64)
@@ -293,12 +295,12 @@ def _assign_cells(
     """Each row's cell and second cell, judged on the prefix that the centroids have."""
     values = centroids.values()
     to_prefix = np.ascontiguousarray(rotation[:, : values.shape[1]])
-    own, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
+    cells_of_block, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
     for part in _parts(len(vectors)):
         prefix = rows_to_code(vectors[part], metric) @ to_prefix
-        own[part], spill[part] = kmeans.assign_twice(prefix, values)
+        cells_of_block[part], spill[part] = kmeans.assign_twice(prefix, values)
         advance(part.stop - part.start)
-    return own, spill
+    return cells_of_block, spill
 
 
 def _residuals(

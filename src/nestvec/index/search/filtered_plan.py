@@ -1,4 +1,4 @@
-"""The plan for a segment of which only some rows may be found, from the figures in decision 14."""
+"""Plans for filtered segments, by the figures of decision 14."""
 
 from dataclasses import replace
 from math import ceil
@@ -12,7 +12,9 @@ _BOUNDED_PER_SCORED = 16
 """The same for rows that are bounded."""
 
 
-def plan_for_filter(plan: Plan, allowed: int, rows: int, held: int, cells: int) -> Plan | None:
+def plan_for_filter(
+    plan: Plan, allowed: int, rows: int, cells_with_rows: int, cells: int
+) -> Plan | None:
     """`plan` so that it meets as many allowed rows as it would if all `rows` were allowed.
 
     That is enough even where the allowed rows have a subject of their own, far from the query's.
@@ -23,8 +25,8 @@ def plan_for_filter(plan: Plan, allowed: int, rows: int, held: int, cells: int) 
         return None
     probe = cells
     if plan.probe is not None:
-        as_many = ceil(plan.probe * rows * held / (allowed * cells))
-        probe = max(1, min(held, max(plan.probe, as_many)))
+        as_many = ceil(plan.probe * rows * cells_with_rows / (allowed * cells))
+        probe = max(1, min(cells_with_rows, max(plan.probe, as_many)))
     scanned = rows * probe // cells
     if _SCANNED_PER_SCORED * allowed <= scanned:
         return None
@@ -32,5 +34,5 @@ def plan_for_filter(plan: Plan, allowed: int, rows: int, held: int, cells: int) 
 
 
 def scan_is_cheaper(allowed: int, rows: int) -> bool:
-    """Whether it costs less to score all allowed rows in full than to bound all `rows`."""
+    """Tell whether it costs less to score all allowed rows in full than to bound all `rows`."""
     return _BOUNDED_PER_SCORED * allowed <= rows

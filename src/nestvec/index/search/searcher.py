@@ -84,8 +84,8 @@ def _search_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
         return _scan_segment(part, request)
     if part.live is None:
         return search_plan(part.coded, queries, k, plan, threads, None, metric)
-    held, cells = part.coded.held_cells, len(part.coded.cells.counts)
-    wider = plan_for_filter(plan, part.count, len(part.rows), held, cells)
+    cells_with_rows, cells = part.coded.held_cells, len(part.coded.cells.counts)
+    wider = plan_for_filter(plan, part.count, len(part.rows), cells_with_rows, cells)
     if wider is None:
         return _scan_segment(part, request)
     return search_until_full(part.coded, queries, k, wider, threads, part.live, metric)
@@ -129,20 +129,20 @@ class _MergedHits(NamedTuple):
         cls, parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], k: int
     ) -> "_MergedHits":
         if len(answers) == 1 and answers[0].is_full(k):
-            rows, held = answers[0].rows, parts[0].rows
-            return cls(held.numbers[rows], answers[0].scores, held.ids[rows])
+            rows, segment_rows = answers[0].rows, parts[0].rows
+            return cls(segment_rows.numbers[rows], answers[0].scores, segment_rows.ids[rows])
         scores = np.concatenate([answer.scores for answer in answers], axis=1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         numbers = np.concatenate(
             [_numbers(part, answer.rows) for part, answer in zip(parts, answers, strict=True)],
             axis=1,
         )
-        found = np.take_along_axis(numbers, best, axis=1)
+        rows_found = np.take_along_axis(numbers, best, axis=1)
         ids = _ids(parts, answers, best)
         no_id = None if ids.dtype == object else -1
-        ids[found < 0] = no_id
+        ids[rows_found < 0] = no_id
         scores = np.take_along_axis(scores, best, axis=1)
-        return cls(_padded(found, k, -1), _padded(scores, k, -np.inf), _padded(ids, k, no_id))
+        return cls(_padded(rows_found, k, -1), _padded(scores, k, -np.inf), _padded(ids, k, no_id))
 
     @property
     def floors(self) -> Float64[np.ndarray, " q"]:
@@ -175,15 +175,15 @@ def _ids(
     parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], best: Int64[np.ndarray, "q k"]
 ) -> np.ndarray:
     """Look up the ids of the merged hits alone."""
-    found = np.empty(best.shape, parts[0].rows.ids.dtype)
+    ids = np.empty(best.shape, parts[0].rows.ids.dtype)
     first = 0
     for part, answer in zip(parts, answers, strict=True):
         width = answer.rows.shape[1]
         mine = (best >= first) & (best < first + width)
         query, _ = np.nonzero(mine)
-        found[mine] = part.rows.ids[answer.rows[query, best[mine] - first]]
+        ids[mine] = part.rows.ids[answer.rows[query, best[mine] - first]]
         first += width
-    return found
+    return ids
 
 
 def _stats(parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], plan: Plan) -> SearchStats:

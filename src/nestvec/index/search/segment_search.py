@@ -1,4 +1,4 @@
-"""Running a plan on one segment, its queries shared out over threads."""
+"""Search one segment by a plan or by bounds, with queries shared over threads."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -20,7 +20,7 @@ _ALL = np.empty(0, np.uint8)
 
 
 class SegmentHits(NamedTuple):
-    """What one segment hits: its own row numbers, best first."""
+    """Hits of one segment: rows numbered within it, best first."""
 
     rows: Int64[np.ndarray, "q k"]
     scores: Float64[np.ndarray, "q k"]
@@ -29,7 +29,7 @@ class SegmentHits(NamedTuple):
 
     @classmethod
     def empty(cls, queries: int, k: int, counts: int) -> "SegmentHits":
-        """To be filled in by a kernel."""
+        """Allocate arrays for a kernel to fill."""
         return cls(
             np.empty((queries, k), np.int64),
             np.empty((queries, k), np.float64),
@@ -37,7 +37,7 @@ class SegmentHits(NamedTuple):
         )
 
     def is_full(self, k: int) -> bool:
-        """Whether every query has `k` hits: the last would be missing first."""
+        """Tell whether every query has `k` hits: the last would be missing first."""
         # As a list: NumPy takes five times as long over the few numbers of a small batch.
         return self.rows.shape[1] == k and -1 not in self.rows[:, -1].tolist()
 
@@ -80,7 +80,7 @@ def search_until_full(
     allowed: UInt8[np.ndarray, " n"],
     metric: str,
 ) -> SegmentHits:
-    """As `run_plan`, with twice the cells, and again, for each query that finds fewer than `k`.
+    """Search by the plan, then with twice the cells again and again for queries short of `k` hits.
 
     At least `k` rows must be allowed. A kernel probes until cells hold `k` rows, allowed or not;
     only its answer tells how many of them were allowed. `counts` are of all that was read.
@@ -95,10 +95,10 @@ def search_until_full(
         if not len(short):
             continue
         wider = replace(plan, probe=probe)
-        more = search_plan(segment, queries[short], k, wider, threads, allowed, metric)
-        hits.rows[short], hits.scores[short] = more.rows, more.scores
-        hits.counts[short] += more.counts
-        probed[short] = more.counts[:, 0]
+        wider_hits = search_plan(segment, queries[short], k, wider, threads, allowed, metric)
+        hits.rows[short], hits.scores[short] = wider_hits.rows, wider_hits.scores
+        hits.counts[short] += wider_hits.counts
+        probed[short] = wider_hits.counts[:, 0]
     return hits
 
 
@@ -156,7 +156,7 @@ def scan_rows(
 
 
 def _damaged(segment: Segment, error: IndexError) -> DamagedIndexError:
-    """Kernels follow a record only where it leads to something: else it is damaged."""
+    """Build the error of a record that leads nowhere: kernels check before they follow it."""
     return DamagedIndexError(
         f"{segment.path} is damaged ({error}); restore it, or make it again with compact()"
     )

@@ -81,7 +81,7 @@ def recognize(folder: Path) -> dict[str, Any] | None:
 
 
 def _has_header(path: Path) -> bool:
-    """Whether it is an SQLite database with a rollback journal, as every catalog is.
+    """Tell whether it is an SQLite database with a rollback journal, as every catalog is.
 
     SQLite makes files beside a database with another kind of journal, even to read it.
     """
@@ -93,12 +93,12 @@ def _has_header(path: Path) -> bool:
 def _known_meta(path: Path, mode: str) -> dict[str, Any] | None:
     with _nonsense(path), _connect(path, mode) as db:
         for table, columns in _TELLING_COLUMNS.items():
-            found = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-            if not columns <= found:
+            rows = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if not columns <= rows:
                 return None
         meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
-        known = isinstance(meta.get("format"), int) and isinstance(meta.get("dim"), int)
-        return meta if known else None
+        stored = isinstance(meta.get("format"), int) and isinstance(meta.get("dim"), int)
+        return meta if stored else None
 
 
 @contextmanager
@@ -156,34 +156,34 @@ def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
 
 
 def _format(db: sqlite3.Connection) -> int:
-    found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-    version = json.loads(found[0]) if found else None
+    row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    version = json.loads(row[0]) if row else None
     if not isinstance(version, int) or version < 1:
         raise ValueError("it says no format")
     return version
 
 
-def documents(folder: Path, rows: Sequence[int], of: Manifest) -> list[Document]:
-    """What is stored with the given rows of the generation `of`, in their order.
+def documents(folder: Path, rows: Sequence[int], generation: Manifest) -> list[Document]:
+    """Read the documents of these rows of a generation, in their order.
 
     `StorageError` where they have gone: the index was replaced, or they were deleted and the
     index compacted.
     """
     with read_transaction(folder) as db:
-        now = read_manifest(db, folder)
-        if now.lineage != of.lineage:
+        latest = read_manifest(db, folder)
+        if latest.lineage != generation.lineage:
             raise StorageError(f"{folder} was replaced by another index; open it again")
-        if now.meta["format"] == 1:
+        if latest.meta["format"] == 1:
             return [format_1.document(db, row) for row in rows]
         query = "SELECT row, id, text, metadata, checksum FROM rows WHERE row = ?"
-        found = [db.execute(query, (row,)).fetchone() for row in rows]
-    if None in found and now.generation != of.generation:
+        stored = [db.execute(query, (row,)).fetchone() for row in rows]
+    if None in stored and latest.generation != generation.generation:
         raise StorageError(
-            f"row {rows[found.index(None)]} of {folder} was deleted and compacted since this "
+            f"row {rows[stored.index(None)]} of {folder} was deleted and compacted since this "
             "generation; use refresh() and search again"
         )
     with _nonsense(folder / NAME):
-        return [_document(row, values) for row, values in zip(rows, found, strict=True)]
+        return [_document(row, values) for row, values in zip(rows, stored, strict=True)]
 
 
 def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | None) -> Document:
@@ -195,23 +195,23 @@ def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | No
     return Document(id_, text, None if metadata is None else json.loads(metadata))
 
 
-def rows_of(folder: Path, ids: Iterable[Id], of: Manifest) -> list[int | None] | None:
+def rows_of(folder: Path, ids: Iterable[Id], generation: Manifest) -> list[int | None] | None:
     """The live row of each id, or None without one; None at all unless `of` is the last commit.
 
     Only the last commit, and none of format 1, has a table of its ids.
     """
     with read_transaction(folder) as db:
-        now = read_manifest(db, folder)
-        moved = (now.lineage, now.generation) != (of.lineage, of.generation)
-        if moved or now.meta["format"] == 1:
+        latest = read_manifest(db, folder)
+        moved = (latest.lineage, latest.generation) != (generation.lineage, generation.generation)
+        if moved or latest.meta["format"] == 1:
             return None
         return _find(db, ids)
 
 
 def _find(db: sqlite3.Connection, ids: Iterable[Id]) -> list[int | None]:
     query = "SELECT row FROM ids WHERE id = ?"
-    found = (db.execute(query, (id_,)).fetchone() for id_ in ids)
-    return [None if row is None else row[0] for row in found]
+    stored = (db.execute(query, (id_,)).fetchone() for id_ in ids)
+    return [None if row is None else row[0] for row in stored]
 
 
 def verify(folder: Path) -> None:
@@ -226,11 +226,11 @@ def verify(folder: Path) -> None:
             _document(values[0], values)
 
 
-def live_rows(folder: Path, of: Manifest) -> list[tuple[Id, int]] | None:
+def live_rows(folder: Path, generation: Manifest) -> list[tuple[Id, int]] | None:
     """All ids and their rows, by row; None unless `of` is the last commit, and of this format."""
     with read_transaction(folder) as db:
-        now = read_manifest(db, folder)
-        if now != of or now.meta["format"] == 1:
+        latest = read_manifest(db, folder)
+        if latest != generation or latest.meta["format"] == 1:
             return None
         return db.execute("SELECT id, row FROM ids ORDER BY row").fetchall()
 
@@ -283,7 +283,7 @@ class CatalogTransaction:
         return _find(self._db, ids)
 
     def records(self, rows: Iterable[int]) -> Iterator[RowRecord]:
-        """What is stored with some rows, checked."""
+        """Iterate the records of some rows, checked."""
         query = "SELECT row, id, text, metadata, checksum FROM rows WHERE row = ?"
         for row in rows:
             values = self._db.execute(query, (row,)).fetchone()
@@ -371,7 +371,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as e:
         if any(failure in str(e) for failure in _FAILURES):
             raise StorageError(
-                f"{path} cannot be read or written ({e}); see to the disk and your rights to it, "
+                f"{path} cannot be read or written ({e}); check disk space and permissions, "
                 "nothing that was committed is lost"
             ) from None
         raise DamagedIndexError(_damaged(path, e)) from None

@@ -42,13 +42,13 @@ def _segment_plan(codec: Codec, cells: int, rows: int, plan: Plan) -> Any:
     """
     funnel = codec.funnel(plan)
     probe = cells if plan.probe is None else min(plan.probe, cells)
-    kept = funnel._replace(keep=np.minimum(funnel.keep, rows))
-    return load().pack(SegmentPlan(kept, probe, plan.full))
+    plans = funnel._replace(keep=np.minimum(funnel.keep, rows))
+    return load().pack(SegmentPlan(plans, probe, plan.full))
 
 
 @dataclass(frozen=True, eq=False)
 class SearchState:
-    """What searches work out of a segment once, however its cells are ranked afterwards."""
+    """State that searches compute once per segment, however its cells are ranked afterwards."""
 
     codec: Codec
     rotation: Float32[np.ndarray, "dim dim"]
@@ -130,7 +130,7 @@ class Segment:
 
     @property
     def held_cells(self) -> int:
-        """How many cells may be probed: all but those that `priors_for` ranks last."""
+        """The number of cells that may be probed: all but those that `priors_for` ranks last."""
         return int(np.isfinite(self.cells.priors[: len(self.cells.counts)]).sum())
 
     def priors_for(self, allowed: UInt8[np.ndarray, " n"]) -> Float32[np.ndarray, " lanes"]:
@@ -138,12 +138,12 @@ class Segment:
         cells, count = self.cells, len(self.cells.counts)
         # A damaged record may name any row; kernels find that out where they follow it.
         by_home = allowed.take(cells.rows, mode="clip") == 1
-        own = np.repeat(np.arange(count), cells.counts)
+        rows_of_cells = np.repeat(np.arange(count), cells.counts)
         others = np.repeat(np.arange(count), cells.spill_counts)
-        held = np.zeros(len(cells.priors), bool)
-        held[own[by_home]] = True
-        held[others[by_home[cells.spill_record_ids]]] = True
-        priors = np.where(held, cells.priors, np.float32(-np.inf))
+        has_rows = np.zeros(len(cells.priors), bool)
+        has_rows[rows_of_cells[by_home]] = True
+        has_rows[others[by_home[cells.spill_record_ids]]] = True
+        priors = np.where(has_rows, cells.priors, np.float32(-np.inf))
         priors.flags.writeable = False
         return priors
 
@@ -181,15 +181,17 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     }
     for name, shape in shapes.items():
         _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
-    own, rest = np.diff(cells.starts), np.diff(cells.overflow_starts)
-    _require(bool((own >= 0).all() and (rest >= 0).all()), "cell starts fall")
+    counts, rest = np.diff(cells.starts), np.diff(cells.overflow_starts)
+    _require(bool((counts >= 0).all() and (rest >= 0).all()), "cell starts fall")
     _require(
         cells.starts[0] == 0 and cells.starts[-1] == cells.overflow_starts[0], "cells lack blocks"
     )
     _require(LANES * cells.overflow_starts[-1] == slots, "cells lack blocks")
-    held = (np.minimum(cells.counts, cells.spill_counts) >= 0) & (cells.counts <= LANES * own)
-    held &= cells.counts + cells.spill_counts <= LANES * (own + rest)
-    _require(bool(held.all()), "a cell is overfull")
+    n_filled = (np.minimum(cells.counts, cells.spill_counts) >= 0) & (
+        cells.counts <= LANES * counts
+    )
+    n_filled &= cells.counts + cells.spill_counts <= LANES * (counts + rest)
+    _require(bool(n_filled.all()), "a cell is overfull")
     filled = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
     _require(bool((filled == _rows_in_blocks(cells)).all()), "a scale is damaged")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
@@ -198,14 +200,14 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
 
 
 def _rows_in_blocks(cells: Cells) -> Int64[np.ndarray, " blocks"]:
-    """How many of each block's slots are filled."""
-    held, own = cells.counts + cells.spill_counts, LANES * np.diff(cells.starts)
-    parts = ((cells.starts, held), (cells.overflow_starts, held - own))
+    """Count the filled slots of each block."""
+    n_rows, counts = cells.counts + cells.spill_counts, LANES * np.diff(cells.starts)
+    parts = ((cells.starts, n_rows), (cells.overflow_starts, n_rows - counts))
     filled = []
     for starts, rows in parts:
         first = np.repeat(starts[:-1], np.diff(starts))
-        before = LANES * (np.arange(starts[0], starts[-1]) - first)
-        filled.append(np.clip(np.repeat(rows, np.diff(starts)) - before, 0, LANES))
+        first_blocks = LANES * (np.arange(starts[0], starts[-1]) - first)
+        filled.append(np.clip(np.repeat(rows, np.diff(starts)) - first_blocks, 0, LANES))
     return np.concatenate(filled)
 
 

@@ -69,7 +69,7 @@ def sweep(folder: Path, listed: Iterable[str]) -> None:
 
     Those who have mapped one keep it until they let it go.
     """
-    kept = set(listed)
+    names = set(listed)
     for path in folder.iterdir():
-        if SEGMENT_FILE.fullmatch(path.name) and path.name not in kept:
+        if SEGMENT_FILE.fullmatch(path.name) and path.name not in names:
             path.unlink(missing_ok=True)

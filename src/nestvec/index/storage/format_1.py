@@ -33,7 +33,7 @@ _ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted 
 
 
 def read_manifest(db: sqlite3.Connection) -> Manifest:
-    """What the catalog says, as one of format 2 would say it."""
+    """Read the catalog as if it were of format 2."""
     meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
     ((rows,),) = db.execute("SELECT rows FROM segments").fetchall()
     files = tuple(
@@ -42,14 +42,14 @@ def read_manifest(db: sqlite3.Connection) -> Manifest:
     )
     if {file.name for file in files} != {codes_name(1), vectors_name(1)} or rows != meta["rows"]:
         raise ValueError("it lists other files or rows than format 1 has")
-    said: dict[str, Any] = {
+    stored: dict[str, Any] = {
         **{name: meta[name] for name in ("format", "generation", "dim", "metric", "rotation")},
         **{name: meta[name] for name in ("bits", "seed", "model")},
         "next_row": rows,
         "next_segment": 2,
         "lineage": f"{zlib.crc32(b''.join(file.checksums for file in files)):08x}",
     }
-    return Manifest(said, (SegmentEntry(1, LAYOUT, rows, None, files),))
+    return Manifest(stored, (SegmentEntry(1, LAYOUT, rows, None, files),))
 
 
 def open_rows(folder: Path) -> SegmentRows:
@@ -68,11 +68,11 @@ def open_rows(folder: Path) -> SegmentRows:
 
 
 def document(db: sqlite3.Connection, row: int) -> Document:
-    """What is stored with a row."""
-    found = db.execute(f"{_ROWS} AND row = ?", (row,)).fetchone()
-    if found is None:
+    """Read the document of a row."""
+    row_values = db.execute(f"{_ROWS} AND row = ?", (row,)).fetchone()
+    if row_values is None:
         raise ValueError(f"it lacks row {row}")
-    _, id_, text, metadata = found
+    _, id_, text, metadata = row_values
     return Document(id_, text, None if metadata is None else json.loads(metadata))
 
 

@@ -31,7 +31,7 @@ class Ids:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Ids":
-        """As they lie in a file; `ValueError` when they make no sense, `KeyError` without any."""
+        """Read ids from the arrays of a file; `ValueError` for nonsense, `KeyError` for none."""
         if "ids" in arrays:
             return cls(arrays["ids"])
         ids = cls(None, arrays["id_offsets"], arrays["id_bytes"])
@@ -44,7 +44,7 @@ class Ids:
 
     @property
     def dtype(self) -> "np.dtype[Any]":
-        """Of the arrays that ids are given in."""
+        """The dtype of arrays of these ids."""
         return np.dtype(np.int64 if self.numbers is not None else object)
 
     @classmethod
@@ -52,19 +52,19 @@ class Ids:
         """The ids of all parts, one after the other; all are numbers or all are strings."""
         if all(part.numbers is not None for part in parts):
             return cls(np.concatenate([part.arrays()["ids"] for part in parts]))
-        held = [part.arrays() for part in parts]
-        lengths = np.concatenate([np.diff(arrays["id_offsets"]) for arrays in held])
-        data = np.concatenate([arrays["id_bytes"] for arrays in held])
+        joined = [part.arrays() for part in parts]
+        lengths = np.concatenate([np.diff(arrays["id_offsets"]) for arrays in joined])
+        data = np.concatenate([arrays["id_bytes"] for arrays in joined])
         return cls(None, _ends(lengths), data)
 
-    def keep(self, kept: Bool[np.ndarray, " n"]) -> "Ids":
+    def keep(self, mask: Bool[np.ndarray, " n"]) -> "Ids":
         """The ids of the rows that are kept, in their order."""
         if self.numbers is not None:
-            return Ids(self.numbers[kept])
+            return Ids(self.numbers[mask])
         assert self.offsets is not None
         assert self.data is not None
         lengths = np.diff(self.offsets)
-        return Ids(None, _ends(lengths[kept]), self.data[np.repeat(kept, lengths)])
+        return Ids(None, _ends(lengths[mask]), self.data[np.repeat(mask, lengths)])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that a file holds, the widest numbers first."""
@@ -86,13 +86,13 @@ class Ids:
             return np.asarray(self.numbers[rows])
         assert self.offsets is not None
         assert self.data is not None
-        found = np.empty(rows.shape, object)
+        texts = np.empty(rows.shape, object)
         starts, ends = self.offsets[rows].ravel(), self.offsets[rows + 1].ravel()
-        found.reshape(-1)[:] = [
+        texts.reshape(-1)[:] = [
             self.data[a:b].tobytes().decode()
             for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
         ]
-        return found
+        return texts
 
 
 def _ends(lengths: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " ends"]:

@@ -62,12 +62,12 @@ class Manifest:
 
     @property
     def lineage(self) -> str:
-        """Which index this is: what it was built from, in short."""
+        """The identity of the index, made when it was built."""
         return str(self.meta["lineage"])
 
     @property
     def generation(self) -> int:
-        """How many commits led here."""
+        """The number of commits up to this state."""
         return int(self.meta["generation"])
 
     def checksum(self) -> int:

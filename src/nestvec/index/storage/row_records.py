@@ -79,7 +79,7 @@ def id_array(values: Sequence[Any]) -> np.ndarray:
 
 
 def id_kind(ids: np.ndarray) -> str | None:
-    """What the catalog calls the kind of these ids: "int", "str", or None where there are none."""
+    """Name the kind of these ids: "int", "str", or None where there are none."""
     return None if len(ids) == 0 else "int" if ids.dtype.kind == "i" else "str"
 
 
@@ -99,13 +99,15 @@ def row_records(
     texts: Iterable[str | None] | None,
     metadata: Iterable[Mapping[str, Any] | None] | None,
 ) -> Iterator[RowRecord]:
-    """What a catalog stores with rows numbered from `first`; lengths are checked before."""
-    said = repeat(None) if texts is None else texts
-    known = repeat(None) if metadata is None else metadata
-    for row, (id_, text, given) in enumerate(zip(ids.tolist(), said, known, strict=False)):
+    """Make the records of rows numbered from `first`; lengths are checked before."""
+    texts_or_none = repeat(None) if texts is None else texts
+    metadata_or_none = repeat(None) if metadata is None else metadata
+    for row, (id_, text, ids_list) in enumerate(
+        zip(ids.tolist(), texts_or_none, metadata_or_none, strict=False)
+    ):
         if text is not None:
             _check_text(text, f"texts[{row}]")
-        json_ = None if given is None else as_json(given, f"metadata[{row}]")
+        json_ = None if ids_list is None else as_json(ids_list, f"metadata[{row}]")
         yield first + row, id_, text, json_
 
 

@@ -53,7 +53,7 @@ class SegmentRows:
 
 @dataclass(frozen=True, eq=False)
 class RowSource:
-    """Where the rows of a new segment come from: `kept` of some rows, or all of them.
+    """The source of rows for a new segment: the rows of a mask, or all of them.
 
     With a `transform` the vectors are what it makes of them, a block at a time.
     """
@@ -78,8 +78,8 @@ class RowSource:
     @property
     def dim(self) -> int:
         """Width of the blocks."""
-        given = int(self.rows.vectors.shape[1])
-        return given if self.transform is None else self.transform.width
+        width = int(self.rows.vectors.shape[1])
+        return width if self.transform is None else self.transform.width
 
     def numbers(self) -> Int64[np.ndarray, " m"]:
         """The numbers of the rows that are kept."""

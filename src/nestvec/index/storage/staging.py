@@ -76,12 +76,12 @@ def _replace_in_two_steps(stage: Path, path: Path) -> None:
 
 
 def _sweep(path: Path, prefix: str) -> None:
-    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
-        if left.name.endswith("-replaced") and not path.exists():
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*"):
+        if leftover.name.endswith("-replaced") and not path.exists():
             continue  # killed between two renames: this is the only index there is
-        pid = left.name.removeprefix(prefix).partition("-")[0]
+        pid = leftover.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and not _is_running(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_running(pid: int) -> bool:

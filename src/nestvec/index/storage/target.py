@@ -44,15 +44,15 @@ def check_replaceable(folder: Path) -> None:
     foreign = sorted(entry.name for entry in folder.iterdir() if not _belongs(entry, names))
     if foreign:
         named = ", ".join(map(repr, foreign[:_MOST_NAMED]))
-        more = f" and {len(foreign) - _MOST_NAMED:,} more" if len(foreign) > _MOST_NAMED else ""
+        n_more = f" and {len(foreign) - _MOST_NAMED:,} more" if len(foreign) > _MOST_NAMED else ""
         raise StorageError(
-            f"{folder} holds {named}{more} besides its index, which overwriting would delete; "
+            f"{folder} holds {named}{n_more} besides its index, which overwriting would delete; "
             "move it elsewhere, or choose another path"
         )
 
 
 def _belongs(entry: Path, names: set[str]) -> bool:
-    """Whether the index made this entry: it makes neither links nor folders."""
+    """Tell whether the index made this entry: it makes neither links nor folders."""
     if entry.is_symlink() or not entry.is_file():
         return False
     patterns = (SEGMENT_FILE, _LEFT_BY_SYSTEMS)

@@ -127,7 +127,7 @@ def checksums(path: Path) -> bytes:
 
 
 def chunks_without(path: Path, bulk: Container[str]) -> list[int]:
-    """Which MiB of a file hold its header and all arrays but `bulk`, in order."""
+    """List the MiB of a file that hold its header and all arrays but `bulk`, in order."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         header, start = _header(mapped)
     spans = [(-start, 0), *(_span(entry) for name, entry in header.items() if name not in bulk)]
@@ -142,8 +142,8 @@ def damaged_chunk(path: Path, sums: bytes, chunks: Iterable[int]) -> int | None:
     with path.open("rb") as file:
         for chunk in chunks:
             file.seek(CHUNK_BYTES * chunk)
-            found = zlib.crc32(file.read(CHUNK_BYTES)).to_bytes(4, "little")
-            if found != sums[4 * chunk : 4 * chunk + 4]:
+            checksum = zlib.crc32(file.read(CHUNK_BYTES)).to_bytes(4, "little")
+            if checksum != sums[4 * chunk : 4 * chunk + 4]:
                 return chunk
     return None
 

@@ -45,7 +45,7 @@ def _open(folder: Path) -> int:
         raise StorageError(f"{folder} is not there; build an index first") from None
     except OSError as e:
         raise StorageError(
-            f"{folder} cannot be written to ({e.strerror}); see to your rights to it"
+            f"{folder} cannot be written to ({e.strerror}); check its permissions"
         ) from None
 
 
@@ -65,9 +65,9 @@ def _sign(lock: int, name: str) -> None:
 def _check_place(folder: Path, lock: int) -> None:
     """An overwrite may have put another folder here while its lock was held."""
     try:
-        here = (folder / NAME).stat()
+        current = (folder / NAME).stat()
     except FileNotFoundError:
-        here = None
-    held = os.fstat(lock)
-    if here is None or (here.st_dev, here.st_ino) != (held.st_dev, held.st_ino):
+        current = None
+    locked = os.fstat(lock)
+    if current is None or (current.st_dev, current.st_ino) != (locked.st_dev, locked.st_ino):
         raise LockedError(f"{folder} was just replaced by another index; try again")

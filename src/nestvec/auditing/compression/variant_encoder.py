@@ -24,7 +24,7 @@ def unit_deviation(vectors: Float32[np.ndarray, "n dim"]) -> float:
 
 
 def are_unit(embeddings: EmbeddingPair) -> bool:
-    """Whether both sides are unit vectors, within `UNIT_TOLERANCE`."""
+    """Tell whether both sides are unit vectors, within `UNIT_TOLERANCE`."""
     sides = embeddings.queries, embeddings.documents
     return max(map(unit_deviation, sides)) <= UNIT_TOLERANCE
 

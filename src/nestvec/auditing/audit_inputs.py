@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nestvec.adapt import Rotation
-from nestvec.auditing.compression.compressor import are_unit
+from nestvec.auditing.compression.variant_encoder import are_unit
 from nestvec.auditing.measures.relevance import judged_queries
 from nestvec.auditing.options import AuditTexts
 from nestvec.auditing.perturbations.reencoding import Counterfactuals
@@ -75,7 +75,7 @@ class AuditInputs:
 
     @cached_property
     def unit(self) -> bool:
-        """Whether both sides are unit vectors, so that prefixes are renormalised."""
+        """True where both sides are unit vectors, so that prefixes are renormalised."""
         return are_unit(self.full)
 
     @cached_property
