@@ -60,8 +60,8 @@ def score_blocks(
         scores = buffer[: len(rows)]
         np.matmul(queries[rows], documents.T, out=scores)
         if self_match is not None:
-            drawn = np.flatnonzero(self_match[rows] >= 0)
-            scores[drawn, self_match[rows][drawn]] = -np.inf
+            queries_drawn = np.flatnonzero(self_match[rows] >= 0)
+            scores[queries_drawn, self_match[rows][queries_drawn]] = -np.inf
         yield rows, scores
 
 

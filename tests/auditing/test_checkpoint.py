@@ -13,8 +13,8 @@ import pytest
 
 import nestvec as nv
 from nestvec.auditing import checkpoint, runner
+from nestvec.auditing.audit_inputs import AuditedVariant, AuditInputs, StressInputs
 from nestvec.auditing.checkpoint import FILE
-from nestvec.auditing.task import AuditedVariant, AuditInputs, StressInputs
 from nestvec.auditing.types import EmbeddingPair, RelevanceJudgments, Triplets, Variant
 from nestvec.auditing.verdict import Thresholds
 

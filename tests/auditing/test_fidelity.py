@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from nestvec.auditing.compression.compressor import encode_variant
+from nestvec.auditing.compression.variant_encoder import encode_variant
 from nestvec.auditing.measures.agreement import (
     agreement,
     inverse_ratio,

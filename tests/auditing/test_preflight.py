@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nestvec.auditing.compression.compressor import encode_variant
 from nestvec.auditing.compression.scalar_quantizer import ScalarQuantizer
+from nestvec.auditing.compression.variant_encoder import encode_variant
 from nestvec.auditing.compression.variants import default_grid
 from nestvec.auditing.preflight import (
     check_cosine,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from nestvec.auditing.compression.compressor import encode_variant
+from nestvec.auditing.compression.variant_encoder import encode_variant
 from nestvec.auditing.measures.knee import knee
 from nestvec.auditing.measures.relevance import (
     judged_queries,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nestvec as nv
-from nestvec.auditing.compression.compressor import encode_variant
+from nestvec.auditing.compression.variant_encoder import encode_variant
 from nestvec.auditing.reporting.report import SCHEMA
 from nestvec.auditing.types import Variant
 from nestvec.errors import IdsError, InputError

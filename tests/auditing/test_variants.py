@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.adapt import Rotation
-from nestvec.auditing.compression.compressor import VariantEncoder, encode_variant
 from nestvec.auditing.compression.scalar_quantizer import ScalarQuantizer
+from nestvec.auditing.compression.variant_encoder import VariantEncoder, encode_variant
 from nestvec.auditing.compression.variants import default_grid, equal_bytes, product, read_variant
 from nestvec.auditing.types import Variant
 from nestvec.errors import DimsError, InputError

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.deprecation import renamed_attributes, renamed_fields
+from nestvec.metrics import Id
 
 if TYPE_CHECKING:
     from nestvec.encode import Encoder
@@ -52,6 +54,43 @@ class StressOptions:
     labels: Sequence[Any] | np.ndarray | None = None
     """Class of each document, for few-shot classification. Where there are judgments and no
     `frequencies`, the size of a class is the frequency of the queries that it answers."""
+
+
+class AuditOptions(TypedDict, total=False):
+    """Keyword options of `nestvec.audit`.
+
+    - `ids`, `query_ids`: ids of documents and queries (None: row numbers).
+    - `groups`: for each query, which queries were drawn together, such as those of one user;
+      intervals then are of groups.
+    - `self_match`: for each query the row that it was drawn from (−1: none), which is never one of
+      its answers (None: the first row with the same vector).
+    - `mine_hard_negatives`: the source of hard negatives where there are judgments and no
+      `hard_negatives`: "union" (the default), wrong documents that the full vectors or the variant
+      rank high; "bm25", BM25 on `texts`; (documents, queries), embeddings of another encoder; None.
+    - `texts`: with their encoder, documents are edited and queries are mistyped.
+    - `stress`: slices, perturbed and out-of-distribution queries, and labels.
+    - `thresholds`: values that replace those of `Thresholds`.
+    - `seed`: equal input and seed (0) give an equal report.
+    - `checkpoint`: a folder that keeps the results so far; the same audit, started again after it
+      was stopped, continues from there and gives the same report.
+    """
+
+    ids: Sequence[Id] | np.ndarray | None
+    query_ids: Sequence[Id] | np.ndarray | None
+    groups: Sequence[Any] | np.ndarray | None
+    self_match: ArrayLike | None
+    mine_hard_negatives: str | Sequence[ArrayLike] | None
+    texts: AuditTexts | None
+    stress: StressOptions | None
+    thresholds: Mapping[str, Any] | None
+    seed: int
+    checkpoint: str | Path | None
+
+
+DEFAULTS = AuditOptions(
+    ids=None, query_ids=None, groups=None, self_match=None, mine_hard_negatives="union",
+    texts=None, stress=None, thresholds=None, seed=0, checkpoint=None,
+)  # fmt: skip
 
 
 __getattr__ = renamed_attributes(

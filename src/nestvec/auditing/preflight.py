@@ -73,7 +73,7 @@ def check_duplicates(
     whose self-match is judged relevant to them, which any vectors would find.
     """
     copies = 1 - len(np.unique(vector_keys(documents))) / len(documents)
-    drawn = float((self_match >= 0).mean())
+    share_drawn = float((self_match >= 0).mean())
     leaked = n_leaks / len(self_match)
     return [
         PreflightCheck(
@@ -81,9 +81,10 @@ def check_duplicates(
             f"{copies:.1%} of the documents are copies of others", copies,
         ),
         PreflightCheck(
-            "queries among documents", "warning" if drawn else "ok",
-            f"{drawn:.1%} of the queries are documents; they are left out of their own answers",
-            drawn,
+            "queries among documents", "warning" if share_drawn else "ok",
+            f"{share_drawn:.1%} of the queries are documents; they are left out of their own "
+            "answers",
+            share_drawn,
         ),
         PreflightCheck(
             "leaked answers", _graded(leaked, LEAKS_FAILURE),

@@ -67,7 +67,7 @@ class Claim:
     threshold: float
     at_most: bool = False
     required_for_pass: bool = True
-    """Whether a PASS needs its proof; otherwise the claim can only make a variant FAIL."""
+    """True: a PASS needs its proof. False: the claim can only make a variant FAIL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class VariantEncoder:
 
     variant: Variant
     unit: bool
-    """Whether rows are renormalised once they have fewer dimensions."""
+    """True: rows are renormalised once they have fewer dimensions."""
     rotation: Rotation | None = None
     columns: Int64[np.ndarray, " dims"] | None = None
     quantizer: ScalarQuantizer | None = None

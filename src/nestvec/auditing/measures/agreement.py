@@ -111,5 +111,5 @@ def _scores_of_rows(ranking: Ranking, rows: Int64[np.ndarray, "q m"]) -> Float32
 
 def _signs(scores: Float32[np.ndarray, "q m"]) -> Float64[np.ndarray, "q m m"]:
     """The order of every pair: 1, 0 or −1; comparisons, as −∞ has no difference with itself."""
-    above = scores[:, :, None] > scores[:, None, :]
-    return above.astype(np.float64) - above.transpose(0, 2, 1)
+    is_above = scores[:, :, None] > scores[:, None, :]
+    return is_above.astype(np.float64) - is_above.transpose(0, 2, 1)

@@ -36,7 +36,7 @@ from nestvec.statistics import (
 
 QUANTILES = (0.05, 0.25, 0.5)
 SIGNIFICANCE_LEVEL = 0.05
-"""Of the test, over all kinds together, that a kind loses more than it wins."""
+"""Level of the tests, over all kinds together, that a kind loses more than it wins."""
 
 
 def hard_negative_metrics(

@@ -44,12 +44,10 @@ def slice_interaction(
     (variant / full in the slice) / (variant / full outside), as `interaction` but of different
     queries: the two sets are resampled each by itself. `n` is the size of the slice.
     """
-    is_known = [
-        np.stack([scores.variant, scores.full], axis=1) for scores in (in_slice, complement)
-    ]
+    sides = [np.stack([scores.variant, scores.full], axis=1) for scores in (in_slice, complement)]
     order = [0, 3, 1, 2]
-    value = np.concatenate([values.mean(axis=0) for values in is_known])[order]
-    means = np.concatenate([resampled_means(values, rng) for values in is_known], axis=1)[:, order]
+    value = np.concatenate([values.mean(axis=0) for values in sides])[order]
+    means = np.concatenate([resampled_means(values, rng) for values in sides], axis=1)[:, order]
     return _double_ratio(value, means, len(in_slice.full))
 
 
