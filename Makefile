@@ -14,7 +14,7 @@ PIP_FLAGS ?= $(shell $(PYTHON) -c "from urllib.request import urlopen; \
 PYTEST_FLAGS ?= -n 2
 CODE := src tests scripts benchmarks
 
-.PHONY: demo docs docs-serve test soak check format lint house types layers fix bench bench-search bench-search-quick clean
+.PHONY: demo docs docs-serve test soak check format lint types layers fix bench bench-search bench-search-quick clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nestvec demo
@@ -34,17 +34,14 @@ soak: $(VENV)/.dev
 	$(BIN)/python -m pytest --soak $(PYTEST_FLAGS) tests/index/test_kill.py \
 	  tests/index/test_fuzz.py tests/index/test_soak.py tests/index/test_change.py
 
-check: format lint types layers test
+check: format lint types layers docs test
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format --check $(CODE)
 
+# The second line holds names, docstrings, import circles and sizes against scripts/house/words.py.
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(CODE)
-
-# Names, docstrings, import circles and sizes against their limits, which scripts/house/words.py has.
-# `house` joins `check` and `.ci/run` once it passes: check: format lint house types layers test
-house: $(VENV)/.dev
 	$(BIN)/python -m scripts.house --check
 
 types: $(VENV)/.dev

@@ -81,6 +81,12 @@ def n_lines(node: ast.stmt) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
+def _is_exempt(module: Module) -> bool:
+    """Tell whether the module, or its package, may have functions with more parameters."""
+    _, _, name = module.name.partition(".")
+    return module.package in PARAMETER_EXEMPTIONS or name in PARAMETER_EXEMPTIONS
+
+
 def parameter_figures(modules: list[Module]) -> list[Figure]:
     """Most parameters of a public function outside the exempt packages, and of any function."""
     functions = [
@@ -91,7 +97,7 @@ def parameter_figures(modules: list[Module]) -> list[Figure]:
     public = [
         (n, definition)
         for n, definition in functions
-        if _is_called_by_users(definition) and definition.module.package not in PARAMETER_EXEMPTIONS
+        if _is_called_by_users(definition) and not _is_exempt(definition.module)
     ]
     over = sorted(
         ((n, definition.place) for n, definition in public if n > MAX_PARAMETERS),

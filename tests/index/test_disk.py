@@ -99,7 +99,7 @@ def test_a_file_system_without_room_is_an_error_that_loses_nothing(tmp_path):
 READ_ONLY = """
 import fcntl, os, sys
 import numpy as np
-import nestvec.index.row_filters, nestvec.index.storage.staging, nestvec.index.writer  # while root reads
+import nestvec.index.row_filters, nestvec.index.storage.staging, nestvec.index.writer
 from nestvec import Index
 from nestvec.errors import StorageError
 

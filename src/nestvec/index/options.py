@@ -5,6 +5,7 @@ from typing import Literal, TypedDict
 import numpy as np
 
 from nestvec.errors import InputError
+from nestvec.keywords import complete
 
 METRICS = ("ip", "cosine", "euclidean")
 _ROTATIONS = ("pca", "none")
@@ -31,15 +32,8 @@ class IndexOptions(TypedDict, total=False):
 def checked(options: IndexOptions) -> IndexOptions:
     """Complete the options with their defaults; `InputError` for an unknown or bad one."""
     defaults = IndexOptions(metric="ip", rotation="pca", bits=2.0, seed=0)
-    unknown = options.keys() - defaults.keys()
-    if unknown:
-        raise InputError(
-            f"{', '.join(sorted(unknown))} is no option of an index; the options are "
-            f"{', '.join(defaults)}"
-        )
-    metric, rotation, bits, seed = (
-        {**defaults, **options}[name] for name in ("metric", "rotation", "bits", "seed")
-    )
+    values = complete(options, defaults, "an index")
+    metric, rotation, bits, seed = (values[name] for name in ("metric", "rotation", "bits", "seed"))
     if metric not in METRICS:
         raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
     if rotation not in _ROTATIONS:

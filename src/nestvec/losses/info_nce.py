@@ -3,11 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from nestvec.errors import InputError, MissingExtraError, VectorsError
+from nestvec.keywords import complete
 from nestvec.losses import blocks, fused, reference
 from nestvec.losses.checks import at_least_float32, autocast_off, check_embeddings, check_labels
 from nestvec.losses.gather import gather as gather_rows
@@ -23,7 +26,23 @@ _METHODS: dict[str, SoftmaxLoss] = {
 }
 
 
-def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
+class InfoNCEOptions(TypedDict, total=False):
+    """Further keyword options of `nested_info_nce`, which explains them."""
+
+    excluded: Tensor | None
+    margin: float | None
+    bidirectional: bool
+    cosine: bool
+    gather: bool
+    method: str
+
+
+_DEFAULTS = InfoNCEOptions(
+    excluded=None, margin=None, bidirectional=False, cosine=True, gather=False, method="blocks"
+)
+
+
+def nested_info_nce(
     queries: Tensor,
     documents: Tensor,
     dims: Sequence[int],
@@ -32,12 +51,7 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
     negatives: Tensor | None = None,
     weights: Weights = None,
     labels: Tensor | None = None,
-    excluded: Tensor | None = None,
-    margin: float | None = None,
-    bidirectional: bool = False,
-    cosine: bool = True,
-    gather: bool = False,
-    method: str = "blocks",
+    **options: Unpack[InfoNCEOptions],
 ) -> Float[Tensor, ""]:
     """Σ over prefixes of weight × InfoNCE (van den Oord et al., 2018), prefixes renormalised.
 
@@ -65,6 +79,8 @@ def nested_info_nce(  # noqa: PLR0913  one call says all about a loss
     not fit, `VectorsError` for tensors that do not fit each other and `InputError` for options that
     do not, or a batch without a negative (in either direction).
     """
+    values = complete(options, _DEFAULTS, "nested_info_nce")
+    excluded, margin, bidirectional, cosine, gather, method = (values[name] for name in _DEFAULTS)
     _check_pairs(queries, documents, negatives)
     nesting = NestingDims.of(dims, queries.shape[1], weights)
     _check_options(margin, excluded if bidirectional and gather else None)

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 from nestvec.errors import InputError
+from nestvec.keywords import complete
 
 
 class Targets(TypedDict, total=False):
@@ -29,12 +30,7 @@ def one_target(targets: Targets) -> tuple[str, float]:
 
     `InputError` for a target that is not known, and where several measures have one.
     """
-    known = Targets.__annotations__
-    unknown = sorted(targets.keys() - known.keys())
-    if unknown:
-        raise InputError(
-            f"{', '.join(unknown)} is no target of tune; the targets are {', '.join(known)}"
-        )
+    complete(targets, dict.fromkeys(Targets.__annotations__), "tune")
     named = [(measure, target) for measure, target in targets.items() if target is not None]
     if not named:
         return _DEFAULT
