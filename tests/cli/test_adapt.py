@@ -56,7 +56,7 @@ def test_an_adaptor_is_trained_reported_and_written(run, tmp_path, small_path):
     assert [left.name for left in tmp_path.glob("*checkpoint*")] == []
 
 
-def test_what_is_applied_says_what_it_went_through_and_is_found_by_it(
+def test_transformed_vectors_record_their_transform_and_are_searched_by_it(
     run, refuse, tmp_path, vectors_path, queries_path, fitted
 ):
     corpus, asked = tmp_path / "out.npy", tmp_path / "asked.safetensors"
@@ -71,7 +71,7 @@ def test_what_is_applied_says_what_it_went_through_and_is_found_by_it(
     assert [q["hits"] for q in raw["queries"]] == [q["hits"] for q in through["queries"]]
     plain = tmp_path / "plain.nv"
     Index.build(np.load(corpus), plain)
-    assert "through no adapter" in refuse("search", plain, "--vectors", asked)
+    assert "through no transform" in refuse("search", plain, "--vectors", asked)
     assert "already" in refuse("adapt", "apply", fitted, asked, "-o", tmp_path / "twice.npy")
 
 
@@ -83,7 +83,7 @@ def test_fewer_dims_are_of_unit_length(run, tmp_path, vectors_path, fitted):
     assert np.allclose(np.linalg.norm(small, axis=1), 1, atol=1e-5)
 
 
-def test_an_index_tells_of_its_adapter(run, refuse, tmp_path, vectors_path, fitted):
+def test_an_index_describes_its_transform(run, refuse, tmp_path, vectors_path, fitted):
     built = tmp_path / "adapted.nv"
     run("index", vectors_path, "-o", built, "--adapter", fitted)
     twice = refuse("adapt", "fit", built, "-o", tmp_path / "twice.safetensors")
@@ -92,7 +92,7 @@ def test_an_index_tells_of_its_adapter(run, refuse, tmp_path, vectors_path, fitt
     assert "linear from 128 dims" in run("info", built).out
 
 
-def test_a_comparison_is_printed_kept_and_drawn(run, tmp_path, small_path):
+def test_a_comparison_is_printed_saved_and_drawn(run, tmp_path, small_path):
     pytest.importorskip("torch")
     pytest.importorskip("matplotlib")
     out, fitted = tmp_path / "comparison", tmp_path / "adapter.safetensors"
@@ -119,7 +119,7 @@ def test_a_comparison_is_printed_kept_and_drawn(run, tmp_path, small_path):
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_bad_input_is_told_in_one_sentence(refuse, tmp_path, vectors_path, queries_path, fitted):
+def test_bad_input_is_an_error_in_one_sentence(refuse, tmp_path, vectors_path, queries_path, fitted):
     out = tmp_path / "x.safetensors"
     assert "do not ascend" in refuse(
         "adapt", "fit", vectors_path, "-o", out, "--method", "rotation", "--dims", 8, "--dims", 4
@@ -136,7 +136,7 @@ def test_bad_input_is_told_in_one_sentence(refuse, tmp_path, vectors_path, queri
     assert not out.exists()
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_fitted(
+def test_an_unwritable_path_is_an_error_before_anything_is_fitted(
     refuse, tmp_path, vectors_path
 ):
     (tmp_path / "folder.safetensors").mkdir()
@@ -152,7 +152,7 @@ def test_options_that_would_do_nothing_are_refused(refuse, tmp_path, vectors_pat
     assert f"{option[0]} given for --method pca" in told
 
 
-def test_ids_that_are_left_behind_are_told_of(run, tmp_path, vectors, fitted):
+def test_ids_that_are_not_written_are_noted(run, tmp_path, vectors, fitted):
     np.savez(tmp_path / "named.npz", vectors=vectors, ids=np.arange(300) + 7)
     done = run("adapt", "apply", fitted, tmp_path / "named.npz", "-o", tmp_path / "out.npy")
     assert done.code == 0
@@ -171,7 +171,7 @@ def test_vectors_of_another_model_are_refused_at_any_size(refuse, tmp_path, rng)
         assert "do not look like" in told
 
 
-def test_nothing_goes_through_an_adapter_twice(
+def test_nothing_goes_through_a_transform_twice(
     run, refuse, tmp_path, vectors_path, queries_path, fitted
 ):
     rows, asked, built = (tmp_path / name for name in ("a.safetensors", "q.safetensors", "i.nv"))
@@ -186,8 +186,8 @@ def test_nothing_goes_through_an_adapter_twice(
         ("tune", built, asked),
         ("audit", built, asked),
     ):
-        assert "went through the adapter" in refuse(*command), command
-    assert "went through no adapter" in refuse("audit", rows, queries_path)
+        assert "went through the transform" in refuse(*command), command
+    assert "went through no transform" in refuse("audit", rows, queries_path)
     assert run("audit", rows, asked, "--dims", 8, "--bits", 32).code == 0
 
 
@@ -225,7 +225,7 @@ def test_texts_may_be_compared_with_themselves(run, tmp_path, texts_path):
     assert list(tmp_path.glob("*.npy*")) == []
 
 
-def test_what_cannot_be_compared_is_told_before_training(
+def test_bad_input_of_compare_is_an_error_before_training(
     refuse, tmp_path, vectors_path, queries_path, fitted
 ):
     np.save(tmp_path / "none.npy", np.empty((0, 128), np.float32))
