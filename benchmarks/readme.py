@@ -43,10 +43,10 @@ def main() -> None:
 
 
 def figures() -> str:
-    """README: the table and the sentences under it."""
+    """README: nestvec beside its peers, what was measured, and further figures, each in a row."""
     search = read(f"search/{QUOTED}.json")
     lines = [
-        "| engine | queries/s at recall@10 .95 | at .99 | in a batch .95 | .99 | build, s "
+        "| engine | queries/s at recall@10 .95 | at .99 | in a batch, .95 | .99 | build, s "
         "| hot bytes per row |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -60,8 +60,9 @@ def figures() -> str:
             f"| {engine['title']} | {quoted} | {engine['build']['seconds']:,.1f} "
             f"| {engine['hot_bytes'] / search['data']['rows']:,.0f} |"
         )
-    said = notes(search, read("start.json"), read("memory.json"))
-    return "\n".join([*lines, "", " ".join(said), ""])
+    rows = further_figures(search, read("start.json"), read("memory.json")["builds"][-1])
+    further = ["| nestvec | measured |", "|---|---|", *(f"| {of} | {is_} |" for of, is_ in rows)]
+    return "\n".join([*lines, "", *conditions(search), "", *further, ""])
 
 
 def shown(search: dict[str, Any]) -> list[str]:
@@ -74,55 +75,71 @@ def shown(search: dict[str, Any]) -> list[str]:
     return best
 
 
-def notes(search: dict[str, Any], start: dict[str, Any], memory: dict[str, Any]) -> list[str]:
-    """What was measured, on what, and the figures that no table holds."""
+def conditions(search: dict[str, Any]) -> list[str]:
+    """Data, machine and method of the comparison, a sentence on each line."""
     data, machine = search["data"], search["machine"]
+    return [
+        f"The data are {data['rows']:,} {WHAT} × {data['dim']} dims (MiniLM, not trained nested).",
+        f"{data['queries']:,} held-out queries were searched one by one in 1 thread "
+        f"({machine['cpu']}).",
+        "Speeds are medians of interleaved rounds; recall is by id against float64 brute force.",
+        f"Of each kind of peer the fastest is shown, read off its curve; {machine['cores']} cores "
+        "built the indexes.",
+    ]
+
+
+def further_figures(
+    search: dict[str, Any], start: dict[str, Any], largest: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """Figures of nestvec alone: what each is of, and its value."""
     (default,) = [row for row in search["searches"]["10"] if row["is_default"]]
     return [
-        f"{data['rows']:,} {WHAT} × {data['dim']} dims (MiniLM, not trained",
-        f"nested), {data['queries']:,} held-out queries, one by one, 1 thread ({machine['cpu']}),",
-        "medians of interleaved rounds, recall by id against float64 brute force; the fastest peer",
-        f"of each kind, read off its curve; builds on {machine['cores']} cores. The default plan:",
-        f"recall {default['recall']:.3f}, {default['queries_per_s']:,.0f} queries/s.",
-        *exact_notes(read(f"exact/{EXACT}.json")),
-        f"A new process answers its first query after {start['first_answer_warm_s']:.2f} s, or",
-        f"{start['first_answer_cold_s']:.1f} s when the kernels must be compiled.",
-        *memory_notes(memory["builds"][-1]),
-        *filter_notes(read("filters.json")),
+        (
+            "the default plan on the same titles",
+            f"recall {default['recall']:.3f}, {default['queries_per_s']:,.0f} queries/s",
+        ),
+        *exact_figures(read(f"exact/{EXACT}.json")),
+        (
+            "first answer of a new process",
+            f"{start['first_answer_warm_s']:.2f} s; {start['first_answer_cold_s']:.1f} s where "
+            "the kernels must be compiled",
+        ),
+        (
+            f"memory to build {largest['vector_mb'] / 1e3:.1f} GB of vectors, and to search them",
+            f"{largest['peak_mb']:.0f} MB and {largest['search']['peak_mb']:.0f} MB, "
+            f"where {largest['limit_mb']} MB are allowed",
+        ),
+        *filter_figures(read("filters.json")),
     ]
 
 
-def memory_notes(largest: dict[str, Any]) -> list[str]:
-    """What a build and a search need, where they may not have more."""
-    searched = largest["search"]
-    return [
-        f"Building {largest['vector_mb'] / 1e3:.1f} GB of vectors from a memory map took",
-        f"{largest['peak_mb']:.0f} MB of memory and searching them {searched['peak_mb']:.0f} MB,",
-        f"in processes allowed {largest['limit_mb']} MB in all.",
-    ]
-
-
-def filter_notes(filters: dict[str, Any]) -> list[str]:
-    """Filtered searches at three selectivities, rows drawn at random."""
+def filter_figures(filters: dict[str, Any]) -> list[tuple[str, str]]:
+    """Filtered searches at several selectivities, rows drawn at random."""
     found = {row["share"]: row for row in filters["search"] if row["where"].startswith("random")}
     return [
-        f"With filters that allow {' / '.join(f'{100 * s:g}' for s in SHARES)} % of",
-        f"{filters['rows']:,} sentences, drawn at random, a search is",
-        " / ".join(f"{found[share]['times_unfiltered']:.2f}" for share in SHARES),
-        "times as fast as without, at recall",
-        " / ".join(f"{found[share]['recall_at_10']['default']:.3f}" for share in SHARES) + ".",
+        (
+            f"search with a filter that allows {100 * share:g} % of {filters['rows']:,} rows",
+            f"{found[share]['times_unfiltered']:.2f} × the speed without a filter, "
+            f"recall {found[share]['recall_at_10']['default']:.3f}",
+        )
+        for share in SHARES
     ]
 
 
-def exact_notes(exact: dict[str, Any]) -> list[str]:
-    """What proven answers cost."""
+def exact_figures(exact: dict[str, Any]) -> list[tuple[str, str]]:
+    """Speed of exact search with certificates, and its share of a full scan's bytes."""
     found = exact["summary"]
     return [
-        f"Exact search, proven, among {exact['data']['rows']:,} sentences:",
-        f"{found['queries_per_s']['nestvec']:,.0f} queries/s one by one,",
-        f"{found['times_flat']:.1f} × FAISS Flat and {found['times_panorama']:.1f} × Panorama",
-        f"(in a batch {found['times_flat_in_batch']:.1f} × Flat's matrix products), reading",
-        f"{100 * found['share_of_bytes_read']:.1f} % of the vectors' bytes.",
+        (
+            f"exact search with certificates, {exact['data']['rows']:,} sentences",
+            f"{found['queries_per_s']['nestvec']:,.0f} queries/s, "
+            f"reading {100 * found['share_of_bytes_read']:.1f} % of the vectors' bytes",
+        ),
+        (
+            "the same, beside FAISS Flat and Panorama",
+            f"{found['times_flat']:.1f} × and {found['times_panorama']:.1f} × as fast one by one; "
+            f"{found['times_flat_in_batch']:.1f} × Flat's matrix products in a batch",
+        ),
     ]
 
 

@@ -16,9 +16,10 @@ README = ROOT / "README.md"
 def test_its_python_does_what_it_says(run_page, capsys):
     pytest.importorskip("sentence_transformers")
     names = run_page(README).names
-    assert (names["exact"].ids[:, 0] == [0, 1, 2]).all()
-    assert names["encoder"].info.dim == 384
-    assert "bytes" in capsys.readouterr().out
+    assert len(names["index"]) == 200
+    *hits, report = capsys.readouterr().out.split("\n", 3)
+    assert all(re.match(r"0\.\d\d \w", line) for line in hits)
+    assert "256 dims" in report
 
 
 def test_its_commands_and_options_exist(capsys, monkeypatch):
@@ -40,3 +41,23 @@ def test_its_commands_and_options_exist(capsys, monkeypatch):
 
 def test_its_figures_are_those_of_the_result_files():
     subprocess.run([sys.executable, str(ROOT / "benchmarks" / "readme.py"), "--check"], check=True)
+
+
+def test_its_figures_are_in_tables():
+    block = re.search(r"<!-- figures: .*?<!-- end of figures -->", README.read_text(), re.DOTALL)[0]
+    sentences = [line for line in block.splitlines() if not line.startswith(("|", "<!--"))]
+    assert sum(line.startswith("|") for line in block.splitlines()) >= 12
+    assert max(map(len, sentences)) <= 120
+
+
+def test_its_picture_is_the_one_that_the_script_draws():
+    script = ROOT / "scripts" / "draw_readme_picture.py"
+    subprocess.run([sys.executable, str(script), "--check"], check=True)
+    (picture,) = re.findall(r"!\[.+\]\((.+\.svg)\)", README.read_text(encoding="utf-8"))
+    assert (ROOT / picture).is_file()
+
+
+def test_its_links_lead_to_files():
+    links = re.findall(r"\]\(([^)#:]+)[^)]*\)", README.read_text(encoding="utf-8"))
+    assert len(links) >= 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
