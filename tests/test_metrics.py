@@ -102,7 +102,7 @@ def test_one_value_comes_back_per_query():
 
 
 def test_recall_without_true_answers_is_refused_and_not_zero():
-    with pytest.raises(InputError, match=r"true_ids\[1\] names no answer"):
+    with pytest.raises(InputError, match=r"true_ids\[1\] names no document"):
         recall_at_k(np.array([[1], [2]]), np.array([[1], [-1]]), 1)
 
 

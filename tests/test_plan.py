@@ -89,7 +89,7 @@ MALFORMED = {
     "probe=3; 0x1:10 > full": "dims=0",
     "probe=3; 64x0:10 > full": "bits=0",
     "probe=3; 64x1:0 > full": "keep=0",
-    "probe=3; 64x1:10 > 64x2:11 > full": "64x2:11 keeps more than the 10 that stage 64x1:10",
+    "probe=3; 64x1:10 > 64x2:11 > full": "64x2:11 keeps more than the 10 rows of stage 64x1:10",
     "probe=" + "9" * 5000 + "; full": "999",
     "probe=3; 64x1:" + "9" * 5000 + " > full": "999",
 }

@@ -13,7 +13,7 @@ from jaxtyping import TypeCheckError
 import nestvec
 from nestvec.errors import DimsError, VectorsError
 from nestvec.vectors import (
-    LARGEST,
+    MAX_ENTRY,
     as_float32,
     as_queries,
     check_dims,
@@ -195,7 +195,7 @@ def test_numbers_too_large_for_float32_are_refused():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_entries_too_large_to_search_are_refused_and_their_row_is_named(sign):
-    allowed = np.full((3, 2), sign * LARGEST, np.float64)
+    allowed = np.full((3, 2), sign * MAX_ENTRY, np.float64)
     check_magnitude(allowed, "vectors")
     allowed[2, 1] *= 2
     with pytest.raises(VectorsError, match=r"vectors\[12\] has an entry beyond"):
@@ -203,7 +203,7 @@ def test_entries_too_large_to_search_are_refused_and_their_row_is_named(sign):
 
 
 def test_queries_that_are_right_are_taken_as_they_are():
-    queries = np.full((2, 3), LARGEST, np.float32)
+    queries = np.full((2, 3), MAX_ENTRY, np.float32)
     assert as_queries(queries, 3) is queries
 
 
@@ -222,7 +222,7 @@ def test_read_only_queries_are_copied():
 
 
 @pytest.mark.parametrize("place", range(6))
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1.1 * LARGEST, -3e38])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1.1 * MAX_ENTRY, -3e38])
 def test_one_wrong_entry_of_the_queries_is_refused_by_its_row(place, wrong):
     queries = np.ones((2, 3), np.float32)
     queries.flat[place] = wrong
@@ -237,7 +237,7 @@ def test_queries_of_another_shape_are_refused(shape):
 
 
 def test_products_of_allowed_entries_stay_within_float32():
-    widest = np.full(65_536, LARGEST, np.float32)
+    widest = np.full(65_536, MAX_ENTRY, np.float32)
     assert np.isfinite(widest @ widest)
 
 

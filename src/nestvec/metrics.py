@@ -1,16 +1,17 @@
 """Quality metrics of rankings: one value per query, never a mean.
 
-Each function returns a float64 array with one entry per query, so that whoever summarises can
-bootstrap queries, pair two systems or look at the worst. Two families, told apart by name:
+Each function returns a float64 array with one entry per query, so that callers can bootstrap
+queries, pair two systems or look at the worst queries. There are two families:
 
-- against exact search: `recall_at_k`, `recall_with_ties`, `overlap`;
-- against people's judgements: `relevance_recall_at_k`, `ndcg_at_k`, `mrr_at_k`.
+- against the ground truth of exact search: `recall_at_k`, `recall_with_ties`, `overlap`;
+- against relevance judgments: `relevance_recall_at_k`, `ndcg_at_k`, `mrr_at_k`.
 
 Ranked ids are 2-D arrays [q, columns] of integers, strings or objects, best first, with at least
-`k` columns; -1 (or None) stands for "no answer". An id that is repeated within a row counts once,
-at its first place: ten copies of one good answer are one good answer.
+`k` columns; -1 (or None) stands for "no hit". An id that is repeated within a row counts once, at
+its first place: ten copies of one relevant document are one relevant document.
 
-Missing is not zero: a query with nothing to find has no value here and is refused.
+Missing is not zero: a query without ground truth or relevant documents has no value, and is an
+`InputError`.
 """
 
 import math
@@ -29,7 +30,7 @@ Ids = NDArray[Any]
 """Ranked ids [q, columns]: integers, strings or objects."""
 
 Qrels = Mapping[Id, Mapping[Id, float | int]]
-"""Query id -> document id -> grade. A grade above 0 is relevant; unjudged documents have grade 0."""
+"""Query id -> document id -> grade. A grade above 0 is relevant, no grade is 0."""
 
 
 def recall_at_k(found_ids: Ids, true_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
@@ -71,9 +72,7 @@ def recall_with_ties(
             f"found_ids {found_ids.shape}; pass one score per id and one k-th score per query"
         )
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise InputError(
-            f"tolerance={tolerance} is out of range; use a finite number of at least 0"
-        )
+        raise InputError(f"tolerance={tolerance} is out of range; use a finite number from 0 on")
     if not np.isfinite(kth_scores).all():
         row = int(np.flatnonzero(~np.isfinite(kth_scores))[0])
         raise InputError(
@@ -89,17 +88,19 @@ def recall_with_ties(
 
 
 def overlap(a_ids: Ids, b_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
-    """Measure what two rankings share: |A ∩ B| / max(|A|, |B|) over their first `k`. Symmetric.
+    """Compute the overlap of two rankings, |A ∩ B| / max(|A|, |B|), over their first `k` ids.
 
-    The divisor is `k` where either ranking is full. Two empty rankings are refused.
+    It is symmetric, and the divisor is `k` where either ranking is full. `InputError` where both
+    are empty.
     """
-    a, b = _first_k_sets(a_ids, b_ids, k, ("a_ids", "b_ids"))
-    for row, (one, other) in enumerate(zip(a, b, strict=True)):
-        if not one and not other:
-            raise InputError(f"a_ids[{row}] and b_ids[{row}] name no answer; nothing to compare")
-    return _per_query(
-        len(one & other) / max(len(one), len(other)) for one, other in zip(a, b, strict=True)
-    )
+    a_sets, b_sets = _first_k_sets(a_ids, b_ids, k, ("a_ids", "b_ids"))
+    for row, (a, b) in enumerate(zip(a_sets, b_sets, strict=True)):
+        if not a and not b:
+            raise InputError(
+                f"a_ids[{row}] and b_ids[{row}] name no document, so there is nothing to compare; "
+                "leave the query out"
+            )
+    return _per_query(len(a & b) / max(len(a), len(b)) for a, b in zip(a_sets, b_sets, strict=True))
 
 
 def relevance_recall_at_k(
@@ -179,16 +180,16 @@ def _first_k(ids: Ids, k: int, name: str) -> list[list[Any]]:
 def _first_k_sets(
     a: Ids, b: Ids, k: int, names: tuple[str, str]
 ) -> tuple[list[set[Any]], list[set[Any]]]:
-    """The answers among the first `k` of two rankings of the same queries."""
-    set_a = [set(filter(_is_filled, row)) for row in _first_k(a, k, names[0])]
-    set_b = [set(filter(_is_filled, row)) for row in _first_k(b, k, names[1])]
-    if len(set_a) != len(set_b):
+    """Collect the first `k` ids of two rankings of the same queries."""
+    a_sets = [set(filter(_is_filled, row)) for row in _first_k(a, k, names[0])]
+    b_sets = [set(filter(_is_filled, row)) for row in _first_k(b, k, names[1])]
+    if len(a_sets) != len(b_sets):
         raise InputError(
-            f"{names[0]} have {len(set_a)} rows and {names[1]} have {len(set_b)}; "
-            "give one row per query, in the same order"
+            f"{names[0]} have {len(a_sets)} rows and {names[1]} have {len(b_sets)}; "
+            "pass one row per query, in the same order"
         )
-    _check_same_kind(set_a, set_b, names)
-    return set_a, set_b
+    _check_same_kind(a_sets, b_sets, names)
+    return a_sets, b_sets
 
 
 def _relevant(query_ids: Sequence[Id], qrels: Qrels) -> list[dict[Id, float]]:
@@ -219,8 +220,8 @@ def _grades(ranked_ids: Ids, relevant: list[dict[Id, float]], k: int) -> Float64
     filled = [[id_ for id_ in row if _is_filled(id_)] for row in rows]
     _check_same_kind(filled, relevant, ("ranked_ids", "the judged documents"))
     grades = np.zeros((len(rows), k))
-    for row, (ids, documents, good) in enumerate(zip(rows, answers, relevant, strict=True)):
-        for id_ in good.keys() & set(documents):
+    for row, (ids, documents, grade_of) in enumerate(zip(rows, filled, relevant, strict=True)):
+        for id_ in grade_of.keys() & set(documents):
             # A repeated document counts only at its first place.
             grades[row, ids.index(id_)] = grade_of[id_]
     return grades

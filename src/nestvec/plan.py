@@ -52,9 +52,9 @@ class Stage:
 class Plan:
     """`probe` cells (None: all), a funnel of coded `stages`, and a `full` last stage or not.
 
-    Stages run in order; each keeps at most as many rows as the one before it. Without stages the rows of
-    the probed cells go straight to the full vectors: `Plan.parse("probe=all; full")` is an exact
-    full scan.
+    Stages run in order; each keeps at most as many rows as the one before it. Without stages the
+    rows of the probed cells go straight to the full vectors: `Plan.parse("probe=all; full")` is an
+    exact full scan.
     """
 
     probe: int | None
@@ -69,8 +69,8 @@ class Plan:
         for stage, next_stage in zip(self.stages, self.stages[1:], strict=False):
             if next_stage.keep > stage.keep:
                 raise PlanError(
-                    f"stage {next_stage} keeps more than the {stage.keep} that stage {stage} leaves; "
-                    "a funnel narrows: use a keep of at most that"
+                    f"stage {next_stage} keeps more than the {stage.keep} rows of stage {stage}; "
+                    "use a keep of at most that, since a funnel narrows"
                 )
 
     @classmethod

@@ -56,7 +56,8 @@ def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 
     bad_rows = np.flatnonzero(~np.isfinite(block).all(axis=1))
     if bad_rows.size:
         raise VectorsError(
-            f"{name}[{first_row + int(bad_rows[0])}] holds NaN or infinity ({bad_rows.size} such rows here); "
+            f"{name}[{first_row + int(bad_rows[0])}] holds NaN or infinity "
+            f"({bad_rows.size} such rows here); "
             "remove these rows or embed them again"
         )
 
@@ -84,6 +85,10 @@ def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
     array = np.require(as_float32(queries, "queries", dim), requirements=["C", "W", "E"])
     check_magnitude(array, "queries")
     return array
+
+
+def _is_ready(array: np.ndarray, dim: int) -> bool:
+    return _is_float32_contiguous(array, dim) and _is_within_magnitude(array)
 
 
 def _is_float32_contiguous(array: np.ndarray, dim: int) -> bool:

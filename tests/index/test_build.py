@@ -15,7 +15,7 @@ from nestvec.index.storage.catalog import NAME
 from nestvec.index.storage.coded_segment import codes_name
 from nestvec.index.storage.segment_rows import vectors_name
 from nestvec.index.storage.tensor_file import map_tensors
-from nestvec.vectors import LARGEST
+from nestvec.vectors import MAX_ENTRY
 
 CODES, VECTORS = codes_name(1), vectors_name(1)
 
@@ -40,7 +40,7 @@ def contents(folder):
 
 
 def test_vectors_are_stored_to_the_last_bit(vectors, path):
-    vectors[0, :3] = -0.0, 1e-45, LARGEST  # signed zero, the smallest number, the largest allowed
+    vectors[0, :3] = -0.0, 1e-45, MAX_ENTRY  # signed zero, the smallest number, the largest allowed
     index = Index.build(vectors, path)
     assert index.vectors.tobytes() == Index.open(path).vectors.tobytes() == vectors.tobytes()
     assert (len(index), index.dim) == vectors.shape
@@ -229,7 +229,7 @@ def test_texts_and_metadata_that_cannot_be_stored_are_refused(given, message, ve
 # --- what may not be indexed ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 2 * LARGEST, 1e300])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 2 * MAX_ENTRY, 1e300])
 def test_values_that_cannot_be_searched_are_refused_by_row(wrong, vectors, path):
     vectors = vectors.astype(float)
     vectors[33, 4] = wrong

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nestvec import Index, Plan
 from nestvec.errors import InputError, PlanError, VectorsError
 from nestvec.kernels import load
-from nestvec.vectors import LARGEST
+from nestvec.vectors import MAX_ENTRY
 
 EXACT = "probe=all; full"
 PLANS = [
@@ -293,7 +293,7 @@ def test_a_plan_may_ask_for_more_than_there_is(index, corpus):
     assert same(index.search(queries, 5, plan=plan), index.search(queries, 5, plan=EXACT))
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 2 * LARGEST])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 2 * MAX_ENTRY])
 def test_queries_without_a_finite_answer_are_refused_by_row(index, corpus, wrong):
     queries = corpus[1].copy()
     queries[3, 9] = wrong
@@ -314,7 +314,7 @@ def test_queries_of_another_width_are_refused(index):
         index.search(np.ones((2, 99), np.float32))
 
 
-@pytest.mark.parametrize("scale", [LARGEST, 1e-38, 0.0])
+@pytest.mark.parametrize("scale", [MAX_ENTRY, 1e-38, 0.0])
 def test_huge_and_tiny_queries_are_answered_without_a_warning(index, corpus, scale):
     queries = (corpus[1] * scale).astype(np.float32)
     hits = index.search(queries, 10, plan=PLANS[4])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nestvec import Rotation
 from nestvec.errors import DimsError, VectorsError
-from nestvec.vectors import BLOCK_ROWS, LARGEST
+from nestvec.vectors import BLOCK_ROWS, MAX_ENTRY
 
 law = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
@@ -134,7 +134,7 @@ def test_values_that_float32_cannot_hold_are_refused_by_row(wrong):
 
 def test_entries_whose_products_overflow_are_refused_by_row():
     vectors = np.ones((5, 4), np.float32)
-    vectors[3, 2] = 2 * LARGEST
+    vectors[3, 2] = 2 * MAX_ENTRY
     with pytest.raises(VectorsError, match=r"vectors\[3\]"):
         Rotation.fit(vectors)
 

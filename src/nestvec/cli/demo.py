@@ -1,4 +1,4 @@
-"""`nestvec demo`: what reading less of each vector saves and costs, measured here and now."""
+"""`nestvec demo`: a measurement of the savings and costs of nested codes, on this machine."""
 
 import shutil
 import sys
@@ -37,12 +37,12 @@ def demo(
       nestvec demo
       nestvec demo -o /tmp/demo --limit 500 --json
     """
-    from nestvec.demo import run
+    from nestvec.demo import run_demo
     from nestvec.progress import bar
 
     if not json:
         note("Embedding arXiv abstracts (a minute or two, the first time), then measuring.")
-    report = run(folder, limit=limit, progress=bar)
+    report = run_demo(folder, limit=limit, progress=bar)
     commands = _next_commands(report)
     if json:
         print_json({**asdict(report), "summary": report.summary(), "next": commands})

@@ -8,18 +8,18 @@ from nestvec.demo.measure import Kind
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One way to search: the quality of its answers, and their price."""
+    """A search method with the quality of its hits and their cost."""
 
     name: str
     kind: Kind
     ndcg: float
-    """Mean nDCG@10 against the judgements."""
+    """Mean nDCG@10 against the relevance judgments."""
     recall: float
-    """Mean share of the exact top ten that was found."""
+    """Mean recall@10 of exact search."""
     scan_bytes: float
-    """Read per vector by the first stage."""
+    """Bytes that the first stage reads per vector."""
     read_bytes: float
-    """Read per query in all: cells, codes and full vectors."""
+    """Bytes read per query in all: cells, codes and full vectors."""
     time_us: float
     """Median over queries and rounds, one query at a time."""
 
@@ -35,32 +35,32 @@ class DemoReport:
     rounds: int
     default_plan: str
     hot_bytes: int
-    """What the index keeps at hand: codes, cells and ids; the full vectors stay on disk."""
+    """Bytes that searches read again and again: codes, cells and ids, not the full vectors."""
     call_us: float
-    """Median time of a query that reads a single cell: what a query costs in any corpus."""
+    """Median time of a query that reads a single cell: the fixed cost of a query."""
     results: tuple[Result, ...]
     index: Path
     chart: Path
 
     def best(self, kind: Kind) -> Result:
-        """The result of a kind with the highest nDCG@10; the first one of equals."""
+        """Return the result of a kind with the highest nDCG@10; the first of equals."""
         return max((r for r in self.results if r.kind == kind), key=lambda r: r.ndcg)
 
-    def fastest_as_good(self) -> Result:
-        """The fastest plan whose nDCG@10 is, to three digits, at least the float scan's.
+    def fastest_equal_quality(self) -> Result:
+        """Return the fastest plan whose nDCG@10 is, to three digits, at least the float scan's.
 
         The default plan where there is none.
         """
-        least = self.best("float scan").ndcg - 0.0005
+        min_ndcg = self.best("float scan").ndcg - 0.0005
         plans = (r for r in self.results if r.kind in ("codes", "codes, then full"))
-        good = [r for r in plans if r.ndcg >= least]
+        good = [r for r in plans if r.ndcg >= min_ndcg]
         return min([*good, self.best("default plan")], key=lambda r: r.time_us)
 
     def summary(self) -> tuple[str, ...]:
         """Summarise the savings, their cost and the effect of size, a sentence or two each."""
         exact, default = self.best("float scan"), self.best("default plan")
         codes, prefix = self.best("codes"), self.best("float prefix")
-        fast = self.fastest_as_good()
+        fast = self.fastest_equal_quality()
         read = default.read_bytes / self.rows
         return (
             f"The default plan ({self.default_plan}) finds {default.recall:.2%} of the exact top "

@@ -1,4 +1,4 @@
-"""The demo: real texts, real questions, and what reading less of each vector saves and costs."""
+"""The demo: embed a retrieval set, index it, and compare search methods on it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 from nestvec.data import Corpus, RetrievalSet
 from nestvec.demo.chart import draw
 from nestvec.demo.corpus import load
-from nestvec.demo.measure import K, Trial, Way, compare, engine, float_scan
+from nestvec.demo.measure import K, MethodResult, SearchMethod, compare, engine, float_scan
 from nestvec.demo.report import DemoReport, Result
 from nestvec.encode import encode_to_file, open_encoder, read_vectors
 from nestvec.errors import InputError, StorageError
@@ -28,25 +28,25 @@ CODES = ("64x1", "128x1", "256x1", "384x1", "384x2")
 FUNNELS = ("64x1:100 > full", "128x1:50 > full", "256x1:50 > full", "384x1:30 > full")
 
 
-def run(
+def run_demo(
     folder: str | Path, *, limit: int | None = None, rounds: int = 5, progress: Progress = silent
 ) -> DemoReport:
     """Embed the shipped corpus, index it in `folder`, measure, and draw `folder`/quality.png.
 
-    `limit` takes the first so many documents and the queries that they answer. Vectors are kept in
-    `folder`, so that a second run, or one that was interrupted, need not embed them again. Raises
-    `MissingExtraError` before any work is done.
+    `limit` selects the first documents and the queries with a relevant one among them. Vectors are
+    stored in `folder`, so that a second run, or one after an interruption, need not embed them
+    again. `MissingExtraError`, before any work, where the extra `demo` is not installed.
     """
     for module in ("matplotlib", "threadpoolctl", "sentence_transformers"):
         require(module, "demo")
     data = _first_documents(load(), limit)
-    folder = _make(Path(folder))
+    folder = _make_folder(Path(folder))
     embedded = _embed(folder, data, progress)
     index = _build(folder / "arxiv.nv", embedded, data.corpus, progress)
-    ways = _ways(index, embedded.documents)
-    call = engine("one cell", "codes", index, f"probe=1; {CODES[0]}:{K}")
-    *trials, shortest = compare([*ways, call], embedded.queries, rounds, progress)
-    results = _judge(ways, trials, data)
+    methods = _search_methods(index, embedded.documents)
+    single_cell = engine("one cell", "codes", index, f"probe=1; {CODES[0]}:{K}")
+    *measured, shortest = compare([*methods, single_cell], embedded.queries, rounds, progress)
+    results = _score_results(methods, measured, data)
     chart = folder / "quality.png"
     draw(results, len(index), chart)
     return DemoReport(
@@ -71,12 +71,14 @@ def _first_documents(data: RetrievalSet, limit: int | None) -> RetrievalSet:
         raise InputError(f"limit={limit} is too few to rank; use at least {K}")
     corpus = _select(data.corpus, range(min(limit, len(data.corpus))))
     selected = set(corpus.ids)
-    answered = [
+    with_relevant = [
         i for i, query in enumerate(data.queries.ids) if selected & data.qrels[query].keys()
     ]
-    if not answered:
-        raise InputError(f"limit={limit} leaves no document that answers a query; use a larger one")
-    queries = _select(data.queries, answered)
+    if not with_relevant:
+        raise InputError(
+            f"limit={limit} leaves no relevant document of any query; use a larger one"
+        )
+    queries = _select(data.queries, with_relevant)
     qrels = {
         query: {doc: grade for doc, grade in data.qrels[query].items() if doc in selected}
         for query in queries.ids
@@ -92,12 +94,12 @@ def _select(corpus: Corpus, rows: Sequence[int]) -> Corpus:
     )
 
 
-def _make(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StorageError(
-            f"cannot write to {folder} ({e.strerror}); choose a folder you may write to"
+            f"cannot write to {folder} ({e.strerror}); use a folder that you can write to"
         ) from None
     return folder
 
@@ -110,21 +112,23 @@ class _Embedded:
 
 
 def _embed(folder: Path, data: RetrievalSet, progress: Progress) -> _Embedded:
-    """The vectors, from `folder` if they are there: then no model needs to be loaded."""
-    place = folder / f"vectors-{_digest((*data.corpus.texts, *data.queries.texts))}"
+    """Load the vectors from `folder`, or embed the texts where it has none."""
+    vector_folder = folder / f"vectors-{_fingerprint((*data.corpus.texts, *data.queries.texts))}"
     texts = {"documents.npy": data.corpus.texts, "queries.npy": data.queries.texts}
-    record = place / "model.json"  # written last: all vectors are there when it is
+    record = vector_folder / "model.json"  # written last: all vectors are there when it is
     if not record.exists():
         encoder = open_encoder(MODEL)
         for name, items in texts.items():
-            if not (place / name).exists():
-                encode_to_file(encoder, items, place / name, chunk_rows=256, progress=progress)
+            if not (vector_folder / name).exists():
+                encode_to_file(
+                    encoder, items, vector_folder / name, chunk_rows=256, progress=progress
+                )
         record.write_text(json.dumps(asdict(encoder.info)), encoding="utf-8")
-    documents, queries = (np.array(read_vectors(place / name).vectors) for name in texts)
+    documents, queries = (np.array(read_vectors(vector_folder / name).vectors) for name in texts)
     return _Embedded(documents, queries, json.loads(record.read_text(encoding="utf-8")))
 
 
-def _digest(texts: Iterable[str]) -> str:
+def _fingerprint(texts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
@@ -141,8 +145,8 @@ def _build(path: Path, embedded: _Embedded, corpus: Corpus, progress: Progress) 
     )
 
 
-def _ways(index: Index, documents: Float32[np.ndarray, "n dim"]) -> list[Way]:
-    """The float scan first, then what reads less."""
+def _search_methods(index: Index, documents: Float32[np.ndarray, "n dim"]) -> list[SearchMethod]:
+    """List the search methods: the float scan first, then those that read less."""
     return [
         float_scan("float32, all dims", "float scan", documents),
         *(float_scan(f"float32, {d} dims", "float prefix", documents, d) for d in PREFIXES),
@@ -152,18 +156,20 @@ def _ways(index: Index, documents: Float32[np.ndarray, "n dim"]) -> list[Way]:
     ]
 
 
-def _judge(ways: Sequence[Way], trials: Sequence[Trial], data: RetrievalSet) -> tuple[Result, ...]:
+def _score_results(
+    methods: Sequence[SearchMethod], measured: Sequence[MethodResult], data: RetrievalSet
+) -> tuple[Result, ...]:
     ids = np.array(data.corpus.ids, dtype=object)
-    exact = trials[0].rows
+    exact = measured[0].rows
     return tuple(
         Result(
-            name=way.name,
-            kind=way.kind,
-            ndcg=float(ndcg_at_k(ids[trial.rows], data.queries.ids, data.qrels, K).mean()),
-            recall=float(recall_at_k(trial.rows, exact, K).mean()),
-            scan_bytes=trial.scan_bytes,
-            read_bytes=trial.read_bytes,
-            time_us=trial.median_us,
+            name=method.name,
+            kind=method.kind,
+            ndcg=float(ndcg_at_k(ids[result.rows], data.queries.ids, data.qrels, K).mean()),
+            recall=float(recall_at_k(result.rows, exact, K).mean()),
+            scan_bytes=result.scan_bytes,
+            read_bytes=result.read_bytes,
+            time_us=result.median_us,
         )
-        for way, trial in zip(ways, trials, strict=True)
+        for method, result in zip(methods, measured, strict=True)
     )
