@@ -145,7 +145,7 @@ def test_a_stage_wider_than_the_index_is_refused():
 def test_a_stage_that_keeps_fewer_than_k_is_refused():
     plan = Plan.parse("probe=1; 64x1:20 > 64x2:10 > full")
     plan.check(dim=64, k=10)
-    with pytest.raises(PlanError, match="64x2:10 keeps 10 candidates but k=11"):
+    with pytest.raises(PlanError, match="64x2:10 keeps 10 candidates, fewer than k=11"):
         plan.check(dim=64, k=11)
 
 
