@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,10 @@ import typer
 
 from nestvec.cli import options
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.documents import Document
 from nestvec.errors import InputError
-from nestvec.index import Document, Hits, Index
-from nestvec.plan import Plan
+from nestvec.hits import Hit, Hits
+from nestvec.index import Index
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
@@ -38,21 +40,15 @@ class _Search:
     threads: int | None
     transformed_by: str | None = None
 
-    @property
-    def used_plan(self) -> Plan:
-        """The plan given, or the one that the index takes for such a search."""
-        tuned = self.where is None and not self.exact
-        return self.index.snapshot.chosen_plan(self.plan, self.k, tuned)
-
     def check(self) -> None:
-        """Raise for a bad option, and compile the kernels, before a model is loaded for long."""
-        adapter = self.index.transform
-        raw = adapter is not None and self.transformed_by is None
-        width = adapter.dim if adapter is not None and raw else self.index.dim
-        self._hits(np.empty((0, width), np.float32))
+        """Check the options and make the index ready, before a model is loaded for long."""
+        self.index.check_search(
+            self.k, plan=self.plan, where=self.where, exact=self.exact, certify=self.certify,
+            threads=self.threads,
+        )  # fmt: skip
 
     def run(self, queries: Float[np.ndarray, "q dim"]) -> tuple[Hits, float]:
-        """The hits, and the seconds that they took."""
+        """Search, and return the hits with the seconds that they took."""
         start = time.perf_counter()
         hits = self._hits(queries)
         return hits, time.perf_counter() - start
@@ -177,10 +173,11 @@ def _answer(
     if json:
         print_json(_as_json(task, labels, hits, seconds))
         return
+    documents = _documents(task, hits)
     for row, label in enumerate(labels):
         if len(labels) > 1:
             print(f"{chr(10) if row else ''}query: {label}")
-        _print_hits(task, hits, row)
+        _print_hits(task, hits, row, documents[row])
     if stats:
         print()
         _print_stats(hits, seconds)
@@ -196,7 +193,7 @@ def _converse(task: _Search, encoder: "Encoder") -> None:
         query = encoder.encode([text])
         encode_s = time.perf_counter() - start
         hits, seconds = task.run(query)
-        _print_hits(task, hits, 0)
+        _print_hits(task, hits, 0, *_documents(task, hits))
         print(
             f"{1e3 * encode_s:.0f} ms to encode, {1e3 * seconds:.2f} ms to search; "
             f"read {size(hits.stats.size_bytes)} of {size(4 * len(task.index) * task.index.dim)}\n"
@@ -215,18 +212,16 @@ def _prompts() -> Iterator[str]:
         yield text
 
 
-def _found(task: _Search, hits: Hits, query: int) -> list[tuple[int, float, Document]]:
-    """Row, score and document of each hit; a filter may leave fewer than were asked for."""
-    rows = hits.rows[query]
-    rows_found = rows[rows >= 0].tolist()
-    scores = hits.scores[query, : len(rows_found)].tolist()
-    return list(zip(rows_found, scores, task.index.snapshot.documents(rows_found), strict=True))
+def _documents(task: _Search, hits: Hits) -> list[list[Document]]:
+    """Read the documents of all hits of a batch at once: one look at the catalog."""
+    documents = iter(task.index.snapshot.documents([hit.row for query in hits for hit in query]))
+    return [list(islice(documents, len(query))) for query in hits]
 
 
-def _print_hits(task: _Search, hits: Hits, row: int) -> None:
+def _print_hits(task: _Search, hits: Hits, row: int, documents: list[Document]) -> None:
     cells = [
-        (str(rank), f"{score:.4f}", str(document.id), _title(document))
-        for rank, (_, score, document) in enumerate(_found(task, hits, row), start=1)
+        (str(rank), f"{hit.score:.4f}", str(hit.id), _title(document))
+        for rank, (hit, document) in enumerate(zip(hits[row], documents, strict=True), start=1)
     ]
     print_table(_HIT_COLUMNS, cells)
     if task.exact or task.certify:
@@ -258,11 +253,17 @@ def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -
     return {
         "index": task.index.path,
         "k": task.k,
-        "plan": str(task.used_plan),
+        "plan": str(hits.plan),
         "where": task.where,
         "queries": [
-            {"query": label, **_proof(task, hits, row), "hits": _hits_as_json(task, hits, row)}
-            for row, label in enumerate(labels)
+            {
+                "query": label,
+                **_proof(task, hits, row),
+                "hits": _hits_as_json(hits[row], documents),
+            }
+            for row, (label, documents) in enumerate(
+                zip(labels, _documents(task, hits), strict=True)
+            )
         ],
         "stats": {**asdict(hits.stats), "size_bytes": hits.stats.size_bytes, "seconds": seconds},
     }
@@ -272,6 +273,6 @@ def _proof(task: _Search, hits: Hits, row: int) -> dict[str, bool]:
     return {"certified": bool(hits.certified[row])} if task.exact or task.certify else {}
 
 
-def _hits_as_json(task: _Search, hits: Hits, row: int) -> list[dict[str, Any]]:
-    hits_found = _found(task, hits, row)
-    return [{"row": place, "score": score, **asdict(doc)} for place, score, doc in hits_found]
+def _hits_as_json(hits: list[Hit], documents: list[Document]) -> list[dict[str, Any]]:
+    pairs = zip(hits, documents, strict=True)
+    return [{"row": hit.row, "score": hit.score, **asdict(document)} for hit, document in pairs]

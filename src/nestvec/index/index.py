@@ -326,12 +326,7 @@ class Index:
         """
         snapshot = self._snapshot
         array = transform_queries(snapshot.transform, snapshot.meta, queries, transformed_by)
-        _check_k(k, snapshot.count)
-        resolved = snapshot.chosen_plan(plan, int(k), where is None and not exact)
-        if (exact or certify) and not resolved.full:
-            raise PlanError(
-                f"plan '{resolved}' ends in estimates, which prove nothing; end it with '> full'"
-            )
+        resolved = _resolve_plan(snapshot, k, plan, where, exact, certify)
         check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
@@ -341,6 +336,33 @@ class Index:
         if certify:
             return search_with_certificates(snapshot, request)
         return search_segments(snapshot, request)
+
+    def check_search(
+        self,
+        k: int = 10,
+        *,
+        plan: str | Plan | None = None,
+        where: str | None = None,
+        exact: bool = False,
+        certify: bool = False,
+        threads: int | None = None,
+    ) -> Plan:
+        """Check the options of a search and make it ready, before there are queries.
+
+        Returns the plan that the search will use. Kernels are compiled and the rows of the filter
+        found, so that the search itself need not wait. Raises what `search` would raise.
+        """
+        from nestvec.kernels import load, load_exact
+
+        snapshot = self._snapshot
+        resolved = _resolve_plan(snapshot, k, plan, where, exact, certify)
+        check_threads(threads)
+        if where is not None:
+            self._filters.apply(snapshot, where)
+        if exact or certify:
+            load_exact()
+        load()
+        return resolved
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -461,6 +483,24 @@ class Index:
             is_same = shown.lineage == snapshot.manifest.lineage
             if not is_same or shown.generation < snapshot.generation:
                 self._snapshot = snapshot
+
+
+def _resolve_plan(
+    snapshot: Snapshot,
+    k: int,
+    plan: str | Plan | None,
+    where: str | None,
+    exact: bool,
+    certify: bool,
+) -> Plan:
+    """Return the plan of a search; `PlanError` if it cannot prove what is to be proven."""
+    _check_k(k, snapshot.count)
+    resolved = snapshot.chosen_plan(plan, int(k), where is None and not exact)
+    if (exact or certify) and not resolved.full:
+        raise PlanError(
+            f"plan '{resolved}' ends in estimates, which prove nothing; end it with '> full'"
+        )
+    return resolved
 
 
 def _check_k(k: int, rows: int) -> None:
