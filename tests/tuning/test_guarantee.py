@@ -120,7 +120,7 @@ def test_evidence_of_today_is_read_as_it_was_written():
 
 
 def test_an_unknown_target_is_an_error():
-    with pytest.raises(InputError, match="mrr is no target of tune; the targets are recall, perf"):
+    with pytest.raises(InputError, match="mrr is no option of tune; the options are recall, perf"):
         Guarantee.from_targets(10, 0.95, {"mrr": 0.9})
 
 

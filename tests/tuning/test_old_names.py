@@ -47,7 +47,7 @@ def test_old_targets_of_tune_work_with_a_note(index, queries, old, new):
 
 
 def test_an_unknown_target_of_tune_is_an_error(index, queries):
-    with pytest.raises(InputError, match="precision is no target of tune"):
+    with pytest.raises(InputError, match="precision is no option of tune"):
         nv.tune(index, queries[:20], k=K, precision=0.9)
 
 
