@@ -49,6 +49,13 @@ _PAGE = """\
 """
 
 
+_ENVIRONMENT = {
+    "MATPLOTLIBRC": str(Path(__file__).parent),
+    # Progress bars as widgets are for people: nobody watches these cells.
+    "PYTHONWARNINGS": "ignore:IProgress not found",
+}
+
+
 def execute(page: Path) -> nbformat.NotebookNode:
     """The notebook of a tutorial with its outputs, run in a new process and a folder of its own.
 
@@ -68,7 +75,7 @@ def execute(page: Path) -> nbformat.NotebookNode:
             extra_arguments=_KERNEL,
             resources={"metadata": {"path": folder}},
         )
-        client.execute(env=os.environ | {"MATPLOTLIBRC": str(Path(__file__).parent)})
+        client.execute(env=os.environ | _ENVIRONMENT)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if output.get("name") == "stderr":
             raise RuntimeError(f"{page.name}: a cell wrote to standard error: {output['text']}")
