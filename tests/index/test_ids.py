@@ -143,9 +143,7 @@ def test_what_is_no_collection_of_ids_is_refused_and_changes_nothing(kind, numbe
         assert Index.open(index.path).generation == 1
 
 
-@pytest.mark.parametrize(
-    "value", [None, 1.0, np.float32(1), np.True_, ..., list, len], ids=str
-)
+@pytest.mark.parametrize("value", [None, 1.0, np.float32(1), np.True_, ..., list, len], ids=str)
 def test_a_value_that_is_neither_id_nor_collection_is_refused(value):
     with pytest.raises(IdsError, match=r"type|collection"):
         check_ids(value)

@@ -6,13 +6,13 @@ be too.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from nestvec.kernels import load
 from nestvec.kernels.layout import GROUP
+from nestvec.parallel import run_in_slices
 from nestvec.shapes import Float32, Float64, Int8, Int64
 
 _ITERATIONS = 3
@@ -118,30 +118,27 @@ class Centroids(NamedTuple):
         return np.asarray(self.steps[:, None] * self.whole)
 
 
-def assign_twice(
+def assign_with_spill(
     vectors: Float32[np.ndarray, "n dims"], centroids: Float32[np.ndarray, "cells dims"]
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """The nearest cell of each row, and a second: −1 if there is one cell only.
+    """Assign each row its nearest cell and a spill cell (−1 if there is one cell only).
 
-    The second is the one of the 64 nearest with the least |r'|² + λ ⟨r/|r|, r'⟩², where r and r'
-    are the row's residuals to the first and to it (SOAR, Sun et al. 2023, eq. 5): a query that
-    looks along r, and so misses the row in its first cell, looks across r'.
+    The spill cell is the one of the 64 nearest with the least |r'|² + λ ⟨r/|r|, r'⟩², where r and
+    r' are the row's residuals to the first and to it (SOAR, Sun et al. 2023, eq. 5): a query that
+    looks along r, and so misses the row in its first cell, looks across r'. Rows are independent,
+    so the number of threads does not matter.
     """
-    first, second = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
+    cells, spill_cells = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
+    nearest = min(_NEAREST, len(centroids))
 
-    def run(part: slice, scores: np.ndarray) -> None:
-        load().assign_with_spill(
-            scores, vectors[part], centroids, min(_NEAREST, len(centroids)), first[part],
-            second[part],
-        )  # fmt: skip
+    def assign_slice(
+        scores: np.ndarray, rows: np.ndarray, cells: np.ndarray, spill_cells: np.ndarray
+    ) -> None:
+        load().assign_with_spill(scores, rows, centroids, nearest, cells, spill_cells)
 
-    with ThreadPoolExecutor(2) as pool:
-        for block, scores in _nearness(vectors, centroids):
-            middle = (block.start + block.stop) // 2
-            halves = [slice(block.start, middle), slice(middle, block.stop)]
-            parts = [scores[: middle - block.start], scores[middle - block.start :]]
-            list(pool.map(run, halves, parts))
-    return first, second
+    for block, scores in _nearness(vectors, centroids):
+        run_in_slices(assign_slice, (scores, vectors[block], cells[block], spill_cells[block]))
+    return cells, spill_cells
 
 
 class CellAssignment(NamedTuple):

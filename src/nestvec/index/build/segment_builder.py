@@ -7,7 +7,6 @@ k-means sample: of 32 rows per cell the prefix that cells are made on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from nestvec.index.storage.segment_rows import RowSource, copy_blocks, rows_writ
 from nestvec.index.storage.tensor_file import Layout, TensorWriter
 from nestvec.kernels.layout import LANES, PARTS, RECORD_TAIL, centroid_bytes, pack_records
 from nestvec.kernels.reference import bfloat16_up, float32_up
+from nestvec.parallel import map_ordered
 from nestvec.progress import Advance, Progress
 from nestvec.shapes import Float, Float32, Float64, Int64, UInt8
 from nestvec.transforms.rotation import OrthogonalTransform, second_moment
@@ -29,7 +29,6 @@ from nestvec.vectors import BLOCK_ROWS, normalize
 _CODEC_SAMPLE = 16_384
 _CODED_ROWS = 8_192
 """Coded at a time by each of the threads: their residuals stay near the processor."""
-_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +226,7 @@ class _CodedRows(NamedTuple):
 def _code_rows(
     vectors: Float32[np.ndarray, "n dim"], layout: _CellLayout, metric: str
 ) -> Iterator[tuple[slice, _CodedRows]]:
-    """All rows, coded in order, by two threads."""
+    """Code all rows in order, on all cores."""
 
     def code(part: slice) -> _CodedRows:
         block, second = vectors[part], None
@@ -238,12 +237,7 @@ def _code_rows(
             second = layout.codec.encode_head(others)
         return _CodedRows(coded, row_norms(residuals), lengths, rank_biases(block, metric), second)
 
-    parts = list(_parts(len(vectors), _CODED_ROWS))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        # A few at a time: what is coded waits in memory until it is written.
-        for first in range(0, len(parts), 4 * _THREADS):
-            some = parts[first : first + 4 * _THREADS]
-            yield from zip(some, pool.map(code, some), strict=True)
+    return map_ordered(code, _parts(len(vectors), _CODED_ROWS))
 
 
 def _write_rows(
@@ -298,7 +292,7 @@ def _assign_cells(
     cells_of_block, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
     for part in _parts(len(vectors)):
         prefix = rows_to_code(vectors[part], metric) @ to_prefix
-        cells_of_block[part], spill[part] = kmeans.assign_twice(prefix, values)
+        cells_of_block[part], spill[part] = kmeans.assign_with_spill(prefix, values)
         advance(part.stop - part.start)
     return cells_of_block, spill
 
