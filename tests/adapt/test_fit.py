@@ -449,6 +449,10 @@ def test_pairs_with_unknown_ids_are_refused(vectors):
     refused(InputError, "too few to hold", vectors, [3], [(0, 1), (1, 2)])
 
 
+def test_an_unknown_option_is_refused_with_the_known_ones(vectors):
+    refused(InputError, "sede is no option of .* seed, confidence", vectors, [3], sede=1)
+
+
 def test_queries_of_another_width_are_refused(vectors):
     refused(VectorsError, "queries have 5 dimensions", vectors, [3], queries=vectors[:, :5])
 

@@ -119,7 +119,9 @@ def test_a_comparison_is_printed_saved_and_drawn(run, tmp_path, small_path):
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_bad_input_is_an_error_in_one_sentence(refuse, tmp_path, vectors_path, queries_path, fitted):
+def test_bad_input_is_an_error_in_one_sentence(
+    refuse, tmp_path, vectors_path, queries_path, fitted
+):
     out = tmp_path / "x.safetensors"
     assert "do not ascend" in refuse(
         "adapt", "fit", vectors_path, "-o", out, "--method", "rotation", "--dims", 8, "--dims", 4
@@ -136,9 +138,7 @@ def test_bad_input_is_an_error_in_one_sentence(refuse, tmp_path, vectors_path, q
     assert not out.exists()
 
 
-def test_an_unwritable_path_is_an_error_before_anything_is_fitted(
-    refuse, tmp_path, vectors_path
-):
+def test_an_unwritable_path_is_an_error_before_anything_is_fitted(refuse, tmp_path, vectors_path):
     (tmp_path / "folder.safetensors").mkdir()
     for out, said in (("a.npy", "rename"), ("folder.safetensors", "is a folder")):
         # `vectors_path` has fewer queries than asked for: a fit would fail otherwise.

@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from nestvec.adapt.training.task import (
 )
 from nestvec.adapt.training_data import Judgments, TrainingData, check_rank
 from nestvec.errors import InputError
+from nestvec.keywords import complete
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Bool, Float32
 from nestvec.statistics import bootstrap_mean, lower_bound_of_ratio
@@ -62,6 +63,12 @@ class FitRun:
 
     def __post_init__(self) -> None:
         check_share(self.confidence, "confidence")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> "FitRun":
+        """Complete options with their defaults; `InputError` for an unknown one."""
+        defaults = {field.name: field.default for field in fields(cls)}
+        return cls(**complete(options, defaults, "MatryoshkaAdaptor.fit"))
 
     def checkpoint_path(self, part: str) -> Path | None:
         """Name the checkpoint file of one of the trainings."""

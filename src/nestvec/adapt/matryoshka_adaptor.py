@@ -89,7 +89,7 @@ class MatryoshkaAdaptor(ResidualTransform):
         from nestvec.adapt.fitting import AdaptorFit, FitRun
         from nestvec.adapt.training_data import TrainingData, check_dims_list
 
-        run = FitRun(**options)
+        run = FitRun.from_options(options)
         data = TrainingData.read(vectors, pairs, queries, ids, query_ids, run.seed)
         if config is None:
             config = AdaptorConfig.unsupervised() if pairs is None else AdaptorConfig()

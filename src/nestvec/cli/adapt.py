@@ -64,6 +64,15 @@ class _FitOptions(NamedTuple):
 _Corpus = Annotated[
     Path, typer.Argument(help="Texts (.jsonl, .tsv, .csv, .txt), vectors (.npy, …), an index.")
 ]
+_Method = Annotated[
+    Method,
+    typer.Option(
+        parser=renamed_choices("--method", Method, {"neighbours": "neighbour-whitening"}),
+        metavar=choices(Method),
+        help="adaptor: trained, and compared with PCA on held-out queries. "
+        "neighbour-whitening: a closed form. rotation: trained, lossless. pca: lossless.",
+    ),
+]
 _Qrels = Annotated[
     Path | None,
     typer.Option(metavar="TSV", help="Relevance judgments: query-id, corpus-id, score."),
@@ -83,15 +92,7 @@ def fit(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The .safetensors file to write or replace.")
     ] = Path("adapter.safetensors"),
-    method: Annotated[
-        Method,
-        typer.Option(
-            parser=renamed_choices("--method", Method, {"neighbours": "neighbour-whitening"}),
-            metavar=choices(Method),
-            help="adaptor: trained, and compared with PCA on held-out queries. "
-            "neighbour-whitening: a closed form. rotation: trained, lossless. pca: lossless.",
-        ),
-    ] = Method.adaptor,
+    method: _Method = Method.adaptor,
     qrels: _Qrels = None,
     dims: _Dims = None,
     model: options.Maker = None,
