@@ -15,6 +15,8 @@ from jinja2 import DictLoader
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
+from nestvec import kernels
+
 DATA = "data"
 SECONDS_PER_CELL = 300
 _KERNEL = [
@@ -63,6 +65,8 @@ def execute(page: Path) -> nbformat.NotebookNode:
     An error of a cell is raised as `nbclient.exceptions.CellExecutionError`; a warning, or whatever
     else it writes to standard error, is a `RuntimeError`: readers would see it on the page.
     """
+    for compile_or_load in (kernels.load, kernels.load_exact, kernels.load_scoring):
+        compile_or_load()  # else the first cell that needs them would say that it compiles
     notebook = jupytext.read(page, fmt="md")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     with tempfile.TemporaryDirectory() as folder:
