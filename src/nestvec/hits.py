@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nestvec.documents import Id
+from nestvec.errors import InputError
 from nestvec.extras import require
 from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Int64
@@ -55,6 +56,10 @@ class Hit(NamedTuple):
     row: int
 
 
+def _unknown_stats() -> SearchStats:
+    raise InputError("the store of these hits does not count what a search reads")
+
+
 @dataclass(frozen=True, eq=False)
 class Hits:
     """The best rows of each query, best first; equal scores go to the smaller row.
@@ -78,7 +83,7 @@ class Hits:
     """True where the hits are proven to be the exact top k; False where no proof was asked for."""
     plan: Plan
     """The plan of the search; with `exact=True` the one that the proof starts from."""
-    _compute_stats: Callable[[], SearchStats] = field(repr=False)
+    _compute_stats: Callable[[], SearchStats] = field(repr=False, default=_unknown_stats)
     """Computes `stats`, which takes as long as half a search and is rarely looked at."""
 
     @cached_property
@@ -120,6 +125,8 @@ class Hits:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the arrays with their stats; the index itself does not travel along."""
+        if self._compute_stats is _unknown_stats:
+            return dict(self.__dict__)
         return {**self.__dict__, "stats": self.stats, "_compute_stats": None}
 
     def _columns(self) -> dict[str, list[Any]]:

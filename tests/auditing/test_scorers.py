@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.auditing.ranking.scorers import ShortlistScorer, VectorScorer
-from nestvec.auditing.types import EmbeddingPair, Triplets
+from nestvec.auditing.ranking.scorers import HitsScorer, ShortlistScorer, VectorScorer
+from nestvec.auditing.types import EmbeddingPair, Ranking, Triplets
 
 law = settings(deadline=None, max_examples=30)
 Q, N = 4, 9
@@ -63,3 +63,14 @@ def test_a_document_outside_the_corpus_is_in_every_shortlist(seed):
 def test_a_shortlist_s_margins_have_no_scale():
     full, _, shortlist = random_case(0)
     assert ShortlistScorer(full, shortlist).score_std(np.random.default_rng(0)) is None
+
+
+@law
+@given(st.integers(0, 2**32 - 1))
+def test_hits_decide_by_their_scores_and_a_positive_outside_loses(seed):
+    full, triplets, shortlist = random_case(seed)
+    scores = np.take_along_axis(full.queries @ full.documents.T, shortlist, axis=1)
+    margins = HitsScorer(Ranking(shortlist, scores)).margins(triplets)
+    np.testing.assert_array_equal(
+        margins, ShortlistScorer(full, shortlist).margins(triplets).astype(np.float64)
+    )

@@ -8,10 +8,11 @@ from typing_extensions import Unpack
 
 from nestvec.auditing.options import DEFAULTS, AuditOptions
 from nestvec.deprecation import renamed_arguments
-from nestvec.index import Index
 from nestvec.keywords import complete
-from nestvec.metrics import Qrels
+from nestvec.metrics import Id, Qrels
+from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
+from nestvec.vector_store import VectorStore
 
 if TYPE_CHECKING:
     from nestvec.auditing.reporting.report import AuditReport
@@ -23,20 +24,22 @@ if TYPE_CHECKING:
     {"own_rows": "self_match", "mine": "mine_hard_negatives", "resume": "checkpoint"}
 )
 def audit(
-    vectors: ArrayLike | Index,
+    vectors: ArrayLike | VectorStore,
     queries: ArrayLike,
     qrels: Qrels | None = None,
     hard_negatives: Sequence[Sequence[Any]] | None = None,
-    variants: Sequence[Mapping[str, Any]] | None = None,
+    variants: Sequence[Mapping[str, Any] | Plan] | None = None,
     *,
     progress: Progress = silent,
     **options: Unpack[AuditOptions],
 ) -> "AuditReport":
-    """Measure by how much `vectors` [n, dim], or those of an index, can be compressed.
+    """Measure by how much `vectors` [n, dim], or those of a vector store, can be compressed.
 
     Scores are inner products. `variants` are dicts such as {"dims": 64, "bits": 1}; None: halvings
     of the width at 32 (full precision), 8 and 1 bits, with controls. Vectors that were compressed
-    elsewhere are passed as "documents" and "queries" of a variant and audited as they are.
+    elsewhere are passed as "documents" and "queries" of a variant and audited as they are. For an
+    index, a variant may be a search plan, or {"plan": its text, or "default"}: then the hits that
+    the index itself returns by that plan are audited.
 
     `qrels` are relevance judgments, {query id: {document id: grade}}; without them the full
     vectors' own ranking is the target. `hard_negatives` are (query id, positive id, negative id,
@@ -55,8 +58,12 @@ def audit(
 
     values = complete(options, DEFAULTS, "audit")
     ids, seed = values["ids"], values["seed"]
-    if isinstance(vectors, Index):
-        vectors, queries, ids = validate.read_index(vectors, queries, ids)
+    store: VectorStore | None = None
+    store_ids: list[Id] = []
+    if isinstance(vectors, VectorStore):
+        store = vectors
+        vectors, queries, store_ids = validate.read_store(store, queries)
+        ids = store_ids if ids is None else ids
     full = validate.validate_vectors(vectors, queries)
     document_ids = validate.validate_ids(ids, len(full.documents), "ids")
     ids_of_queries = validate.validate_ids(values["query_ids"], len(full.queries), "query_ids")
@@ -68,7 +75,7 @@ def audit(
         judgments=validate.validate_judgments(qrels, ids_of_queries, document_ids),
         triplets=validate.validate_triplets(hard_negatives, ids_of_queries, document_ids),
         groups=validate.validate_groups(values["groups"], len(full.queries)),
-        variants=validate.validate_variants(variants, full),
+        variants=validate.validate_variants(variants, full, store, store_ids),
         thresholds=Thresholds.read(values["thresholds"]),
         seed=validate.validate_seed(seed),
     )

@@ -13,6 +13,7 @@ from nestvec.auditing.compression.variant_encoder import are_unit
 from nestvec.auditing.measures.relevance import judged_queries
 from nestvec.auditing.options import AuditTexts
 from nestvec.auditing.perturbations.reencoding import Counterfactuals
+from nestvec.auditing.ranking.plan_search import PlanSearch
 from nestvec.auditing.seeding import generator
 from nestvec.auditing.types import DEPTH, EmbeddingPair, RelevanceJudgments, Triplets, Variant
 from nestvec.auditing.verdict import Thresholds
@@ -25,10 +26,11 @@ _SAMPLED_QUERIES = 300
 
 @dataclass(frozen=True)
 class AuditedVariant:
-    """A variant, with its embeddings if it was compressed elsewhere."""
+    """A variant, with its embeddings if it was compressed elsewhere, or the search of its plan."""
 
     variant: Variant
     embeddings: EmbeddingPair | None = None
+    plan_search: PlanSearch | None = None
 
 
 HardNegativeSource = Literal["user", "union", "bm25", "external"]

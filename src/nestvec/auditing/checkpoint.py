@@ -15,6 +15,7 @@ import numpy as np
 from nestvec.auditing.audit_inputs import AuditInputs
 from nestvec.auditing.evaluated import PrimaryMetric
 from nestvec.auditing.evaluation import VariantResult
+from nestvec.auditing.ranking.plan_search import PlanSearch
 from nestvec.auditing.reporting.report import to_plain
 from nestvec.auditing.reporting.schema import SCHEMA
 from nestvec.auditing.types import PreflightCheck, Variant
@@ -88,6 +89,8 @@ def _parts(value: Any) -> Iterator[bytes | memoryview]:
         yield np.ascontiguousarray(value).reshape(-1).data.cast("B")
     elif isinstance(value, Encoder):
         yield from _parts(value.info)
+    elif isinstance(value, PlanSearch):
+        yield from _parts(value.version)
     elif is_dataclass(value):
         yield type(value).__name__.encode()
         for field in fields(value):

@@ -60,7 +60,9 @@ def evaluate_variant(
 
 def _preflight(evaluated: EvaluatedVariant) -> tuple[PreflightCheck, ...]:
     inputs, variant = evaluated.baseline.inputs, evaluated.variant
-    checks = check_variant(variant, inputs.full, evaluated.embeddings, inputs.unit)
+    checks = []
+    if evaluated.embeddings is not None:
+        checks += check_variant(variant, inputs.full, evaluated.embeddings, inputs.unit)
     if inputs.unit and evaluated.encoder is not None:
         checks += check_cosine(variant, inputs.full, inputs.self_match)
     return (*checks, *check_ranking(evaluated.ranking))

@@ -66,7 +66,7 @@ def group_by_encoding(variants: Sequence[AuditedVariant]) -> list[list[AuditedVa
     """Put together the variants that differ in their rerank alone: these are encoded once."""
 
     def key(audited: AuditedVariant) -> str:
-        is_ours = audited.embeddings is None
+        is_ours = audited.embeddings is None and audited.plan_search is None
         return (without_rerank(audited.variant) if is_ours else audited.variant).name
 
     return [list(group) for _, group in groupby(sorted(variants, key=key), key)]
@@ -112,16 +112,26 @@ def evaluate_all(
 def encode_and_rank(
     baseline: Baseline, batch: Sequence[AuditedVariant], advance: Advance
 ) -> list[EvaluatedVariant]:
-    """Encode a batch and rank it once, deep enough for its longest shortlist."""
-    inputs = baseline.inputs
+    """Encode a batch and rank it once, deep enough for its longest shortlist.
+
+    The plan of a vector store is a batch of its own, and ranked by a search of that store.
+    """
+    inputs, plan_search = baseline.inputs, batch[0].plan_search
+    if plan_search is not None:
+        hits = plan_search.top_k(inputs.full.queries, K, inputs.self_match)
+        advance(len(inputs.full.queries))
+        variant = batch[0].variant
+        return [EvaluatedVariant(baseline, variant, hits, plan_search=plan_search)]
     encoder, embeddings = _encode(inputs, batch[0])
     longest = max(audited.variant.rerank for audited in batch)
     depth = max(inputs.depth, min(longest, len(inputs.full.documents) - 1))
-    first_pass, distractors = rank_embeddings(
+    (ranking, depths), distractors = rank_embeddings(
         inputs, embeddings, depth, baseline.ranking.rows[:, :K], advance
     )
     return [
-        EvaluatedVariant(baseline, audited.variant, encoder, embeddings, first_pass, distractors)
+        EvaluatedVariant(
+            baseline, audited.variant, ranking, embeddings, encoder, depths, distractors
+        )
         for audited in batch
     ]
 

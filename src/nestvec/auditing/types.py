@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nestvec.plan import Plan
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.statistics import Estimate
 
@@ -40,10 +41,15 @@ class Variant:
     """Reason why the variant is there only to be compared with; None: it is no control."""
     label: str | None = None
     """Name of vectors that were compressed elsewhere."""
+    plan: str | None = None
+    """The search plan of a vector store, whose hits are audited; `dims` and `bits` then are the
+    most that one of its stages reads, and a rerank is part of the plan. None: no plan."""
 
     @property
     def name(self) -> str:
         """Key of the variant in a report: "64 dims, 1 bit, pca, documents only, reranked 100"."""
+        if self.plan is not None:
+            return f"plan {self.plan}"
         return _join(
             self.label,
             f"{self.dims} random dims" if self.random_dims else f"{self.dims} dims",
@@ -59,6 +65,8 @@ class Variant:
 
         Part of every figure: a change here changes every interval of every report.
         """
+        if self.plan is not None:
+            return self.name
         return _join(
             self.label,
             f"{self.dims} dims",
@@ -69,7 +77,12 @@ class Variant:
         )
 
     def size_bytes(self) -> float:
-        """Bytes per document, without the full-precision vectors of a rerank (often on disk)."""
+        """Bytes per document, without the full-precision vectors of a rerank (often on disk).
+
+        Of a plan: those of all bit planes that its stages read.
+        """
+        if self.plan is not None:
+            return (Plan.parse(self.plan).code_bits or self.dims * FULL_BITS) / 8
         bits = FULL_BITS if self.side == "queries" else self.bits
         return self.dims * bits / 8
 

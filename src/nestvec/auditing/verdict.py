@@ -143,13 +143,15 @@ def corrected_confidence(variants: Sequence[Variant], confidence: float) -> floa
 
 
 def safe_dims(variants: Sequence[Variant], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """List for each series but controls the smallest dims that PASS with all wider ones, or None.
+    """List for each series the smallest dims that PASS with all wider ones, or None.
+
+    Controls and plans are left out: of a plan there are no wider ones.
 
     `verdicts` are those of `apply_fixed_sequence`.
     """
     table = []
     for key, rows in variant_series(variants).items():
-        if key.control is not None:
+        if key.control is not None or key.plan is not None:
             continue
         passing = [row for row in rows if verdicts[row].state == PASS]
         table.append(

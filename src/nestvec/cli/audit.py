@@ -53,6 +53,7 @@ class _AuditRequest:
     counterfactuals: bool
     dims: list[int] | None
     bits: list[int] | None
+    plans: list[str] | None
 
 
 def audit(
@@ -116,6 +117,14 @@ def audit(
     bits: Annotated[
         list[int] | None, typer.Option(metavar="N", help="32, 8, 4, 2 or 1; else 32, 8 and 1.")
     ] = None,
+    plan: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLAN",
+            help="Of an index, also audit the hits of a search plan, or of its default one "
+            "(default). Repeat for several; without --dims and --bits, plans alone.",
+        ),
+    ] = None,
     retention: Annotated[
         float | None, typer.Option(help="Least retention of nDCG@10; else 0.98.")
     ] = None,
@@ -150,6 +159,7 @@ def audit(
       nestvec audit corpus.jsonl queries.jsonl --qrels qrels/test.tsv -o audit
       nestvec audit corpus.npy queries.npy --dims 64 --dims 128 --bits 1 --fail-on-fail
       nestvec audit corpus.nv queries.npy --compare audit/report.json
+      nestvec audit corpus.nv queries.npy --plan default --plan 'probe=8; 64x1:100 > full'
     """
     from nestvec.auditing.reporting.report import AuditReport
 
@@ -169,7 +179,7 @@ def audit(
     elif counterfactuals:
         note("edited texts are encoded too; --no-counterfactuals leaves them out")
     request = _AuditRequest(
-        qrels, hard_negatives, mine, slices, labels, counterfactuals, dims, bits
+        qrels, hard_negatives, mine, slices, labels, counterfactuals, dims, bits, plan
     )
     thresholds = {"retention": retention, "overlap": overlap}
     report = _run_audit(files, request, thresholds, seed, output)
@@ -197,7 +207,6 @@ def _run_audit(
 ) -> "AuditReport":
     from nestvec.auditing import StressOptions
     from nestvec.auditing import audit as audit_vectors
-    from nestvec.auditing.compression.variants import product
     from nestvec.data import read_columns, read_qrels, read_triplets
 
     ids, query_ids = files.ids, files.query_ids
@@ -217,9 +226,7 @@ def _run_audit(
         files.queries.vectors,
         _if_set(request.qrels, lambda path: read_qrels(path, *id_lists)),
         _if_set(request.hard_negatives, lambda path: read_triplets(path, *id_lists)),
-        product(files.documents.vectors.shape[1], request.dims, request.bits)
-        if request.dims or request.bits
-        else None,
+        _variants(request, files.documents.vectors.shape[1]),
         ids=ids,
         query_ids=query_ids,
         mine_hard_negatives=None
@@ -235,6 +242,15 @@ def _run_audit(
     return report.with_provenance(
         shlex.join(["nestvec", *sys.argv[1:]]), datetime.now(timezone.utc)
     )
+
+
+def _variants(request: _AuditRequest, width: int) -> list[dict[str, Any]] | None:
+    """Variants by the options of the command; None: the default grid."""
+    from nestvec.auditing.compression.variants import product
+
+    has_sizes = bool(request.dims or request.bits)
+    sizes = product(width, request.dims, request.bits) if has_sizes else []
+    return [*sizes, *({"plan": plan} for plan in request.plans or ())] or None
 
 
 def _if_set(path: Path | None, read: Callable[[Path], T]) -> T | None:

@@ -128,6 +128,12 @@ class Index:
         """Pickle as the path: a copy opens the newest generation there."""
         return Index.open, (self.path.absolute(),)
 
+    @property
+    def version(self) -> str:
+        """Text that another state of the index, or another index, does not share."""
+        manifest = self._snapshot.manifest
+        return f"{manifest.lineage}:{manifest.generation}"
+
     def __repr__(self) -> str:
         return (
             f"<Index: {len(self):,} rows × {self.dim} dims, {self.metric}, "

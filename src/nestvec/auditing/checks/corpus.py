@@ -66,14 +66,15 @@ class PoisoningCheck:
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
         """Measure the share of held-out queries that a planted document reaches.
 
-        Nothing for vectors compressed elsewhere: planted documents must be encoded as they were.
+        Nothing for vectors compressed elsewhere and for plans: planted documents must be encoded as
+        the others were.
         """
-        if variant.encoder is None:
+        if variant.encoder is None or variant.embeddings is None:
             return
         held_out, vectors = self._planted.held_out, self._planted.vectors
         codes = variant.encoder.encode_documents(vectors)
         is_reranked = variant.shortlist is not None
-        ranking = variant.shortlist if is_reranked else variant.first_pass.ranking
+        ranking = variant.shortlist if is_reranked else variant.first_pass
         assert ranking is not None
         last_scores = ranking.scores[held_out, -1 if is_reranked else K - 1]
         success = reaches_top_k(variant.embeddings.queries[held_out], codes, last_scores)

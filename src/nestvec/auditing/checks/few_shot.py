@@ -28,8 +28,8 @@ class FewShotCheck:
         return None if labels is None else cls(baseline, labels)
 
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
-        """Measure a variant without rerank, which is a matter of queries and classifies nothing."""
-        if variant.variant.rerank:
+        """Measure embeddings without rerank: reranks and plans rank, and classify nothing."""
+        if variant.variant.rerank or variant.embeddings is None:
             return
         full, documents = self.baseline.inputs.full.documents, variant.embeddings.documents
         yield few_shot(full, documents, self.labels, variant.primary_metric.paired, rng)

@@ -40,7 +40,7 @@ class HardNegativeCheck:
         inputs = self.baseline.inputs
         if inputs.triplets is not None or inputs.judgments is None:
             return inputs.triplets
-        rankings = self.baseline.ranking.rows, variant.ranking.rows
+        rankings = variant.baseline_ranking.rows, variant.ranking.rows
         n_documents = len(inputs.full.documents)
         return mine_from_union(rankings, inputs.judgments, inputs.self_match, n_documents)
 

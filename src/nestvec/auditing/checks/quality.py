@@ -29,15 +29,18 @@ class FidelityCheck:
     def results(self, variant: EvaluatedVariant, rng: np.random.Generator) -> Iterable[CheckResult]:
         """Measure agreement, resolution and geometry; of unit vectors, the local dimension too.
 
-        The local dimension comes from the variant's distances, before any rerank.
+        The local dimension comes from the variant's distances, before any rerank. Of a plan, whose
+        vectors stay in the store, agreement alone.
         """
-        inputs, first_pass = self.baseline.inputs, variant.first_pass
+        inputs, embeddings = self.baseline.inputs, variant.embeddings
         n_documents = len(inputs.full.documents)
-        yield fidelity(variant.agreement, first_pass.depths, n_documents, rng, inputs.groups)
-        yield resolution(inputs.full, variant.embeddings, self.baseline.ranking, rng)
-        yield geometry(variant.embeddings, variant.ranking, rng)
+        yield fidelity(variant.agreement, variant.depths, n_documents, rng, inputs.groups)
+        if embeddings is None:
+            return
+        yield resolution(inputs.full, embeddings, self.baseline.ranking, rng)
+        yield geometry(embeddings, variant.ranking, rng)
         if inputs.unit:
-            yield local_dimension(variant.embeddings, first_pass.ranking, rng)
+            yield local_dimension(embeddings, variant.first_pass, rng)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class PerturbationCheck:
         Without relevance judgments it is the overlap with the baseline's hits of the unperturbed
         query. Nothing for vectors compressed elsewhere: perturbed queries must be encoded alike.
         """
-        if variant.encoder is None:
+        if not variant.ranks_other_queries:
             return
         inputs = self.baseline.inputs
         query_rows = inputs.stress_sample
@@ -137,7 +137,7 @@ class OutOfDistributionCheck:
 
         Nothing for vectors compressed elsewhere: these queries must be encoded as the others were.
         """
-        if variant.encoder is None:
+        if not variant.ranks_other_queries:
             return
         overlaps = variant.agreement[f"overlap@{K}"]
         for name, queries in self.baseline.inputs.stress.out_of_distribution_queries.items():

@@ -6,9 +6,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from nestvec.auditing.types import FULL_BITS, Side, Variant
+from nestvec.auditing.types import FULL_BITS, K, Side, Variant
 from nestvec.deprecation import renamed_keys, warn_renamed
 from nestvec.errors import InputError
+from nestvec.plan import Plan
 from nestvec.vectors import check_dims
 
 BITS = (32, 8, 4, 2, 1)
@@ -41,6 +42,20 @@ def read_variant(options: Mapping[str, Any], width: int) -> Variant:
     variant = Variant(**{**options, "dims": dims})
     _check_effect(variant)
     return variant
+
+
+def plan_variant(plan: Plan, width: int) -> Variant:
+    """Describe a search plan as a variant of vectors of `width` dimensions.
+
+    `PlanError` for a plan that cannot return 10 hits from them.
+    """
+    plan.check(width, K)
+    stages = plan.stages
+    return Variant(
+        dims=max((stage.dims for stage in stages), default=width),
+        bits=max((stage.bits for stage in stages), default=FULL_BITS),
+        plan=str(plan),
+    )
 
 
 def default_grid(width: int) -> tuple[Variant, ...]:

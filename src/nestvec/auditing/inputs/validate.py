@@ -1,42 +1,61 @@
 """Arguments of an audit, checked and brought to arrays and row numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.auditing.audit_inputs import AuditedVariant
-from nestvec.auditing.compression.variants import default_grid, read_variant
+from nestvec.auditing.compression.variants import default_grid, plan_variant, read_variant
 from nestvec.auditing.measures.relevance import judgments_by_row
+from nestvec.auditing.ranking.plan_search import PlanSearch, default_plan
 from nestvec.auditing.types import FULL_BITS, EmbeddingPair, K, RelevanceJudgments, Triplets
 from nestvec.errors import IdsError, InputError
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
+from nestvec.plan import Plan
 from nestvec.self_match import find_self_matches, row_blocks
-from nestvec.shapes import Int64
+from nestvec.shapes import Float32, Int64
+from nestvec.vector_store import VectorStore
 from nestvec.vectors import as_float32, check_magnitude, normalize
+
+DEFAULT_PLAN = "default"
+"""Names the plan by which a store searches when it is passed none."""
 
 _MIN_DOCUMENTS = 2 * K
 """Fewer documents are half in every first 10: their ranking says nothing."""
 
 
-def read_index(
-    index: Index, queries: ArrayLike, ids: Sequence[Id] | np.ndarray | None
-) -> tuple[ArrayLike, ArrayLike, Sequence[Id] | np.ndarray]:
-    """Read vectors, queries and ids of an index so that inner products rank as it does.
+class StoreContent(NamedTuple):
+    """Vectors and ids of a store, and queries as it compares them with its vectors."""
 
-    `InputError` for an index that ranks by Euclidean distance.
+    vectors: Float32[np.ndarray, "n dim"]
+    queries: Float32[np.ndarray, "q dim"]
+    ids: list[Id]
+
+
+def read_store(store: VectorStore, queries: ArrayLike) -> StoreContent:
+    """Read a store so that inner products rank as it does.
+
+    `InputError` for one that ranks by Euclidean distance.
     """
-    if index.metric == "euclidean":
+    if store.metric == "euclidean":
         raise InputError(
-            f"{index.path} ranks by distance, and an audit ranks by inner product or cosine; "
+            f"{store!r} ranks by distance, and an audit ranks by inner product or cosine; "
             "audit an index of metric ip or cosine"
         )
-    vectors, adapted = index.vectors, index.transform_queries(queries)
-    if index.metric == "cosine":
-        vectors, adapted = normalize(vectors), normalize(adapted)
-    return vectors, adapted, index.ids if ids is None else ids
+    transformed = store.transform_queries(queries)
+    if isinstance(store, Index):  # may hand out its mapped file, which is not copied
+        ids, vectors = store.ids, store.vectors
+    else:
+        blocks = [*store.iter_vectors()]
+        ids, vectors = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    if store.metric == "cosine":
+        vectors, transformed = normalize(vectors), normalize(transformed)
+    return StoreContent(vectors, transformed, ids.tolist())
 
 
 def validate_vectors(vectors: ArrayLike, queries: ArrayLike) -> EmbeddingPair:
@@ -67,22 +86,70 @@ def validate_ids(value: Sequence[Id] | np.ndarray | None, n: int, name: str) -> 
 
 
 def validate_variants(
-    value: Sequence[Mapping[str, Any]] | None, full: EmbeddingPair
+    value: Sequence[Mapping[str, Any] | Plan] | None,
+    full: EmbeddingPair,
+    store: VectorStore | None = None,
+    store_ids: Sequence[Id] = (),
 ) -> tuple[AuditedVariant, ...]:
     """Read variants, or make the default grid for None.
 
-    Vectors that were compressed elsewhere come as "documents" and "queries" of a variant, one float
-    per dimension, codes decoded; they are audited as they are. `InputError` for two variants of one
-    name.
+    A plan is run by `store`, whose ids are `store_ids`, row by row of the audit. Vectors that were
+    compressed elsewhere come as "documents" and "queries" of a variant, one float per dimension,
+    codes decoded; they are audited as they are. `InputError` for two variants of one name.
     """
     width = full.documents.shape[1]
     if value is None:
         return tuple(AuditedVariant(variant) for variant in default_grid(width))
-    variants = tuple(_audited_variant(options, full) for options in value)
+    plans = _PlanReader(full, store, store_ids)
+    variants = tuple(
+        plans.read(options)
+        if isinstance(options, Plan) or "plan" in options
+        else _audited_variant(options, full)
+        for options in value
+    )
     names = [audited.variant.name for audited in variants]
     if len(set(names)) < len(names) or not names:
         raise InputError(f"variants are {names}; pass at least one, and none twice")
     return variants
+
+
+@dataclass(frozen=True, eq=False)
+class _PlanReader:
+    """Plans as variants, which share one table of the store's rows."""
+
+    full: EmbeddingPair
+    store: VectorStore | None
+    store_ids: Sequence[Id]
+
+    def read(self, options: Mapping[str, Any] | Plan) -> AuditedVariant:
+        """Read a plan, or {"plan": a plan, its text, or "default"}."""
+        plan = options if isinstance(options, Plan) else _only_plan(options)
+        if self.store is None:
+            raise InputError(
+                f"the plan '{plan}' needs an index that runs it; pass the index instead of vectors"
+            )
+        if plan == DEFAULT_PLAN:
+            plan = default_plan(self.store, self.full.queries, K)
+        if isinstance(plan, str):
+            plan = Plan.parse(plan)
+        variant = plan_variant(plan, self.store.dim)
+        return AuditedVariant(variant, plan_search=PlanSearch(plan, self.store, self._rows))
+
+    @cached_property
+    def _rows(self) -> dict[Id, int]:
+        return {id_: row for row, id_ in enumerate(self.store_ids)}
+
+
+def _only_plan(options: Mapping[str, Any]) -> str | Plan:
+    plan = options["plan"]
+    if len(options) > 1:
+        others = ", ".join(name for name in options if name != "plan")
+        raise InputError(
+            f"a plan says everything about a search, so {others} has no effect; leave it out"
+        )
+    if not isinstance(plan, str | Plan):
+        raise InputError(f"plan={plan!r} is neither a plan nor its text, nor {DEFAULT_PLAN!r}")
+    return plan
 
 
 def _audited_variant(options: Mapping[str, Any], full: EmbeddingPair) -> AuditedVariant:

@@ -25,23 +25,25 @@ _SAMPLED_ROWS = 10_000
 
 def fidelity(
     agreement: Mapping[str, Float64[np.ndarray, " q"]],
-    depths: Int64[np.ndarray, " q"],
+    depths: Int64[np.ndarray, " q"] | None,
     n: int,
     rng: np.random.Generator,
     groups: Int64[np.ndarray, " q"] | None = None,
 ) -> CheckResult:
     """Means of the measures of agreement, the share of queries without any, and shortlist depths.
 
-    `depths` are those at which `n` documents ranked by the variant contain the baseline's first 10.
+    `depths` are those at which `n` documents ranked by the variant contain the baseline's first 10
+    (None: unknown).
     Intervals are of queries, or of `groups` of them.
     """
     metrics = {
         name: bootstrap_mean(values, rng, groups=groups) for name, values in agreement.items()
     }
-    n_zero = int((agreement[f"overlap@{K}"] == 0).sum())
-    metrics["zero_overlap"] = proportion(n_zero, len(depths))
-    for share in SHARES:
-        metrics[f"shortlist_{share:.0%}"] = shortlist_depth(depths, share, n)
+    overlaps = agreement[f"overlap@{K}"]
+    metrics["zero_overlap"] = proportion(int((overlaps == 0).sum()), len(overlaps))
+    if depths is not None:
+        for share in SHARES:
+            metrics[f"shortlist_{share:.0%}"] = shortlist_depth(depths, share, n)
     return CheckResult(metrics)
 
 

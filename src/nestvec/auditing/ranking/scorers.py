@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from nestvec.auditing.measures.margins import random_score_std, triplet_margins
-from nestvec.auditing.types import EmbeddingPair, Triplets
+from nestvec.auditing.types import EmbeddingPair, Ranking, Triplets
 from nestvec.shapes import Bool, Float64, Int64
 
 
@@ -71,3 +71,32 @@ class ShortlistScorer:
         width = int(max(self.shortlist.max(), rows.max())) + 1
         numbers = self.shortlist + width * np.arange(len(self.shortlist))[:, None]
         return np.asarray((rows < 0) | np.isin(queries * width + rows, numbers))
+
+
+@dataclass(frozen=True)
+class HitsScorer:
+    """Compare by the hits of a search: a positive that is not among them loses."""
+
+    hits: Ranking
+
+    def margins(self, triplets: Triplets) -> Float64[np.ndarray, " t"]:
+        """Difference of both scores; ∞ and −∞ where one of the two is not among the hits."""
+        positives, negatives = (
+            self._scores(triplets.queries, documents)
+            for documents in (triplets.positives, triplets.negatives)
+        )
+        margins = np.full_like(positives, -np.inf)
+        np.subtract(positives, negatives, out=margins, where=~np.isneginf(positives))
+        return margins
+
+    def score_std(self, rng: np.random.Generator) -> float | None:
+        """None: documents that are not hits have no score."""
+        return None
+
+    def _scores(
+        self, queries: Int64[np.ndarray, " t"], documents: Int64[np.ndarray, " t"]
+    ) -> Float64[np.ndarray, " t"]:
+        """Scores of documents, −∞ for those that are not among their query's hits."""
+        is_hit = self.hits.rows[queries] == documents[:, None]
+        scores = np.take_along_axis(self.hits.scores[queries], is_hit.argmax(axis=1)[:, None], 1)
+        return np.where(is_hit.any(axis=1), scores[:, 0].astype(np.float64), -np.inf)

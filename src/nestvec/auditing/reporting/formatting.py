@@ -59,6 +59,8 @@ def format_time(timestamp: str | None) -> str:
 
 def series_label(variant: Mapping[str, Any]) -> str:
     """Label the series of a variant, without its dims: "1 bit, PCA rotation, best 100 reranked"."""
+    if plan := variant.get("plan"):
+        return f"plan {plan}"
     bits, label = variant["bits"], variant.get("label")
     parts = [
         *([label] if label else []),

@@ -86,7 +86,12 @@ def _sizes_section(report: Content, rows: Sequence[VariantRow]) -> Section | Non
         "sizes",
         "Safe sizes",
         lead=_knee_sentence(report.get("knee")),
-        tables=[_verdict_table(without_controls(rows)), _safe_dims_table(report), variants],
+        tables=[
+            _verdict_table([row for row in without_controls(rows) if row.plan is None]),
+            _safe_dims_table(report),
+            _plans_table([row for row in rows if row.plan is not None]),
+            variants,
+        ],
     )
 
 
@@ -130,6 +135,21 @@ def _verdict_table(rows: Sequence[VariantRow]) -> Table:
     )
 
 
+def _plans_table(rows: Sequence[VariantRow]) -> Table:
+    return Table(
+        "Search plans, run by the store: bytes of codes that they read per vector, and verdict",
+        ("plan", "codes", "verdict"),
+        [
+            (
+                Cell(str(row.plan)),
+                Cell(format_size(row.size_bytes)),
+                Cell(row.verdict, VERDICT_CLASSES[row.verdict]),
+            )
+            for row in rows
+        ],
+    )
+
+
 def _verdict_cell(row: VariantRow | None) -> Cell:
     if row is None:
         return Cell("")
@@ -160,7 +180,7 @@ def _metrics_section(
 def _dims_chart(metric: Metric, rows: Sequence[VariantRow], limit: float | None) -> Chart:
     points = [
         ChartPoint(row.dims, row.series, row.name, row.metrics[metric.name])
-        for row in sorted(without_controls(rows), key=lambda row: -row.size_bytes)
+        for row in sorted(without_controls(rows), key=lambda row: (row.plan or "", -row.size_bytes))
         if metric.name in row.metrics
     ]
     threshold = "" if limit is None else f"; the dotted line is the threshold, {limit:g}"

@@ -64,7 +64,8 @@ def summarise(report: Mapping[str, Any], rows: Sequence[VariantRow]) -> Summary:
     numbers = _headline_numbers(report, example) if example else []
     missing = _missing_data(rows)
     if safe:
-        headline = f"Smallest safe size: {safe.dims} dimensions, {safe.series}"
+        size = f"{safe.dims} dimensions, {safe.series}" if safe.plan is None else safe.name
+        headline = f"Smallest safe size: {size}"
         sentences = (*_savings(report, safe), *_unmeasured(rows, safe))
         return Summary(PASS, headline, sentences, numbers, missing)
     sentences = _example_sentences(example)

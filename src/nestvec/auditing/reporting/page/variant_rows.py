@@ -21,6 +21,7 @@ class VariantRow:
     """Label that it shares with the variants that differ in `dims` alone: "1 bit, PCA rotation"."""
     size_bytes: float
     rerank: int
+    plan: str | None
     control: str | None
     verdict: State
     reasons: Sequence[str]
@@ -85,6 +86,7 @@ def _read_variant_row(variant: Mapping[str, Any]) -> VariantRow:
         series=series_label(variant),
         size_bytes=variant["size_bytes"],
         rerank=variant["rerank"],
+        plan=variant.get("plan"),
         control=variant["control"],
         verdict=variant["verdict"],
         reasons=tuple(variant["reasons"]),
