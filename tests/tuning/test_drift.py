@@ -76,6 +76,24 @@ def test_queries_from_the_index_are_labelled(changing, dataset):
     assert "OPTIMISTIC" in str(drift)
 
 
+def test_queries_that_tuned_the_plan_do_not_check_it(tuned_index, queries):
+    with pytest.raises(InputError, match="tuned on these 600 queries"):
+        check_drift(tuned_index, queries[:600], K)
+    drift = check_drift(tuned_index, queries[500:], K)
+    assert (drift.n_tuning_queries, drift.attained.n) == (100, 600)
+    assert drift.attained == check_drift(tuned_index, queries[600:], K).attained
+    assert "100 further queries were left out" in str(drift)
+
+
+def test_p_values_are_called_what_they_are(tuned_index, queries):
+    assert "p-value of 'it misses the target'" in str(check_drift(tuned_index, queries[600:], K))
+
+
+def test_evidence_that_names_no_queries_excludes_none(changing, queries):
+    save(changing, Plan(None))
+    assert check_drift(changing, queries, K).n_tuning_queries == 0
+
+
 def test_without_a_stored_plan_there_is_nothing_to_check(changing, queries):
     with pytest.raises(InputError, match="stores no tuned plan for k=5"):
         check_drift(changing, queries, K)

@@ -7,6 +7,7 @@ import nestvec as nv
 from nestvec import Index, Plan
 from nestvec.errors import StorageError
 from nestvec.index.plans.default_plan import default_plan
+from nestvec.tuning.evidence import read_keys
 
 K = 5
 PLAN = Plan(3)
@@ -29,7 +30,10 @@ def test_the_plan_that_tune_finds_is_saved_and_used(changing, queries):
     tuned.save(changing)
     opened = Index.open(changing.path, verify=True)
     assert opened.default_plan(K) == tuned.plan != default(opened)
-    assert opened.stored_plans[K].evidence == tuned.to_json()
+    evidence = dict(opened.stored_plans[K].evidence)
+    assert read_keys(evidence).tolist() == list(tuned.query_keys)
+    assert evidence.pop("query_keys")
+    assert evidence == tuned.to_json()
     assert opened.generation == 2
 
 

@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 
 import nestvec as nv
-from nestvec import Plan
+from nestvec import Index, Plan
 from nestvec.errors import InputError, PlanError
 from nestvec.metrics import recall_at_k
 from nestvec.progress import silent
 from nestvec.tuning.guarantee import Guarantee
 from nestvec.tuning.plan_scores import PlanScores
-from nestvec.tuning.tuner import last_passing, order_plans, run_plan_tests, split_queries
+from nestvec.tuning.tuner import (
+    choose_candidates,
+    last_passing,
+    order_plans,
+    run_plan_tests,
+    split_queries,
+)
 
 K = 5
 FULL = Plan(None)
@@ -84,9 +90,33 @@ def test_with_too_few_queries_the_number_needed_is_stated(index, queries):
 def test_a_target_that_no_plan_reaches_leads_to_exact_search(index, queries):
     poor = nv.tune(index, queries, recall=0.99, k=K, plans=["probe=1; full"])
     assert (poor.verdict, poor.plan, poor.queries_needed) == ("OUT OF REACH", None, None)
+    assert "the widest is 'probe=1; full'" in str(poor)
     assert "exact=True" in str(poor)
     with pytest.raises(InputError, match="OUT OF REACH"):
         poor.save(index)
+
+
+@pytest.fixture(scope="module")
+def isotropic(tmp_path_factory):
+    """Vectors without any structure, on which small codes and few cells find little."""
+    rows = np.random.default_rng(5).standard_normal((4600, 64)).astype(np.float32)
+    path = tmp_path_factory.mktemp("isotropic") / "corpus.nv"
+    return Index.build(rows[:4000], path), rows[4000:]
+
+
+@pytest.mark.parametrize("measure", ["perfect_recall", "shortlist_recall"])
+def test_a_high_target_is_reached_on_vectors_without_structure(isotropic, measure):
+    index, queries = isotropic
+    tuned = nv.tune(index, queries, k=10, **{measure: 0.985})
+    assert tuned.verdict == "GUARANTEED"
+    guarantee = Guarantee(10, 0.985, 0.95, measure)
+    grid = choose_candidates(index, guarantee, None)
+    assert nv.tune(index, queries, k=10, plans=grid, **{measure: 0.985}).plan is None
+
+
+def test_wide_plans_are_not_tried_where_the_grid_has_room(index, queries):
+    tuned = nv.tune(index, queries[:800], recall=0.9, k=K)
+    assert Plan(None) not in [test.plan for test in tuned.plan_tests]
 
 
 def test_a_small_sample_below_the_target_shows_nothing(index, queries):

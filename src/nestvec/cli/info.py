@@ -129,8 +129,9 @@ def _segment(part: LiveSegment) -> dict[str, Any]:
 
 
 def _tuned(rows: int, tuned: StoredPlan) -> dict[str, Any]:
+    evidence = with_current_names(tuned.evidence)
     return {
-        **with_current_names(tuned.evidence),
+        **{name: value for name, value in evidence.items() if name != "query_keys"},
         "rows": rows,
         "plan": str(tuned.plan),
         "current": tuned.current,

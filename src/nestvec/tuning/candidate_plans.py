@@ -14,6 +14,8 @@ from nestvec.shapes import Float64
 
 _PROBE_FACTORS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0, 3 / 2, 2.0, 3.0, 4.0, 8.0)
 _KEEP_FACTORS = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+_WIDE_KEEPS = (10, 40, 160, 640)
+"""Shortlists of the widest plans, in multiples of k."""
 _FEWER_WORDS = 2 / 3
 """The share of dims that a narrowed first stage reads: less of each row, as many rows kept."""
 _STEP = 1.5
@@ -38,6 +40,20 @@ def candidate_plans(snapshot: Snapshot, k: int) -> list[Plan]:
     return [plan for plan in plans if _is_readable(plan, segment)]
 
 
+def widest_plans(snapshot: Snapshot, k: int) -> list[Plan]:
+    """List plans that read all cells: on all bits, with longer and longer shortlists, then whole.
+
+    The last one is the full scan, which reaches any target. Where nothing is coded there is none,
+    because the grid is that plan.
+    """
+    segment = snapshot.largest
+    if segment is None:
+        return []
+    keeps = dict.fromkeys(min(snapshot.count, factor * k) for factor in _WIDE_KEEPS)
+    rectangle = segment.codec.full_rectangle
+    return [*(Plan(None, (Stage(*rectangle, keep),)) for keep in keeps), Plan(None)]
+
+
 def _scaled(stages: tuple[Stage, ...], factor: float, min_keep: int) -> tuple[Stage, ...]:
     return tuple(Stage(s.dims, s.bits, max(min_keep, round(s.keep * factor))) for s in stages)
 
@@ -58,7 +74,7 @@ def _is_readable(plan: Plan, segment: Segment) -> bool:
 
 
 def shortlist_plans(plans: Iterable[Plan], rows: int) -> list[Plan]:
-    """Cut the plans to their shortlists, of at most `rows` rows, for a rerank elsewhere."""
+    """Shorten the plans to their shortlists, of at most `rows` rows, for a rerank elsewhere."""
     return list(dict.fromkeys(_shortlist(plan, rows) for plan in plans))
 
 

@@ -9,7 +9,9 @@ from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.progress import Progress
+from nestvec.self_match import vector_keys
 from nestvec.statistics import Estimate
+from nestvec.tuning.evidence import read_keys
 from nestvec.tuning.guarantee import Guarantee
 from nestvec.tuning.plan_scores import measure_plan
 from nestvec.tuning.queries import EvaluationQueries
@@ -40,19 +42,26 @@ class DriftReport:
     """How many queries like these would show that it holds; None where none would."""
     n_self_matches: int
     """How many queries equal rows of the index."""
+    n_tuning_queries: int
+    """How many queries were left out, because the plan was tuned on them."""
 
     def __str__(self) -> str:
         value, low, high, n = self.attained
         lines = [
             f"{self.verdict}: '{self.plan}' was tuned for {self.guarantee}",
             f"  {value:.4f} [{low:.4f}, {high:.4f}] on {n:,} new queries, one-sided bound "
-            f"{self.lower_bound:.4f}; p {self.p_below:.3g} that it misses the target, "
-            f"{self.p_above:.3g} that it reaches it",
+            f"{self.lower_bound:.4f}; the p-value of 'it misses the target' is {self.p_below:.3g}, "
+            f"of 'it reaches the target' {self.p_above:.3g}",
         ]
         if self.verdict == "INSUFFICIENT DATA" and self.queries_needed is not None:
             lines.append(f"  about {self.queries_needed:,} such queries would show that it holds")
         if not self.current:
             lines.append("  STALE: rows have changed since, so searches do not use it; tune again")
+        if self.n_tuning_queries:
+            lines.append(
+                f"  {self.n_tuning_queries:,} further queries were left out: the plan was tuned on "
+                "them"
+            )
         if self.n_self_matches:
             lines.append(f"  OPTIMISTIC: {self.n_self_matches} queries are rows of the index")
         return "\n".join(lines)
@@ -71,6 +80,7 @@ class DriftReport:
             "p_above": self.p_above,
             "queries_needed": self.queries_needed,
             "n_self_matches": self.n_self_matches,
+            "n_tuning_queries": self.n_tuning_queries,
         }
 
 
@@ -86,6 +96,15 @@ def check_drift(
     stored = index.stored_plans[k]
     guarantee = Guarantee.from_evidence(stored.evidence)
     ground_truth = queries.with_ground_truth(index, guarantee, progress)
+    keys = vector_keys(ground_truth.queries)
+    new = np.flatnonzero(~np.isin(keys, read_keys(stored.evidence)))
+    if not len(new):
+        raise InputError(
+            f"the plan was tuned on these {len(ground_truth):,} queries, so they cannot check it; "
+            "pass new queries"
+        )
+    n_tuning_queries = len(ground_truth) - len(new)
+    ground_truth = ground_truth[new]
     rng = np.random.default_rng(seed)
     # Shuffled: tests that bet must not see queries sorted by how hard they are.
     attained, _ = measure_plan(ground_truth, guarantee, stored.plan)
@@ -102,6 +121,7 @@ def check_drift(
         p_above=p_above,
         queries_needed=guarantee.queries_needed(scores),
         n_self_matches=ground_truth.n_self_matches,
+        n_tuning_queries=n_tuning_queries,
     )
 
 

@@ -1,7 +1,12 @@
 """Evidence that an index stores for a tuned plan, whatever version stored it."""
 
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+
+from nestvec.shapes import UInt64
 
 _RENAMED_KEYS = {
     "promise": "guarantee",
@@ -26,3 +31,13 @@ def with_current_names(evidence: Mapping[str, Any]) -> dict[str, Any]:
     if "evidence" in renamed:
         renamed["evidence"] = [with_current_names(test) for test in renamed["evidence"]]
     return renamed
+
+
+def encode_keys(keys: Sequence[int]) -> str:
+    """Write the hashes of the queries as text, eight bytes each."""
+    return b64encode(np.array(keys, "<u8").tobytes()).decode("ascii")
+
+
+def read_keys(evidence: Mapping[str, Any]) -> UInt64[np.ndarray, " q"]:
+    """Read the hashes of the tuning queries; none from versions that did not store them."""
+    return np.frombuffer(b64decode(evidence.get("query_keys", "")), "<u8").astype(np.uint64)

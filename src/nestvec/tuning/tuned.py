@@ -1,12 +1,13 @@
 """A tuned plan with its evidence, or the reason why there is none."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.statistics import Estimate
+from nestvec.tuning.evidence import encode_keys
 from nestvec.tuning.guarantee import Guarantee
 
 TuneVerdict = Literal["GUARANTEED", "INSUFFICIENT DATA", "OUT OF REACH"]
@@ -63,6 +64,8 @@ class TunedPlan:
     seed: int
     rows_checksum: int
     """The rows for which the guarantee holds, as a checksum."""
+    query_keys: tuple[int, ...] = field(repr=False)
+    """A hash of each query, by which a check of drift tells new queries from these."""
 
     @property
     def rows(self) -> int | None:
@@ -83,7 +86,8 @@ class TunedPlan:
             raise InputError(
                 f"no plan has the guarantee ({self.verdict}), so there is none to save"
             )
-        index.save_plan(self.rows, self.plan, self.to_json(), self.rows_checksum)
+        evidence = self.to_json() | {"query_keys": encode_keys(self.query_keys)}
+        index.save_plan(self.rows, self.plan, evidence, self.rows_checksum)
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self._describe()}", f"  {self._numbers()}"]
@@ -100,7 +104,11 @@ class TunedPlan:
         if self.plan is not None:
             return f"'{self.plan}' has {self.guarantee}"
         if self.verdict == "OUT OF REACH":
-            return f"no plan has {self.guarantee}; search with exact=True, or aim lower"
+            return (
+                f"no plan that was tested has {self.guarantee}, and the widest is "
+                f"'{self.plan_tests[0].plan}'; pass wider plans, search with exact=True, or aim "
+                "lower"
+            )
         if self.queries_needed is None:
             return f"these {self.queries:,} queries do not show {self.guarantee}; pass more"
         return (
