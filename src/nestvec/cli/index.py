@@ -125,6 +125,7 @@ def _report(built: Index, seconds: float, json: bool) -> None:
         "seconds": round(seconds, 3),
         "model": built.meta["model"],
         "default_plan": str(built.default_plan(max(1, min(10, len(built))))),
+        "default_recall": built.default_recall and built.default_recall.value,
     }
     if json:
         print_json(facts)
@@ -134,6 +135,7 @@ def _report(built: Index, seconds: float, json: bool) -> None:
             "index": f"{built.path}, {len(built):,} rows of {built.dim} dims",
             "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
             "plan": str(facts["default_plan"]),
+            "recall": str(built.default_recall or "not measured on fewer than 1,000 rows"),
             "time": f"{seconds:,.1f} s",
             "next": f'nestvec search {built.path} "your question"'
             if built.meta["model"]

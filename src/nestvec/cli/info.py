@@ -1,6 +1,7 @@
 """`nestvec info`: what an index is."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,7 @@ def info(
             f"{hot / max(1, plain):.1%} of the float32 vectors ({size(plain)})",
             "on disk": f"{size(disk)}, full vectors and texts included",
             "default plan": facts["default_plan"],
+            **({"its recall": str(index_.default_recall)} if index_.default_recall else {}),
             **{f"tuned for k={t['rows']}": _tuned_line(t) for t in facts["tuned"]},
         }
     )
@@ -99,6 +101,9 @@ def _facts(index: Index, verified: bool) -> dict[str, Any]:
         "disk_bytes": sum(file["size_bytes"] for file in files),
         "float32_bytes": 4 * len(index) * index.dim,
         "default_plan": str(index.default_plan(max(1, min(10, len(index))))),
+        "default_recall": None
+        if index.default_recall is None
+        else asdict(index.default_recall) | {"plan": str(index.default_recall.plan)},
         "tuned": [_tuned(rows, tuned) for rows, tuned in sorted(index.stored_plans.items())],
         "files": files,
         "verified": verified,

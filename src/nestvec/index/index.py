@@ -21,6 +21,7 @@ from nestvec.errors import InputError, PlanError
 from nestvec.hits import Hits
 from nestvec.index.document_lookup import get_documents, has_id
 from nestvec.index.options import IndexOptions, checked
+from nestvec.index.plans.default_recall import DefaultRecall, stored_default_recall
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.query_transform import transform_queries
 from nestvec.index.search.searcher import (
@@ -293,6 +294,14 @@ class Index:
     def stored_plans(self) -> Mapping[int, StoredPlan]:
         """The tuned plans that are stored, by `k`, also those that were tuned for other rows."""
         return self._snapshot.stored_plans
+
+    @property
+    def default_recall(self) -> DefaultRecall | None:
+        """Recall of the default plan, measured on sampled rows at the last build or `compact`.
+
+        None for fewer than 1,000 rows, for an index of an older version, and once rows change.
+        """
+        return stored_default_recall(self._snapshot.manifest)
 
     @property
     def tuned(self) -> Mapping[int, StoredPlan]:

@@ -108,6 +108,15 @@ class Snapshot:
             _log.warning("%s has format 1: searches read all vectors until compact()", folder)
         return snapshot
 
+    @classmethod
+    def of(cls, folder: Path, manifest: Manifest) -> "Snapshot":
+        """Map a generation whose files are written and that is not committed yet.
+
+        It has no transform, because its vectors went through one already.
+        """
+        parts = [_part(folder, manifest, entry, False, {}) for entry in manifest.entries]
+        return cls(folder, manifest, tuple(parts), None)
+
     def __len__(self) -> int:
         return self.count
 

@@ -17,6 +17,7 @@ import numpy as np
 from nestvec.documents import Id
 from nestvec.errors import IdsError, NestvecError, StorageError
 from nestvec.index.build.segment_builder import BuildOptions, write_segment
+from nestvec.index.plans.default_recall import with_default_recall
 from nestvec.index.plans.stored_plans import with_stored_plan
 from nestvec.index.query_transform import save_transform
 from nestvec.index.snapshot import CODED, FLAT, LiveSegment, Snapshot, pack_deleted
@@ -72,7 +73,8 @@ def create(
             "next_row": len(rows), **meta,
         }  # fmt: skip
         added_ids = zip(ids.tolist(), rows.numbers.tolist(), strict=True)
-        transaction.commit(Manifest(full, (entry,)), added=added_ids)
+        built = Snapshot.of(folder, Manifest(full, (entry,)))
+        transaction.commit(with_default_recall(built), added=added_ids)
     sync_folder(folder)
 
 
@@ -178,7 +180,9 @@ class Writer:
             return
         sources = [RowSource(part.rows, part.kept) for part in parts]
         entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
-        self._commit(entries, self.next_row, np.empty(0, int), ())
+        manifest = self._next_generation(entries, self.next_row)
+        compacted = Snapshot.of(self.snapshot.folder, manifest)
+        self.transaction.commit(with_default_recall(compacted))
 
     def save_plan(
         self, k: int, plan: Plan, evidence: Mapping[str, Any], rows_checksum: int
@@ -252,9 +256,13 @@ class Writer:
         deleted_ids: np.ndarray,
         added: Iterable[tuple[Id, int]],
     ) -> None:
+        manifest = self._next_generation(entries, next_row)
+        self.transaction.commit(manifest, deleted_ids.tolist(), added)
+
+    def _next_generation(self, entries: Sequence[SegmentEntry], next_row: int) -> Manifest:
         meta = self.snapshot.meta
         last = max((entry.segment for entry in entries), default=0)
-        manifest = Manifest(
+        return Manifest(
             {
                 **meta,
                 "generation": self.snapshot.generation + 1,
@@ -263,7 +271,6 @@ class Writer:
             },
             tuple(entries),
         )
-        self.transaction.commit(manifest, deleted_ids.tolist(), added)
 
     def _find(self, ids: np.ndarray) -> list[int]:
         """The row of each id; `IdsError` when one is missing."""
