@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nestvec.documents import Document
 from nestvec.errors import FilterError
-from nestvec.filters.ast import And, Contains, Field, Not, OneOf, Or, Order
+from nestvec.filters.ast import And, Contains, Field, Not, OneOf, Or, Order, TextTest
 from nestvec.filters.evaluate import matches
 from nestvec.filters.parser import MOST_NESTED, MOST_TESTS, parse_where
 from nestvec.filters.sqlite import to_sql
@@ -60,6 +60,12 @@ def holds(text, metadata=None, *, id_=1, text_=None):
         "id = 7", "id in (6, 7)", "text = 'It''s text'", "text is not null", "metadata is null",
         "year = 1 or year = 2020", "year = 1 and year = 2 or year = 2020",
         "year = 2020 or year = 1 and year = 2", "(year = 2020 or year = 1) and not year = 2",
+        "category contains 's.C'", "tags contains 'cs.IR'", "tags contains 3",
+        "not tags contains 4",
+        "category starts with 'cs.'", "category not starts with 'CL'", "text starts with 'It''s'",
+        "category like 'cs.%'", "category like 'c_.CL'", "category not like 'CS%'",
+        "category ilike 'CS._l'", "category ilike '%CL'", "text contains 's t'",
+        "like like 'a\\%b\\_\\\\'", "starts starts with 'w'", "contains contains 'c'",
         "not (year = 1 or year = 2)", "NOT year = 1 AND year IN (2020) OR year IS NULL",
     ],
 )  # fmt: skip
@@ -68,6 +74,7 @@ def test_it_is_true_of_the_row(text):
         "year": 2020, "category": "cs.CL", "open": True, "nothing": None,
         "tags": ["cs.IR", 3, None], "venue": {"name": "ACL", "place": {"city": "Dublin"}},
         "odd key": 1, "a.b": 2, "id": "inner", "größe": 3,
+        "like": "a%b_\\", "starts": "with", "contains": "abc",
     }  # fmt: skip
     assert holds(text, metadata, id_=7, text_="It's text")
 
@@ -119,6 +126,36 @@ def test_a_string_is_no_list():
     assert not holds("'c' in category", {"category": "cs"})
 
 
+def test_texts_are_searched_by_characters_and_their_case():
+    for pattern, text in [("%", ""), ("_", "é"), ("a%", "a\nb"), ("[a]*?", "[a]*?"), ("É", "É")]:
+        assert holds(f"t like '{pattern}'", {"t": text})
+    for pattern, text in [
+        ("a", "A"),
+        ("_", ""),
+        ("_", "ab"),
+        ("a*", "ab"),
+        ("[a]", "a"),
+        ("", "a"),
+    ]:
+        assert not holds(f"t like '{pattern}'", {"t": text})
+    assert holds("t ilike 'a%Z'", {"t": "AbcZ"})
+    assert not holds("t ilike 'é'", {"t": "É"})  # ASCII letters alone
+    assert not holds("t contains '1'", {"t": 1})
+    assert not holds("t like '%'", {"t": None})
+
+
+def test_dates_are_texts_whose_order_is_that_of_time():
+    assert holds("day between '2024-02-01' and '2024-02-29T23:59'", {"day": "2024-02-29T12:00"})
+
+
+def test_a_filter_nested_as_deep_as_allowed_is_taken_wherever_its_brackets_are():
+    for form in ("(n = 2 or n = 3 and {})", "({} and n = 2 or n = 3)", "not {}"):
+        deep = "'x' not in n"
+        for _ in range(MOST_NESTED):
+            deep = form.format(deep)
+        assert holds(deep, {"n": 2}) in (True, False)
+
+
 def test_a_long_list_of_values_is_taken():
     values = ", ".join(map(str, range(5_000)))
     assert holds(f"n in ({values})", {"n": 4_999})
@@ -145,12 +182,16 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
 )
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
+PATTERNS = st.text("aA%_é\n*?[]^-", max_size=4)
 PATHS = st.lists(NAMES, min_size=1, max_size=2).map(tuple)
 FIELDS = PATHS | st.sampled_from(["id", "text"])
 TESTS = st.one_of(
     st.tuples(st.just(OneOf), FIELDS, st.lists(SCALARS, min_size=1, max_size=4).map(tuple)),
     st.tuples(st.just(Order), FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS | TEXTS),
     st.tuples(st.just(Contains), PATHS, SCALARS),
+    st.tuples(
+        st.just(TextTest), FIELDS, st.sampled_from(["starts with", "like", "ilike"]), PATTERNS
+    ),
 )
 CONDITIONS = st.recursive(
     TESTS,
@@ -187,7 +228,7 @@ def spelled(condition):
     match condition:
         case OneOf(field, values):
             return f"{named(field)} in ({', '.join(map(literal, values))})"
-        case Order(field, operator, value):
+        case Order(field, operator, value) | TextTest(field, operator, value):
             return f"{named(field)} {operator} {literal(value)}"
         case Contains(field, value):
             return f"{literal(value)} in {named(field)}"
@@ -249,9 +290,10 @@ PIECES = st.sampled_from(
 ASCII = st.characters(max_codepoint=127)
 SKELETON = re.compile(
     r"(?: \s | \( | \) | \? | , | = | <= | >= | < | > | \b0\b | \$ "
-    r"| '(?:null|true|false|integer|real|text|array)' "
+    r"| '\\\\' | '(?:null|true|false|integer|real|text|array)' "
     r"| \b(?:ifnull|json_type|json_extract|json_each|typeof|rows\.metadata|rows\.id|rows\.text|AND"
-    r"|OR|NOT|IN|IS|NULL|EXISTS|SELECT|1|FROM|AS|item|WHERE|item\.type|item\.value|value)\b )*",
+    r"|OR|NOT|IN|IS|NULL|EXISTS|SELECT|1|FROM|AS|item|WHERE|item\.type|item\.value|value"
+    r"|GLOB|LIKE|ESCAPE|instr|substr|length)\b )*",
     re.VERBOSE,
 )
 
@@ -296,6 +338,11 @@ def test_any_text_is_a_filter_or_an_error_and_its_sql_is_of_the_grammar(text):
         ("year = 1 year = 2", "character 10, 'year'", "'and' or 'or'"),
         ("year in 3", "character 9, '3'", "in brackets"),
         ("year in ()", "character 10, '\\)'", "a value is needed"),
+        ("t like 3", "character 8, '3'", "'text' in single quotes"),
+        ("t like 'a\\'", "character 8", "cannot end in"),
+        ("t like '%%%%%%%%%%%'", "character 8", "10 % at most"),
+        ("t starts 'a'", "character 10", "'with' must follow"),
+        ("id contains 3", "character 13", "id is no list"),
         ("year is 3", "character 9, '3'", "only null"),
         ("year < true", "character 8, 'true'", "have an order"),
         ("null <= year", "character 1, 'null'", "have an order"),

@@ -285,3 +285,47 @@ def test_what_is_worked_out_of_a_segment_is_worked_out_once_whatever_the_filter(
         (part,) = index._filters.apply(index.snapshot, where).parts
         assert part.coded is not whole.coded
         assert part.coded.derived is whole.coded.derived
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (
+            "yeer = 3",
+            "no row has a field yeer (did you mean year?); the fields are tags, venue, year",
+        ),
+        ("yeer != 3", "no row has a field yeer (did you mean year?)"),
+        ("venue.nme is null", "no row has a field venue.nme"),
+        ("year = '2020'", "year is compared with texts, and the rows have numbers there"),
+        ("'x' in year", "year is compared with lists, and the rows have numbers there"),
+        ("tags = 'x'", "tags is compared with texts, and the rows have lists there"),
+        ("year like '20%'", "year is compared with texts"),
+        ("venue < 3", "venue is compared with numbers, and the rows have objects there"),
+    ],
+)
+def test_a_field_that_fits_no_row_is_a_warning_that_names_the_fields(
+    corpus, tmp_path, caplog, where, message
+):
+    metadata = [{"year": 2020, "tags": ["x"], "venue": {"name": "ACL"}}, None, {"year": 2.5}]
+    index = Index.build(corpus[0][:3], tmp_path / "i.nv", metadata=metadata)
+    for _ in range(2):  # once for each new filter
+        index.search(corpus[0][:1], 1, where=where)
+    (logged,) = caplog.messages
+    assert message in logged
+
+
+@pytest.mark.parametrize(
+    "where", ["year = 2020", "year > 3000", "'y' in tags", "tags contains 'y'", "text = 'x'",
+              "venue.name like 'B%'", "id > 7", "year in (1, 'x')", "tags is null"]
+)  # fmt: skip
+def test_a_filter_that_could_match_is_no_warning(corpus, tmp_path, caplog, where):
+    metadata = [{"year": 2020, "tags": ["x"], "venue": {"name": "ACL"}}]
+    index = Index.build(corpus[0][:1], tmp_path / "i.nv", metadata=metadata)
+    index.search(corpus[0][:1], 1, where=where)
+    assert not caplog.messages
+
+
+def test_a_filter_without_any_metadata_is_a_warning(corpus, tmp_path, caplog):
+    index = Index.build(corpus[0][:3], tmp_path / "i.nv")
+    index.search(corpus[0][:1], 1, where="year = 1")
+    assert "because no row has metadata" in caplog.messages[0]

@@ -13,6 +13,7 @@ from nestvec.documents import Document
 
 Scalar = None | bool | int | float | str
 Operator = Literal["<", "<=", ">", ">="]
+TextOperator = Literal["contains", "starts with", "like", "ilike"]
 Kind = Literal["null", "true", "false", "number", "text", "array", "object"]
 
 
@@ -62,6 +63,18 @@ class Contains:
 
 
 @dataclass(frozen=True, slots=True)
+class TextTest:
+    """The field is a text, and the value is a part of it, its beginning, or a pattern of it.
+
+    "like" is told in `patterns`; "ilike" ignores the case of ASCII letters.
+    """
+
+    field: Field
+    operator: TextOperator
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """The condition is false."""
 
@@ -82,7 +95,8 @@ class Or:
     conditions: tuple["Condition", ...]
 
 
-Condition = OneOf | Order | Contains | Not | And | Or
+Test = OneOf | Order | Contains | TextTest
+Condition = Test | Not | And | Or
 
 
 def kind(value: Any) -> Kind:

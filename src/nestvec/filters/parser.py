@@ -6,12 +6,14 @@
     test       = field compare value | value compare field
                | field ["not"] "in" "(" value ("," value)* ")" | value ["not"] "in" field
                | field ["not"] "between" value "and" value | field "is" ["not"] "null"
+               | field ["not"] "contains" value
+               | field ["not"] ("starts" "with" | "like" | "ilike") text
     compare    = "=" | "==" | "!=" | "<" | "<=" | ">" | ">="
     field      = name ("." name)*        name  = letters, digits and _, or "any text" with "" for "
     value      = number | 'text' with '' for ' | "true" | "false" | "null"
 
-Words are understood in either case. `id` and `text` are the row's own, `"id"` is a field of its
-metadata.
+Words are understood in either case; those of the last two tests are names elsewhere. `id` and
+`text` are the row's own, `"id"` is a field of its metadata.
 """
 
 import math
@@ -32,9 +34,12 @@ from nestvec.filters.ast import (
     Or,
     Order,
     Scalar,
+    TextOperator,
+    TextTest,
     as_number,
     kind,
 )
+from nestvec.filters.patterns import MAX_CHARS, MAX_WILDCARDS, count_wildcards, is_complete
 
 MOST_TESTS = 500
 MOST_NESTED = 20
@@ -152,9 +157,40 @@ class _Parser:
             return _negated(negated, OneOf(field, self.values()))
         if self.takes("between"):
             return _negated(negated, self.between(field))
+        operator = self.token.text.lower() if self.token.kind == "word" else ""
+        if operator in ("contains", "starts", "like", "ilike"):
+            return _negated(negated, self.text_test(field, operator))
         raise self.error(
-            "a comparison is needed here: = != < <= > >=, in (...), between, or is null"
+            "a comparison is needed here: = != < <= > >=, in (...), between, contains, "
+            "starts with, like, or is null"
         )
+
+    def text_test(self, field: Field, operator: str) -> Condition:
+        self.take()
+        if operator == "starts":
+            if self.token.text.lower() != "with":
+                raise self.error("'with' must follow 'starts': starts with 'a text'")
+            self.take()
+            operator = "starts with"
+        token = self.token
+        value = self.value()
+        if operator == "contains":
+            if field.column != "metadata" and not isinstance(value, str):
+                raise self.error(f"{field.column} is no list; a 'text' must follow", token)
+            return _contains(field, value)
+        if not isinstance(value, str):
+            raise self.error(f"a 'text' in single quotes must follow '{operator}'", token)
+        if operator != "starts with":
+            self.check_pattern(value, token)
+        return TextTest(field, cast(TextOperator, operator), value)
+
+    def check_pattern(self, pattern: str, token: _Token) -> None:
+        if len(pattern) > MAX_CHARS or count_wildcards(pattern) > MAX_WILDCARDS:
+            raise self.error(
+                f"a pattern has {MAX_CHARS} characters and {MAX_WILDCARDS} % at most", token
+            )
+        if not is_complete(pattern):
+            raise self.error(r"a pattern cannot end in \; write \\ for a backslash", token)
 
     def _test_from(self, value: Scalar) -> Condition:
         token = self.tokens[self.next - 1]
@@ -305,6 +341,14 @@ def _error(text: str, token: _Token, rule: str) -> FilterError:
 def _is_plain(text: str) -> bool:
     """Tell whether SQLite can compare it: no U+0000, and nothing that UTF-8 cannot hold."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _contains(field: Field, value: Scalar) -> Condition:
+    """A list contains an item, and a text contains a part."""
+    item = None if field.column != "metadata" else Contains(field, value)
+    part = TextTest(field, "contains", value) if isinstance(value, str) else None
+    tests = tuple(test for test in (item, part) if test is not None)
+    return tests[0] if len(tests) == 1 else Or(tests)
 
 
 def _negated(negated: bool, condition: Condition) -> Condition:

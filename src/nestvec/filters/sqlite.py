@@ -16,8 +16,12 @@ from nestvec.filters.ast import (
     Or,
     Order,
     Scalar,
+    Test,
+    TextOperator,
+    TextTest,
     kind,
 )
+from nestvec.filters.patterns import to_glob, to_like
 
 _KINDS: Mapping[Kind, str] = {
     "null": "{} IS NULL OR {} = 'null'",
@@ -49,6 +53,17 @@ class Sql:
 def to_sql(condition: Condition) -> Sql:
     """Build an expression that is 1 where the condition is true of a row, else 0 (never NULL)."""
     match condition:
+        case Not(inner):
+            return Sql("(NOT ") + to_sql(inner) + ")"
+        case And(conditions):
+            return _all(map(to_sql, _deepest_first(conditions)))
+        case Or(conditions):
+            return _any(map(to_sql, _deepest_first(conditions)))
+    return _test(condition)
+
+
+def _test(condition: Test) -> Sql:
+    match condition:
         case OneOf(field, values):
             return _one_of(_kind_of(field), _value_of(field), values)
         case Order(field, operator, value):
@@ -57,14 +72,38 @@ def to_sql(condition: Condition) -> Sql:
         case Contains(field, value):
             item = _one_of(Sql("item.type"), Sql("item.value"), (value,))
             items = Sql("EXISTS (SELECT 1 FROM json_each(rows.metadata, ?) AS item WHERE ")
-            value_sql = Sql(items.text, (_json_path(field),)) + item + ")"
+            value_sql = Sql(items.text, (json_path(field),)) + item + ")"
             return _true(_all([_has_kind(_kind_of(field), "array"), value_sql]))
+        case TextTest(field, operator, value):
+            test = _text_test(_value_of(field), operator, value)
+            return _true(_all([_has_kind(_kind_of(field), "text"), test]))
+
+
+def _deepest_first(conditions: Sequence[Condition]) -> list[Condition]:
+    """Order conditions so that SQLite's parser, whose stack is small, waits with few of them."""
+    return sorted(conditions, key=_depth, reverse=True)
+
+
+def _depth(condition: Condition) -> int:
+    match condition:
         case Not(inner):
-            return Sql("(NOT ") + to_sql(inner) + ")"
-        case And(conditions):
-            return _all(map(to_sql, conditions))
-        case Or(conditions):
-            return _any(map(to_sql, conditions))
+            return 1 + _depth(inner)
+        case And(conditions) | Or(conditions):
+            return 1 + max(map(_depth, conditions))
+    return 0
+
+
+def _text_test(value_sql: Sql, operator: TextOperator, value: str) -> Sql:
+    match operator:
+        case "contains":
+            return Sql("(instr(") + value_sql + Sql(", ?) > 0)", (value,))
+        case "starts with":
+            start = Sql("(substr(") + value_sql + Sql(", 1, length(?))", (value,))
+            return start + Sql(" = ?)", (value,))
+        case "like":
+            return Sql("(") + value_sql + Sql(" GLOB ?)", (to_glob(value),))
+        case "ilike":
+            return Sql("(") + value_sql + Sql(" LIKE ? ESCAPE '\\')", (to_like(value),))
 
 
 def _one_of(kind_sql: Sql, value_sql: Sql, values: Sequence[Scalar]) -> Sql:
@@ -94,17 +133,18 @@ def _has_kind(kind_sql: Sql, expected: Kind) -> Sql:
 
 def _kind_of(field: Field) -> Sql:
     if field.column == "metadata":
-        return Sql("json_type(rows.metadata, ?)", (_json_path(field),))
+        return Sql("json_type(rows.metadata, ?)", (json_path(field),))
     return Sql(f"typeof(rows.{field.column})")
 
 
 def _value_of(field: Field) -> Sql:
     if field.column == "metadata":
-        return Sql("json_extract(rows.metadata, ?)", (_json_path(field),))
+        return Sql("json_extract(rows.metadata, ?)", (json_path(field),))
     return Sql(f"rows.{field.column}")
 
 
-def _json_path(field: Field) -> str:
+def json_path(field: Field) -> str:
+    """Spell the path of a metadata field for SQLite's JSON functions."""
     # SQLite before 3.45 compares names as they are spelled, so they are spelled as json.dumps
     # does when rows are stored.
     return "$" + "".join("." + json.dumps(name) for name in field.path)

@@ -102,10 +102,15 @@ def _find(
     # Late: those who filter nothing import nestvec a tenth faster.
     from nestvec.filters.parser import parse_where
     from nestvec.filters.sqlite import to_sql
+    from nestvec.index.filter_fields import warn_of_unknown_fields
 
-    sql = to_sql(parse_where(where))
+    condition = parse_where(where)
+    sql = to_sql(condition)
     new = {key: part for key, part in parts.items() if key not in cached}
     masks = _masks(snapshot, list(new.values()), sql.text, sql.parameters)
+    if not cached:
+        with catalog.read_transaction(snapshot.folder) as db:
+            warn_of_unknown_fields(db, condition, where)
     found_masks = zip(new.items(), masks, strict=True)
     return {**cached, **{key: _AllowedRows.of(part, mask) for (key, part), mask in found_masks}}
 
