@@ -240,8 +240,8 @@ def one_cell(codec, residuals):
     """Put all rows into one cell about zero."""
     n, coded = len(residuals), encoded(codec, residuals)
     zeros, blank = np.zeros(n, np.int64), np.zeros(LANES, np.float32)
-    assignment = CellAssignment.of(zeros, zeros - 1, 1, LANES)
-    slots = LANES * int(assignment.rests[-1])
+    assignment = CellAssignment.from_cells(zeros, zeros - 1, 1, LANES)
+    slots = LANES * int(assignment.overflow_starts[-1])
     records = np.zeros((n, len(codec.words) + RECORD_TAIL), np.uint64)
     records[:, :-RECORD_TAIL] = coded.words
     records.view(np.float32)[:, SCALE] = coded.scale
@@ -256,9 +256,9 @@ def one_cell(codec, residuals):
         priors=blank,
         spreads=blank,
         starts=assignment.starts,
-        overflow_starts=assignment.rests,
+        overflow_starts=assignment.overflow_starts,
         counts=assignment.counts,
-        spill_counts=assignment.spills,
+        spill_counts=assignment.spill_counts,
         row_offsets=np.array([0, n]),
         spill_row_offsets=np.zeros(2, np.int64),
         spill_record_ids=np.empty(0, np.int32),

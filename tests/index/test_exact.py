@@ -184,7 +184,7 @@ def test_stored_lengths_and_errors_bound_the_rows(
         .coded
     )
     cells = segment.cells
-    rows, owners = cells.rows, cells.cell_ids
+    rows, cell_ids = cells.rows, cells.cell_ids
     # 64 bits of mantissa and the range of exponents are enough: allowances are of float32's size.
     wide = vectors[rows].astype(np.longdouble)
     lengths = np.sqrt((wide**2).sum(axis=1))
@@ -194,14 +194,15 @@ def test_stored_lengths_and_errors_bound_the_rows(
     assert (lengths <= segment.derived.longest).all()
     centroids = cells.steps[: len(cells.counts), None].astype(np.longdouble)
     centroids = centroids * layout.integer_centroids(cells)
-    rest = wide @ cells.rotation.astype(np.longdouble)
+    residuals = wide @ cells.rotation.astype(np.longdouble)
     read = min(dim, centroids.shape[1])
-    rest[:, :read] -= centroids[owners][:, :read]
+    residuals[:, :read] -= centroids[cell_ids][:, :read]
     blocks, lanes = np.divmod(slots_of(cells), layout.LANES)
     head_errors = cells.head_errors[blocks, :, lanes]
     head_errors = reference.from_bfloat16(head_errors)
     for stage, errors in enumerate((head_errors, cells.word_errors)):
-        left = rest - cells.record_scale[:, None].astype(np.longdouble) * read_codes(segment, stage)
+        scale = cells.record_scale[:, None].astype(np.longdouble)
+        left = residuals - scale * read_codes(segment, stage)
         bounds = layout.part_bounds(dim)
         parts = [left[:, a:b] for a, b in pairwise(bounds)]
         squares = np.stack([(part**2).sum(axis=1) for part in parts], axis=1)
@@ -209,10 +210,10 @@ def test_stored_lengths_and_errors_bound_the_rows(
 
 
 def slots_of(cells):
-    """Where each home has its slot in its own cell."""
+    """Return the slot of each record in its primary cell."""
     firsts = np.concatenate([[0], np.cumsum(cells.counts)[:-1]])
-    homes = np.arange(len(cells.rows))
-    return layout.LANES * cells.starts[cells.cell_ids] + homes - firsts[cells.cell_ids]
+    record_ids = np.arange(len(cells.rows))
+    return layout.LANES * cells.starts[cells.cell_ids] + record_ids - firsts[cells.cell_ids]
 
 
 def read_codes(segment, stage):

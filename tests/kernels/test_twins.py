@@ -186,15 +186,15 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
     spill_cells = np.full(n, -1)
     if n_cells > 1:
         spill_cells = (cell_ids + rng.integers(1, n_cells, n)) % n_cells
-    assignment = CellAssignment.of(cell_ids, spill_cells, n_cells, LANES)
-    n_slots = LANES * int(assignment.rests[-1])
+    assignment = CellAssignment.from_cells(cell_ids, spill_cells, n_cells, LANES)
+    n_slots = LANES * int(assignment.overflow_starts[-1])
     records = rng.integers(0, 2**64, (n, len(codec.words) + RECORD_TAIL), dtype=np.uint64)
     head = rng.integers(0, 256, (n_slots // LANES, 8 * len(codec.head), LANES), dtype=np.uint8)
     scale, slot_bias = np.full(n_slots, np.nan, np.float32), rng.standard_normal(n_slots)
     slot_bias = slot_bias.astype(np.float32)
     head_errors = np.zeros((int(assignment.starts[-1]), PARTS, LANES), np.uint16)
     norms = np.linalg.norm(rotated.astype(np.float64), axis=1).astype(np.float32)
-    places = [(cell_ids, assignment.slots), (spill_cells, assignment.second_slots)]
+    places = [(cell_ids, assignment.slots), (spill_cells, assignment.spill_slots)]
     for i, (cells_of_rows, slots) in enumerate(places[: 1 + (n_cells > 1)]):
         residuals = rotated.copy()
         residuals[:, : centroids.whole.shape[1]] -= centroids.values()[cells_of_rows]
@@ -203,7 +203,11 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
         scale[slots], slot_bias[slots] = coded.scale, bias
         if i == 0:
             head_errors[slots // LANES, :, slots % LANES] = reference.bfloat16_up(coded.head_errors)
-            ids, floats, ints = assignment.homes, records.view(np.float32), records.view(np.int32)
+            ids, floats, ints = (
+                assignment.record_ids,
+                records.view(np.float32),
+                records.view(np.int32),
+            )
             records[ids, :-RECORD_TAIL] = coded.words
             floats[ids, SCALE], floats[ids, BIAS] = coded.scale, bias
             ints[ids, CELL], ints[ids, ROW] = cell_ids, np.arange(n)
@@ -218,10 +222,10 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
     cells = Cells(
         rotation=rotation, sigma=codec.sigma[:width], centroids=centroid_bytes(centroids.whole),
         steps=steps, priors=priors, spreads=spreads, starts=assignment.starts,
-        overflow_starts=assignment.rests, counts=assignment.counts, spill_counts=assignment.spills,
+        overflow_starts=assignment.overflow_starts, counts=assignment.counts, spill_counts=assignment.spill_counts,
         row_offsets=np.concatenate([[0], np.cumsum(assignment.counts)]),
-        spill_row_offsets=np.concatenate([[0], np.cumsum(assignment.spills)]),
-        spill_record_ids=assignment.spill_homes().astype(np.int32), scale=scale,
+        spill_row_offsets=np.concatenate([[0], np.cumsum(assignment.spill_counts)]),
+        spill_record_ids=assignment.spill_record_ids().astype(np.int32), scale=scale,
         bias=slot_bias if bias.any() else np.empty(0, np.float32), head=head,
         head_errors=head_errors, records=records, record_floats=records.view(np.float32),
         record_ints=records.view(np.int32),

@@ -23,7 +23,7 @@ _ENERGY_SHARE = 0.75
 _ASSIGN_BYTES = 1 << 26
 _COLUMNS = 16
 _NEAREST = 64
-"""Cells that compete for being a row's second: more do not help."""
+"""Nearest cells from which a row's spill cell is chosen: more do not help."""
 
 
 def cell_count(rows: int) -> int:
@@ -32,14 +32,14 @@ def cell_count(rows: int) -> int:
 
 
 def cell_dims(energy: Float64[np.ndarray, " dim"]) -> int:
-    """The prefix that cells are made on: whole groups holding three quarters of the energy."""
+    """Width of the prefix that cells are trained on: whole groups with 3/4 of the energy."""
     share = np.cumsum(energy)
     enough = int(np.searchsorted(share, _ENERGY_SHARE * share[-1])) + 1
     return min(len(energy), -(-enough // GROUP) * GROUP)
 
 
 def sample_size(cells: int) -> int:
-    """Rows that `train_cells` wants to see."""
+    """Number of rows to train `cells` cells on."""
     return _SAMPLE_PER_CELL * cells
 
 
@@ -47,13 +47,13 @@ def sample_size(cells: int) -> int:
 def train_cells(
     sample: Float32[np.ndarray, "n dims"], cells: int, rng: "np.random.Generator"
 ) -> Float32[np.ndarray, "cells dims"]:
-    """Lloyd's k-means from a random start; a cell left without rows restarts at a random row."""
+    """Run Lloyd's k-means from random rows; a cell that loses all rows restarts at a random row."""
     if len(sample) == 0:
         return np.zeros((cells, sample.shape[1]), np.float32)
     centroids = sample[np.sort(rng.choice(len(sample), cells, replace=False))].copy()
     for _ in range(_ITERATIONS):
-        owners = assign(sample, centroids)
-        sums, counts = sum_by_cell(sample, owners, cells)
+        cell_ids = assign(sample, centroids)
+        sums, counts = sum_by_cell(sample, cell_ids, cells)
         empty = np.flatnonzero(counts == 0)
         centroids = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
         centroids[empty] = sample[rng.choice(len(sample), len(empty), replace=False)]
@@ -63,17 +63,17 @@ def train_cells(
 def assign(
     vectors: Float32[np.ndarray, "n dims"], centroids: Float32[np.ndarray, "cells dims"]
 ) -> Int64[np.ndarray, " n"]:
-    """The nearest centroid of each row (Euclidean); equal distances go to the smaller cell."""
-    owners = np.empty(len(vectors), np.int64)
+    """Assign each row the cell of its nearest centroid (Euclidean); of equals the smaller cell."""
+    cell_ids = np.empty(len(vectors), np.int64)
     for part, scores in _nearness(vectors, centroids):
-        owners[part] = scores.argmax(axis=1)
-    return owners
+        cell_ids[part] = scores.argmax(axis=1)
+    return cell_ids
 
 
 def _nearness(
     vectors: Float32[np.ndarray, "n dims"], centroids: Float32[np.ndarray, "cells dims"]
 ) -> Iterator[tuple[slice, Float32[np.ndarray, "m cells"]]]:
-    """⟨x, c⟩ − |c|²/2, which falls with the distance |x − c|, for some rows after the other."""
+    """Yield ⟨x, c⟩ − |c|²/2, which falls with the distance |x − c|, for one block after another."""
     half_squares = np.einsum("cd,cd->c", centroids, centroids) / 2
     # As one dimension more: the product then needs no second pass.
     columns = np.ascontiguousarray(np.hstack([centroids, -half_squares[:, None]]).T)
@@ -84,19 +84,19 @@ def _nearness(
 
 
 def sum_by_cell(
-    vectors: Float32[np.ndarray, "n dims"], owners: Int64[np.ndarray, " n"], cells: int
+    vectors: Float32[np.ndarray, "n dims"], cell_ids: Int64[np.ndarray, " n"], cells: int
 ) -> tuple[Float64[np.ndarray, "cells dims"], Int64[np.ndarray, " cells"]]:
-    """Per cell the sum of its rows, in float64, and their number."""
-    order = np.argsort(owners, kind="stable")
-    counts = np.bincount(owners, minlength=cells)
+    """Sum the rows of each cell in float64, and count them."""
+    order = np.argsort(cell_ids, kind="stable")
+    counts = np.bincount(cell_ids, minlength=cells)
     sums = np.zeros((cells, vectors.shape[1]))
     cells_with_rows = np.flatnonzero(counts)
     starts = (np.cumsum(counts) - counts)[cells_with_rows]
     # Some columns at a time: in order, and as float64, all would be three times the sample.
     for first in range(0, vectors.shape[1] if len(cells_with_rows) else 0, _COLUMNS):
         columns = slice(first, first + _COLUMNS)
-        some = vectors[order, columns]
-        sums[cells_with_rows, columns] = np.add.reduceat(some, starts, axis=0, dtype=np.float64)
+        block = vectors[order, columns]
+        sums[cells_with_rows, columns] = np.add.reduceat(block, starts, axis=0, dtype=np.float64)
     return sums, counts
 
 
@@ -108,13 +108,13 @@ class Centroids(NamedTuple):
 
     @classmethod
     def rounded(cls, centroids: Float32[np.ndarray, "cells dims"]) -> "Centroids":
-        """To 1/127 of each centroid's largest entry: a fourth of the bytes, exact as defined."""
+        """Round each centroid to 1/127 of its largest entry, which takes a fourth of the bytes."""
         steps = (np.abs(centroids).max(axis=1, initial=0) / np.float32(127)).astype(np.float32)
         safe = np.where(steps > 0, steps, np.float32(1))
         return cls(np.rint(centroids / safe[:, None]).astype(np.int8), steps)
 
     def values(self) -> Float32[np.ndarray, "cells dims"]:
-        """The centroids themselves."""
+        """Return the centroids as float32."""
         return np.asarray(self.steps[:, None] * self.whole)
 
 
@@ -144,51 +144,57 @@ def assign_with_spill(
 class CellAssignment(NamedTuple):
     """The slots of each row in its cell and in its spill cell.
 
-    Slots lie in blocks: `kernels.layout` tells how. Homes count the rows cell after cell.
+    `kernels.layout` describes record ids, slots, and the blocks that slots lie in.
     """
 
-    owners: Int64[np.ndarray, " n"]
-    seconds: Int64[np.ndarray, " n"]
-    """Second cells; no rows where there are none."""
-    homes: Int64[np.ndarray, " n"]
+    cell_ids: Int64[np.ndarray, " n"]
+    spill_cells: Int64[np.ndarray, " n"]
+    """Empty if there is one cell alone."""
+    record_ids: Int64[np.ndarray, " n"]
     slots: Int64[np.ndarray, " n"]
-    second_slots: Int64[np.ndarray, " n"]
+    spill_slots: Int64[np.ndarray, " n"]
     counts: Int64[np.ndarray, " cells"]
-    spills: Int64[np.ndarray, " cells"]
+    spill_counts: Int64[np.ndarray, " cells"]
     starts: Int64[np.ndarray, " starts"]
-    """First block of each cell's own rows, and the number of such blocks."""
-    rests: Int64[np.ndarray, " starts"]
-    """First block of what is left of each cell's others, and the number of all blocks."""
+    """First primary block of each cell, and the number of primary blocks."""
+    overflow_starts: Int64[np.ndarray, " starts"]
+    """First overflow block of each cell, and the number of all blocks."""
 
     @classmethod
-    def of(
+    def from_cells(
         cls,
-        owners: Int64[np.ndarray, " n"],
-        seconds: Int64[np.ndarray, " n"],
+        cell_ids: Int64[np.ndarray, " n"],
+        spill_cells: Int64[np.ndarray, " n"],
         cells: int,
         lanes: int,
     ) -> "CellAssignment":
-        """Blocks of `lanes` slots for rows of the given cells; second cell −1 is none."""
-        seconds = seconds[seconds >= 0]
-        counts = np.bincount(owners, minlength=cells)
-        spills = np.bincount(seconds, minlength=cells)
-        slots_of_rows = -(-counts // lanes)
-        starts = np.concatenate([[0], np.cumsum(slots_of_rows)])
-        remaining = np.maximum(counts + spills - lanes * slots_of_rows, 0)
-        rests = starts[-1] + np.concatenate([[0], np.cumsum(-(-remaining // lanes))])
-        within, ends = _ranks(owners, counts), _ranks(seconds, spills)
-        homes = (np.cumsum(counts) - counts)[owners] + within
-        positions = counts[seconds] + ends
-        beyond = positions - lanes * slots_of_rows[seconds]
-        second_slots = np.where(
-            beyond < 0, lanes * starts[seconds] + positions, lanes * rests[seconds] + beyond
+        """Lay rows out in blocks of `lanes` slots by their cells; a spill cell of −1 is none."""
+        spill_cells = spill_cells[spill_cells >= 0]
+        counts = np.bincount(cell_ids, minlength=cells)
+        spill_counts = np.bincount(spill_cells, minlength=cells)
+        primary_blocks = -(-counts // lanes)
+        starts = np.concatenate([[0], np.cumsum(primary_blocks)])
+        overflow = np.maximum(counts + spill_counts - lanes * primary_blocks, 0)
+        overflow_starts = starts[-1] + np.concatenate([[0], np.cumsum(-(-overflow // lanes))])
+        ranks, spill_ranks = _ranks(cell_ids, counts), _ranks(spill_cells, spill_counts)
+        record_ids = (np.cumsum(counts) - counts)[cell_ids] + ranks
+        slots = lanes * starts[cell_ids] + ranks
+        # Spilled rows follow the primary rows of their cell; what does not fit is overflow.
+        positions = counts[spill_cells] + spill_ranks
+        positions_in_overflow = positions - lanes * primary_blocks[spill_cells]
+        spill_slots = np.where(
+            positions_in_overflow < 0,
+            lanes * starts[spill_cells] + positions,
+            lanes * overflow_starts[spill_cells] + positions_in_overflow,
         )
-        slots = lanes * starts[owners] + within
-        return cls(owners, seconds, homes, slots, second_slots, counts, spills, starts, rests)
+        return cls(
+            cell_ids, spill_cells, record_ids, slots, spill_slots, counts, spill_counts, starts,
+            overflow_starts,
+        )  # fmt: skip
 
-    def spill_homes(self) -> Int64[np.ndarray, " n"]:
-        """Homes of the rows from other cells, cell after cell."""
-        return self.homes[np.argsort(self.seconds, kind="stable")]
+    def spill_record_ids(self) -> Int64[np.ndarray, " n"]:
+        """Return the record ids of the spilled rows, spill cell after spill cell."""
+        return self.record_ids[np.argsort(self.spill_cells, kind="stable")]
 
 
 def _ranks(

@@ -1,9 +1,10 @@
 """Building an index from a stream of blocks, in memory that does not grow with the vectors.
 
-Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check, copy, add up the second moment;
-(2) rotate, find each row's two cells; (3) rotate, code both residuals, put the codes in their
-places. Besides a few blocks, memory holds 40 bytes per row, for a moment 90, and before these the
-k-means sample: of 32 rows per cell the prefix that cells are made on.
+Three passes over the vectors, `BLOCK_ROWS` at a time: (1) check and copy rows, and add up their
+second moment; (2) rotate rows and assign each its cell and its spill cell; (3) rotate rows again,
+code the residuals to both cells, and write the codes into their slots. Besides a few blocks, memory
+holds 40 bytes per row, for a moment 90. Before that it holds the k-means sample: prefixes of 32
+rows per cell.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from nestvec.vectors import BLOCK_ROWS, normalize
 
 _CODEC_SAMPLE = 16_384
 _CODED_ROWS = 8_192
-"""Coded at a time by each of the threads: their residuals stay near the processor."""
+"""Rows that each thread codes at a time, so that their residuals stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class _CellLayout(NamedTuple):
 
     rotation: Float32[np.ndarray, "dim dim"]
     centroids: kmeans.Centroids
-    filling: kmeans.CellAssignment
+    assignment: kmeans.CellAssignment
     codec: Codec
 
 
@@ -88,7 +89,7 @@ def _write_codes(
         statistics = _CellStatistics(len(layout.centroids.steps))
         writer.arrays["scale"][...] = np.nan
         for part, coded in _code_rows(vectors, layout, options.metric):
-            _write_rows(writer.arrays, part, coded, layout.filling, statistics)
+            _write_rows(writer.arrays, part, coded, layout.assignment, statistics)
             advance(part.stop - part.start)
         for name, array in _structure(layout, statistics).items():
             writer.arrays[name][...] = array
@@ -109,25 +110,28 @@ def _lay_out(
     energy = np.einsum("ij,ik,kj->j", rotation, moment, rotation, optimize=True)
     cell_dims = kmeans.cell_dims(energy)
     count = kmeans.cell_count(len(vectors))
-    chosen = _sample_rows(len(vectors), kmeans.sample_size(count), rng)
-    sample = _prefixes(vectors, chosen, rotation[:, :cell_dims], options.metric)
+    sampled_rows = _sample_rows(len(vectors), kmeans.sample_size(count), rng)
+    sample = _prefixes(vectors, sampled_rows, rotation[:, :cell_dims], options.metric)
     centroids = kmeans.Centroids.rounded(kmeans.train_cells(sample, count, rng))
     del sample
-    owners, seconds = _assign_cells(vectors, rotation, centroids, options.metric, advance)
-    codec = _fit_codec(vectors, rotation, centroids, owners, energy, options, rng)
+    cell_ids, spill_cells = _assign_cells(vectors, rotation, centroids, options.metric, advance)
+    codec = _fit_codec(vectors, rotation, centroids, cell_ids, energy, options, rng)
     return _CellLayout(
-        rotation, centroids, kmeans.CellAssignment.of(owners, seconds, count, LANES), codec
+        rotation,
+        centroids,
+        kmeans.CellAssignment.from_cells(cell_ids, spill_cells, count, LANES),
+        codec,
     )
 
 
 def rows_to_code(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, "n dim"]:
-    """Select what is coded of the rows: under the cosine metric their directions."""
+    """Return the rows that are coded: under the cosine metric, rows of unit length."""
     return normalize(block) if metric == "cosine" else block
 
 
 def _tensors(layout: _CellLayout, rows: int, metric: str) -> Layout:
-    """All arrays of the file, bulk first: what nothing is found through."""
-    codec, blocks = layout.codec, int(layout.filling.rests[-1])
+    """Describe all arrays of the file: first the bulk ones, which locate no other data."""
+    codec, blocks = layout.codec, int(layout.assignment.overflow_starts[-1])
     f4, i4, i8, u1, u2, u8 = (np.dtype(kind) for kind in ("f4", "i4", "i8", "u1", "u2", "u8"))
     slots = LANES * blocks
     cells, dims = layout.centroids.whole.shape
@@ -137,7 +141,7 @@ def _tensors(layout: _CellLayout, rows: int, metric: str) -> Layout:
         "head": (u1, (blocks, 8 * len(codec.head), LANES)),
         "scale": (f4, (slots,)),
         "bias": (f4, (slots if metric == "euclidean" else 0,)),
-        "head_errors": (u2, (int(layout.filling.starts[-1]), PARTS, LANES)),
+        "head_errors": (u2, (int(layout.assignment.starts[-1]), PARTS, LANES)),
     }
     structure: Layout = {
         "starts": (i8, (cells + 1,)),
@@ -152,14 +156,14 @@ def _tensors(layout: _CellLayout, rows: int, metric: str) -> Layout:
         "longest": (f4, (1,)),
         "sigma": (f4, codec.sigma.shape),
         "coefficients": (f4, codec.coefficients.shape),
-        "spill_homes": (i4, (len(layout.filling.seconds),)),
+        "spill_homes": (i4, (len(layout.assignment.spill_cells),)),
         "centroids": (u1, (padded // LANES, -(-dims // 4), LANES, 4)),
     }
     return {**bulk, **structure}
 
 
 class _CellStatistics:
-    """Sums over the rows of each cell."""
+    """Sums over the primary rows of each cell, and an upper bound on the norms of all rows."""
 
     def __init__(self, cells: int) -> None:
         self.squares = np.zeros(cells)
@@ -167,18 +171,18 @@ class _CellStatistics:
         self.counts = np.zeros(cells)
         self.longest = 0.0
 
-    def add(self, owners: Int64[np.ndarray, " m"], rows: "_CodedRows") -> None:
-        """Take in some rows."""
+    def add(self, cell_ids: Int64[np.ndarray, " m"], rows: "_CodedRows") -> None:
+        """Add the coded rows of one block."""
         # Lengths are float32, half a step off at most; below the normal range steps are 2⁻¹⁴⁹.
         longest = float(rows.lengths.max(initial=0)) * (1 + 1e-6) + 2.0**-148
         self.longest = max(self.longest, longest)
         count = len(self.counts)
-        self.squares += np.bincount(owners, rows.norms.astype(np.float64) ** 2, count)
-        self.biases += np.bincount(owners, rows.bias, count)
-        self.counts += np.bincount(owners, minlength=count)
+        self.squares += np.bincount(cell_ids, rows.norms.astype(np.float64) ** 2, count)
+        self.biases += np.bincount(cell_ids, rows.bias, count)
+        self.counts += np.bincount(cell_ids, minlength=count)
 
     def means(self) -> tuple[Float32[np.ndarray, " cells"], Float32[np.ndarray, " cells"]]:
-        """Mean bias and root mean square residual; 0 where there is no row."""
+        """Compute mean bias and root mean square residual per cell; 0 where there is no row."""
         counts = np.maximum(self.counts, 1)
         return (
             (self.biases / counts).astype(np.float32),
@@ -188,12 +192,12 @@ class _CellStatistics:
 
 def _structure(layout: _CellLayout, statistics: _CellStatistics) -> dict[str, np.ndarray]:
     priors, spreads = statistics.means()
-    filling = layout.filling
+    assignment = layout.assignment
     return {
-        "starts": filling.starts,
-        "rests": filling.rests,
-        "counts": filling.counts,
-        "spills": filling.spills,
+        "starts": assignment.starts,
+        "rests": assignment.overflow_starts,
+        "counts": assignment.counts,
+        "spills": assignment.spill_counts,
         "words": layout.codec.words,
         "rotation": layout.rotation,
         "steps": _padded(layout.centroids.steps),
@@ -202,7 +206,7 @@ def _structure(layout: _CellLayout, statistics: _CellStatistics) -> dict[str, np
         "longest": np.array([statistics.longest], np.float32),
         "sigma": layout.codec.sigma,
         "coefficients": layout.codec.coefficients,
-        "spill_homes": filling.spill_homes(),
+        "spill_homes": assignment.spill_record_ids(),
         "centroids": centroid_bytes(layout.centroids.whole),
     }
 
@@ -212,15 +216,15 @@ def _padded(values: Float32[np.ndarray, " cells"]) -> Float32[np.ndarray, " lane
 
 
 class _CodedRows(NamedTuple):
-    """Some rows as they are stored."""
+    """Rows as they are stored: codes, and the numbers beside them."""
 
     coded: RowCodes
     norms: Float32[np.ndarray, " m"]
-    """Lengths of the residuals."""
+    """Norms of the residuals."""
     lengths: Float32[np.ndarray, " m"]
     bias: Float32[np.ndarray, " m"]
-    second: tuple[UInt8[np.ndarray, "m bytes"], Float32[np.ndarray, " m"]] | None
-    """Heads and scales in second cells."""
+    spill: tuple[UInt8[np.ndarray, "m bytes"], Float32[np.ndarray, " m"]] | None
+    """Heads and scales of the codes in spill cells; None if there is one cell alone."""
 
 
 def _code_rows(
@@ -229,13 +233,13 @@ def _code_rows(
     """Code all rows in order, on all cores."""
 
     def code(part: slice) -> _CodedRows:
-        block, second = vectors[part], None
-        residuals, lengths = _residuals(block, layout, layout.filling.owners[part], metric)
+        block, spill = vectors[part], None
+        residuals, lengths = _residuals(block, layout, layout.assignment.cell_ids[part], metric)
         coded = layout.codec.encode(residuals, lengths)
-        if len(layout.filling.seconds):
-            others, _ = _residuals(block, layout, layout.filling.seconds[part], metric)
-            second = layout.codec.encode_head(others)
-        return _CodedRows(coded, row_norms(residuals), lengths, rank_biases(block, metric), second)
+        if len(layout.assignment.spill_cells):
+            spilled, _ = _residuals(block, layout, layout.assignment.spill_cells[part], metric)
+            spill = layout.codec.encode_head(spilled)
+        return _CodedRows(coded, row_norms(residuals), lengths, rank_biases(block, metric), spill)
 
     return map_ordered(code, _parts(len(vectors), _CODED_ROWS))
 
@@ -244,18 +248,18 @@ def _write_rows(
     arrays: Mapping[str, np.ndarray],
     part: slice,
     rows: _CodedRows,
-    filling: kmeans.CellAssignment,
+    assignment: kmeans.CellAssignment,
     statistics: _CellStatistics,
 ) -> None:
-    owners, slots, coded = filling.owners[part], filling.slots[part], rows.coded
-    statistics.add(owners, rows)
+    cell_ids, slots, coded = assignment.cell_ids[part], assignment.slots[part], rows.coded
+    statistics.add(cell_ids, rows)
     errors, row = float32_up(coded.word_errors), np.arange(part.start, part.stop)
-    records = pack_records(coded.words, coded.scale, rows.bias, owners, row, errors)
-    arrays["records"][filling.homes[part]] = records
+    records = pack_records(coded.words, coded.scale, rows.bias, cell_ids, row, errors)
+    arrays["records"][assignment.record_ids[part]] = records
     arrays["head_errors"][slots // LANES, :, slots % LANES] = bfloat16_up(coded.head_errors)
     _put_head(arrays, slots, coded.head, coded.scale, rows.bias)
-    if rows.second is not None:
-        _put_head(arrays, filling.second_slots[part], *rows.second, rows.bias)
+    if rows.spill is not None:
+        _put_head(arrays, assignment.spill_slots[part], *rows.spill, rows.bias)
 
 
 def _put_head(
@@ -272,7 +276,7 @@ def _put_head(
 
 
 def rank_biases(block: Float32[np.ndarray, "n dim"], metric: str) -> Float32[np.ndarray, " n"]:
-    """The bias of a row's inner product for ranking: −|x|²/2 under the Euclidean metric."""
+    """Compute what ranking adds to a row's inner product: −|x|²/2 if Euclidean, else 0."""
     if metric != "euclidean":
         return np.zeros(len(block), np.float32)
     squares = np.einsum("nd,nd->n", block, block, dtype=np.float64)
@@ -286,38 +290,38 @@ def _assign_cells(
     metric: str,
     advance: Advance,
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Each row's cell and second cell, judged on the prefix that the centroids have."""
+    """Assign each row its cell and its spill cell, by the prefix that the centroids have."""
     values = centroids.values()
     to_prefix = np.ascontiguousarray(rotation[:, : values.shape[1]])
-    cells_of_block, spill = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
+    cell_ids, spill_cells = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.int64)
     for part in _parts(len(vectors)):
         prefix = rows_to_code(vectors[part], metric) @ to_prefix
-        cells_of_block[part], spill[part] = kmeans.assign_with_spill(prefix, values)
+        cell_ids[part], spill_cells[part] = kmeans.assign_with_spill(prefix, values)
         advance(part.stop - part.start)
-    return cells_of_block, spill
+    return cell_ids, spill_cells
 
 
 def _residuals(
     block: Float32[np.ndarray, "n dim"],
     layout: _CellLayout,
-    owners: Int64[np.ndarray, " n"],
+    cell_ids: Int64[np.ndarray, " n"],
     metric: str,
 ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, " n"]]:
-    """Rotated rows less their centroids, and the lengths of the rows."""
+    """Subtract centroids from rotated rows; return the residuals and the norms of the rows."""
     coded = rows_to_code(block, metric)
-    return _subtract_centroids(coded, layout.rotation, layout.centroids, owners), row_norms(coded)
+    return _subtract_centroids(coded, layout.rotation, layout.centroids, cell_ids), row_norms(coded)
 
 
 def _subtract_centroids(
     rows: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
     centroids: kmeans.Centroids,
-    owners: Int64[np.ndarray, " n"],
+    cell_ids: Int64[np.ndarray, " n"],
 ) -> Float32[np.ndarray, "n dim"]:
-    """Centroids are zero beyond their width."""
+    """Rotate rows and subtract the centroids of their cells, which are 0 beyond their width."""
     rotated = np.asarray(rows @ rotation)
     values = centroids.values()
-    rotated[:, : values.shape[1]] -= values[owners]
+    rotated[:, : values.shape[1]] -= values[cell_ids]
     return rotated
 
 
@@ -325,14 +329,14 @@ def _fit_codec(
     vectors: Float32[np.ndarray, "n dim"],
     rotation: Float32[np.ndarray, "dim dim"],
     centroids: kmeans.Centroids,
-    owners: Int64[np.ndarray, " n"],
+    cell_ids: Int64[np.ndarray, " n"],
     energy: Float64[np.ndarray, " dim"],
     options: BuildOptions,
     rng: "np.random.Generator",
 ) -> Codec:
-    chosen = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
-    rows = rows_to_code(np.asarray(vectors[chosen]), options.metric)
-    residuals = _subtract_centroids(rows, rotation, centroids, owners[chosen])
+    sampled_rows = _sample_rows(len(vectors), _CODEC_SAMPLE, rng)
+    rows = rows_to_code(np.asarray(vectors[sampled_rows]), options.metric)
+    residuals = _subtract_centroids(rows, rotation, centroids, cell_ids[sampled_rows])
     return Codec.fit(residuals, energy, options.bits)
 
 
@@ -342,14 +346,14 @@ def _sample_rows(n: int, size: int, rng: "np.random.Generator") -> Int64[np.ndar
 
 def _prefixes(
     vectors: Float32[np.ndarray, "n dim"],
-    chosen: Int64[np.ndarray, " m"],
+    sampled_rows: Int64[np.ndarray, " m"],
     to_prefix: Float32[np.ndarray, "dim dims"],
     metric: str,
 ) -> Float32[np.ndarray, "m dims"]:
-    """Some rows, rotated, on the prefix that cells are made on; few of them whole at a time."""
-    prefixes = np.empty((len(chosen), to_prefix.shape[1]), np.float32)
-    for part in _parts(len(chosen), _CODED_ROWS):
-        prefixes[part] = rows_to_code(vectors[chosen[part]], metric) @ to_prefix
+    """Rotate sampled rows to the prefix that cells are trained on, without holding all in full."""
+    prefixes = np.empty((len(sampled_rows), to_prefix.shape[1]), np.float32)
+    for part in _parts(len(sampled_rows), _CODED_ROWS):
+        prefixes[part] = rows_to_code(vectors[sampled_rows[part]], metric) @ to_prefix
     return prefixes
 
 
