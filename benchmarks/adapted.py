@@ -27,7 +27,7 @@ COMMANDS = (
     f"adapt fit corpus.npy train.npy --qrels train.tsv {_DIMS} -o adaptor.safetensors",
     f"adapt compare corpus.npy test.npy --qrels test.tsv {_DIMS} --transform adaptor.safetensors "
     "-o comparison",
-    "index corpus.npy -o adapted.nv --adapter adaptor.safetensors",
+    "index corpus.npy -o adapted.nv --transform adaptor.safetensors",
     "search adapted.nv --vectors one.npy -k 3 --stats",
     f"audit adapted.nv test.npy --qrels test.tsv --dims 384 {_DIMS} --bits 32 --bits 1 -o audit",
 )

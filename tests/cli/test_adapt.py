@@ -65,7 +65,7 @@ def test_transformed_vectors_record_their_transform_and_are_searched_by_it(
     assert told.json["transform"] == Transform.load(fitted).fingerprint
     assert np.load(corpus).shape == (300, 128)
     built = tmp_path / "adapted.nv"
-    assert run("index", vectors_path, "-o", built, "--adapter", fitted).code == 0
+    assert run("index", vectors_path, "-o", built, "--transform", fitted).code == 0
     raw = run("search", built, "--vectors", queries_path, "--exact", "--json").json
     through = run("search", built, "--vectors", asked, "--exact", "--json").json
     assert [q["hits"] for q in raw["queries"]] == [q["hits"] for q in through["queries"]]
@@ -85,11 +85,19 @@ def test_fewer_dims_are_of_unit_length(run, tmp_path, vectors_path, fitted):
 
 def test_an_index_describes_its_transform(run, refuse, tmp_path, vectors_path, fitted):
     built = tmp_path / "adapted.nv"
-    run("index", vectors_path, "-o", built, "--adapter", fitted)
+    run("index", vectors_path, "-o", built, "--transform", fitted)
     twice = refuse("adapt", "fit", built, "-o", tmp_path / "twice.safetensors")
     assert "through a transform already" in twice
     assert run("info", built, "--json").json["adapter"] == Transform.load(fitted).fingerprint
     assert "linear from 128 dims" in run("info", built).out
+
+
+def test_the_old_option_of_index_works_with_a_note(run, tmp_path, vectors_path, fitted):
+    built = tmp_path / "adapted.nv"
+    done = run("index", vectors_path, "-o", built, "--adapter", fitted)
+    assert done.code == 0
+    assert "--adapter is now called --transform" in done.err
+    assert Index.open(built).transform.fingerprint == Transform.load(fitted).fingerprint
 
 
 def test_a_comparison_is_printed_saved_and_drawn(run, tmp_path, small_path):
@@ -133,8 +141,9 @@ def test_bad_input_is_an_error_in_one_sentence(
     assert "no file" in refuse(
         "adapt", "apply", tmp_path / "none.safetensors", vectors_path, "-o", out
     )
-    assert "is no transform" in refuse("index", vectors_path, "-o", tmp_path / "i.nv", "--adapter",
-                                     _vectors_file(tmp_path))  # fmt: skip
+    assert "is no transform" in refuse(
+        "index", vectors_path, "-o", tmp_path / "i.nv", "--transform", _vectors_file(tmp_path)
+    )
     assert not out.exists()
 
 
@@ -177,9 +186,9 @@ def test_nothing_goes_through_a_transform_twice(
     rows, asked, built = (tmp_path / name for name in ("a.safetensors", "q.safetensors", "i.nv"))
     run("adapt", "apply", fitted, vectors_path, "-o", rows)
     run("adapt", "apply", fitted, queries_path, "-o", asked, "--side", "queries")
-    run("index", vectors_path, "-o", built, "--adapter", fitted)
+    run("index", vectors_path, "-o", built, "--transform", fitted)
     for command in (
-        ("index", rows, "-o", tmp_path / "twice.nv", "--adapter", fitted),
+        ("index", rows, "-o", tmp_path / "twice.nv", "--transform", fitted),
         ("add", built, rows),
         ("adapt", "fit", rows, "-o", tmp_path / "twice.safetensors", "--method", "pca"),
         ("adapt", "compare", rows, asked),

@@ -156,7 +156,7 @@ def _print_fitted(
     print_facts(
         {
             "transform": f"{output}, {fitted.dim} dims, {fitted.fingerprint[:12]}",
-            "next": f"nestvec index {corpus} -o corpus.nv --adapter {output}",
+            "next": f"nestvec index {corpus} -o corpus.nv --transform {output}",
         }
     )
 

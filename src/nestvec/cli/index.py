@@ -43,7 +43,7 @@ def index(
     key: options.Key = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
-    adapter: Annotated[
+    transform: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Vectors and queries go through it: nestvec adapt fit."),
     ] = None,
@@ -57,19 +57,19 @@ def index(
     """Build a searchable index from texts or from vectors.
 
     The index records its model, so that search can encode questions with it. Encoding that was
-    stopped in the middle goes on where it was when the same command is input_file again.
+    stopped in the middle resumes when the same command is run again.
 
     Examples:
       nestvec index corpus.jsonl -o corpus.nv
       nestvec index papers.csv -o papers.nv --text-column abstract --id-column doi
       nestvec index vectors.npy -o corpus.nv --texts corpus.jsonl --model minilm
-      nestvec index vectors.npy -o corpus.nv --adapter adaptor.safetensors
+      nestvec index vectors.npy -o corpus.nv --transform adaptor.safetensors
     """
     if output.exists() and not overwrite:
-        # Said before an hour of encoding, not after it.
+        # Checked here too, because encoding may take an hour.
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
     check_target(output, overwrite)
-    start, used = time.perf_counter(), _load(adapter)
+    start, loaded = time.perf_counter(), _load(transform)
     input_file = InputFile(data, texts, key, text_column, id_column, limit)
 
     def encoder() -> "tuple[Encoder, dict[str, Any]]":
@@ -85,7 +85,7 @@ def index(
         return record_of_options(model, base_url, dimensions)
 
     material = input_file.load(output, vector_model, encoder, bar)
-    if used is not None:
+    if loaded is not None:
         check_not_transformed(data, material.adapted_by)
     built = Index.build(
         material.vectors,
@@ -93,7 +93,7 @@ def index(
         ids=material.ids,
         texts=material.texts,
         metadata=material.metadata,
-        transform=used,
+        transform=loaded,
         rotation=rotation.value,
         bits=bits,
         seed=seed,
@@ -107,7 +107,7 @@ def index(
 
 
 def _load(path: Path | None) -> "Transform | None":
-    """The adapter of a file, loaded before anything is encoded."""
+    """Load a transform; this comes before encoding, so that an unusable file is refused at once."""
     if path is None:
         return None
     from nestvec.adapt import Transform
@@ -115,14 +115,14 @@ def _load(path: Path | None) -> "Transform | None":
     return Transform.load(path)
 
 
-def _report(built: Index, seconds: float, json: bool) -> None:
+def _report(built: Index, duration_s: float, json: bool) -> None:
     facts = {
         "index": built.path,
         "rows": len(built),
         "dim": built.dim,
         "adapter": built.transform and built.transform.fingerprint,
         "hot_bytes": built.hot_bytes,
-        "seconds": round(seconds, 3),
+        "seconds": round(duration_s, 3),
         "model": built.meta["model"],
         "default_plan": str(built.default_plan(max(1, min(10, len(built))))),
         "default_recall": built.default_recall and built.default_recall.value,
@@ -136,7 +136,7 @@ def _report(built: Index, seconds: float, json: bool) -> None:
             "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
             "plan": str(facts["default_plan"]),
             "recall": str(built.default_recall or "not measured on fewer than 1,000 rows"),
-            "time": f"{seconds:,.1f} s",
+            "time": f"{duration_s:,.1f} s",
             "next": f'nestvec search {built.path} "your question"'
             if built.meta["model"]
             else f"nestvec search {built.path} --vectors queries.npy",

@@ -39,7 +39,7 @@ def info(
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
             "rows": f"{facts['rows']:,} of {facts['dim']} dims",
             "model": _model_line(model),
-            **_adapter_line(index_),
+            **_transform_line(index_),
             "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
             f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
             "codes": f"{facts['bits']:g} bits per dimension; rotation {facts['rotation']}",
@@ -115,11 +115,13 @@ def _model_line(model: Mapping[str, Any]) -> str:
     return f"{model['name']} ({model['revision'] or 'revision unknown'}){address}"
 
 
-def _adapter_line(index: Index) -> dict[str, str]:
-    used = index.transform
-    if used is None:
+def _transform_line(index: Index) -> dict[str, str]:
+    transform = index.transform
+    if transform is None:
         return {}
-    return {"adapter": f"{used.kind} from {used.dim} dims, {used.fingerprint[:12]}"}
+    return {
+        "transform": f"{transform.kind} from {transform.dim} dims, {transform.fingerprint[:12]}"
+    }
 
 
 def _segment(part: LiveSegment) -> dict[str, Any]:

@@ -107,8 +107,8 @@ def search(
 ) -> None:
     """Find the rows of an index that are nearest to questions or to vectors.
 
-    Vectors that nestvec adapt apply wrote say which adapter they went through; all other queries go
-    through that of the index, if it has one. On a terminal and without a question it prompts for
+    Vectors that nestvec adapt apply wrote record the transform they went through; all other queries
+    go through that of the index, if it has one. On a terminal and without a question it prompts for
     them, until an empty line.
 
     Examples:
