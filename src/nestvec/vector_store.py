@@ -88,6 +88,6 @@ class WritableVectorStore(VectorStore, Protocol):
         """Add rows, and replace whole rows whose ids are there already."""
         ...
 
-    def delete(self, ids: Any) -> None:
-        """Delete the rows with these ids, all or, if one is not there, none."""
+    def delete(self, ids: Any) -> int:
+        """Delete the rows with these ids, all or, if one is not there, none; return how many."""
         ...

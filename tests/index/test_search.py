@@ -263,10 +263,67 @@ def test_fewer_probed_cells_mean_fewer_rows(index, corpus):
 # --- what may not be asked -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", [0, -1, 3001, True, 10**30])
-def test_k_must_be_a_whole_number_from_one_to_the_rows(index, corpus, k):
-    with pytest.raises(InputError, match="from 1 to the index's 3000 rows"):
+@pytest.mark.parametrize("k", [0, -1, 10_001, True, 10**30])
+def test_k_must_be_a_whole_number_from_one_to_ten_thousand_or_the_rows(index, corpus, k):
+    with pytest.raises(InputError, match="from 1 to 10,000"):
         index.search(corpus[1], k)
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"certify": True}, {"where": "id > ''"}])
+def test_hits_of_a_small_index_are_padded_to_k(tmp_path, options):
+    index = Index.build(np.eye(3, dtype=np.float32), tmp_path / "i.nv", ids=["a", "b", "c"])
+    index.add(2 * np.eye(3, dtype=np.float32)[:1], ids=["d"])
+    hits = index.search(np.eye(3, dtype=np.float32)[:2], 10, **options)
+    assert hits.rows.shape == hits.ids.shape == hits.scores.shape == (2, 10)
+    assert [hit.id for hit in hits[0]][:2] == ["d", "a"]
+    assert len(hits[0]) == len(hits[1]) == 4
+    assert hits.ids[:, 4:].tolist() == [[None] * 6] * 2
+    assert index.get(hits.ids[0])[4:] == [None] * 6
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"where": "id >= 0"}])
+def test_an_empty_index_has_no_hits(tmp_path, options):
+    index = Index.build(np.eye(3, dtype=np.float32), tmp_path / "i.nv")
+    index.delete([0, 1, 2])
+    for _ in range(2):
+        hits = index.search(np.eye(3, dtype=np.float32)[:2], 5, **options)
+        assert (hits.rows == -1).all() and hits.rows.shape == (2, 5)
+        assert hits[1] == []
+        index.compact()
+
+
+# --- dims in place of a plan ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dims", [1, 24, 64, 100])
+def test_dims_limit_what_every_stage_reads(index, corpus, dims):
+    hits = index.search(corpus[1], 10, dims=dims)
+    assert all(stage.dims <= dims for stage in hits.plan.stages)
+    assert hits.plan.full
+    assert (hits.rows == index.search(corpus[1], 10, plan=hits.plan).rows).all()
+    assert index.check_search(10, dims=dims) == hits.plan
+
+
+def test_more_dims_find_more_and_all_of_them_what_the_default_plan_finds(index, corpus):
+    exact = index.search(corpus[1], 10, exact=True).rows
+    recalls = [
+        (index.search(corpus[1], 10, dims=dims).rows[:, :, None] == exact[:, None]).any(2).mean()
+        for dims in (2, 16, index.dim)
+    ]
+    assert recalls == sorted(recalls)
+    every = index.search(corpus[1], 10, dims=index.dim)
+    assert (every.rows == index.search(corpus[1], 10).rows).all()
+
+
+@pytest.mark.parametrize("dims", [0, -3, 101, True])
+def test_dims_outside_the_vectors_are_refused(index, corpus, dims):
+    with pytest.raises(InputError, match="dims="):
+        index.search(corpus[1], 10, dims=dims)
+
+
+def test_dims_and_a_plan_exclude_each_other(index, corpus):
+    with pytest.raises(InputError, match="pass one of the two"):
+        index.search(corpus[1], 10, dims=8, plan="probe=all; full")
 
 
 @pytest.mark.parametrize("threads", [0, -1])

@@ -76,3 +76,59 @@ def test_it_says_what_it_is(index):
     assert repr(index).startswith("<Index: 8 rows × 8 dims, ip, generation 1, at ")
     html = index._repr_html_()
     assert "<th>rows</th><td>8</td>" in html
+
+
+def test_rows_that_match_a_filter_are_deleted_and_counted(index):
+    assert index.delete(where="n >= 5") == 3
+    assert [*index.ids] == [f"row {i}" for i in range(5)]
+    assert index.delete(where="n >= 5") == 0
+    assert index.delete("row 1") == 1
+    index.compact()
+    assert index.delete(where="n < 3") == 2
+    assert [*index.ids] == ["row 3", "row 4"]
+
+
+def test_a_filter_and_ids_exclude_each_other(index):
+    for options in ({}, {"ids": "row 1", "where": "n = 1"}):
+        with pytest.raises(InputError, match="either ids or a filter"):
+            index.delete(**options)
+    assert len(index) == DIM
+
+
+def test_a_filter_sees_what_others_have_written(index):
+    other = Index.open(index.path)
+    other.update(ids=["row 0"], metadata=[{"n": 100}])
+    assert index.delete(where="n = 100") == 1
+    assert "row 0" not in index
+
+
+def test_metadata_is_replaced_whole_or_merged_by_field(index):
+    index.update(ids=["row 0", "row 1"], metadata=[{"m": 1}, {"n": None}], merge_metadata=True)
+    zero, one = index.get(["row 0", "row 1"])
+    assert (zero.metadata, one.metadata) == ({"n": 0, "m": 1}, {"n": None})
+    assert (zero.text, one.text) == ("text 0", "text 1")
+    index.update(ids=["row 0"], metadata=[{"k": 2}])
+    assert index.get("row 0")[0].metadata == {"k": 2}
+
+
+def test_a_closed_index_says_so(index):
+    with index as opened:
+        assert len(opened) == DIM
+    for use in (lambda: len(index), lambda: index.search(np.eye(DIM)), index.compact):
+        with pytest.raises(InputError, match="is closed; open it again"):
+            use()
+    assert "closed" in repr(index)
+    assert len(Index.open(index.path)) == DIM
+    index.close()
+
+
+def test_paths_stay_right_when_the_program_changes_folder(index, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(index.path.parent))
+    monkeypatch.chdir(index.path.parent)
+    opened = [Index.open(path) for path in ("store.nv", "~/store.nv")]
+    built = Index.build(np.eye(DIM, dtype=np.float32), "~/other.nv")
+    monkeypatch.chdir("/")
+    for each in (*opened, built):
+        each.delete(where="n is not null or id >= 0")
+        assert pickle.loads(pickle.dumps(each)).path == each.path == each.path.absolute()
+        each.refresh()

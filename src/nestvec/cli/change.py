@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import note, print_facts, print_json
+from nestvec.cli.output import note, print_facts, print_json, short_path
 from nestvec.collections.input_rows import (
     InputFile,
     InputRows,
@@ -176,7 +176,8 @@ def _report(index: Index, done: str, rows: int, start: float, json: bool) -> Non
     print_facts(
         {
             done: f"{rows:,} rows",
-            "index": f"{index.path}, {len(index):,} rows, generation {index.generation}",
+            "index": f"{short_path(index.path)}, {len(index):,} rows, "
+            f"generation {index.generation}",
             "segments": f"{len(parts)}, {facts['deleted_rows']:,} deleted rows until compact",
             "time": f"{seconds:,.1f} s",
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import print_facts, print_json, size
+from nestvec.cli.output import print_facts, print_json, short_path, size
 from nestvec.collections.input_rows import InputFile, check_not_transformed
 from nestvec.errors import StorageError
 from nestvec.index import Index
@@ -132,13 +132,13 @@ def _report(built: Index, duration_s: float, json: bool) -> None:
         return
     print_facts(
         {
-            "index": f"{built.path}, {len(built):,} rows of {built.dim} dims",
+            "index": f"{short_path(built.path)}, {len(built):,} rows of {built.dim} dims",
             "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
             "plan": str(facts["default_plan"]),
             "recall": str(built.default_recall or "not measured on fewer than 1,000 rows"),
             "time": f"{duration_s:,.1f} s",
-            "next": f'nestvec search {built.path} "your question"'
+            "next": f'nestvec search {short_path(built.path)} "your question"'
             if built.meta["model"]
-            else f"nestvec search {built.path} --vectors queries.npy",
+            else f"nestvec search {short_path(built.path)} --vectors queries.npy",
         }
     )

@@ -21,6 +21,11 @@ def print_json(value: Any) -> None:
     print(as_json(value, indent=2))
 
 
+def short_path(path: Path) -> Path:
+    """Shorten a path inside the current folder to what a person would type."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def as_json(value: Any, indent: int) -> str:
     """Write a value as JSON text; null for infinite and undefined numbers, which JSON lacks."""
     return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import Columns, print_json, print_table, size
+from nestvec.cli.output import Columns, print_json, print_table, short_path, size
 from nestvec.collections.input_rows import (
     check_not_transformed,
     read_texts_to_encode,
@@ -194,7 +194,8 @@ def _tune(
     print()
     print_table(_TEST_COLUMNS, [_test_cells(test) for test in tuned.plan_tests])
     if saved:
-        print(f"\nsaved: searches of {index.path} for k={tuned.rows} use it until rows change")
+        place = short_path(index.path)
+        print(f"\nsaved: searches of {place} for k={tuned.rows} use it until rows change")
     return tuned.plan is not None
 
 

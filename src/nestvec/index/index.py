@@ -17,15 +17,17 @@ from typing_extensions import Unpack
 
 from nestvec.deprecation import renamed_arguments, warn_renamed
 from nestvec.documents import Document, Id
-from nestvec.errors import InputError, PlanError
+from nestvec.errors import InputError
 from nestvec.hits import Hits
 from nestvec.index.document_lookup import get_documents, has_id
 from nestvec.index.options import IndexOptions, checked
 from nestvec.index.plans.default_recall import DefaultRecall, stored_default_recall
+from nestvec.index.plans.resolution import resolve_plan
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.query_transform import transform_queries
 from nestvec.index.search.searcher import (
     SearchRequest,
+    no_hits,
     search_exact,
     search_segments,
     search_with_certificates,
@@ -59,7 +61,8 @@ class Index:
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        self._shown: Snapshot | None = snapshot
+        self._path = snapshot.folder
         self._showing = threading.Lock()
         from nestvec.index.row_filters import FilterCache
 
@@ -106,7 +109,7 @@ class Index:
         check_length(metadata, len(array), "metadata records")
         record = json.loads(as_json(model, "model")) if model else None
         settings = checked(options)
-        target = check_target(Path(path), overwrite)
+        target = check_target(absolute(path), overwrite)
         rows = SegmentRows(np.arange(len(array)), Ids.of(checked_ids), array)
         source = RowSource(rows, transform=transform)
         meta = {"dim": source.dim, **settings, "model": record}
@@ -123,11 +126,28 @@ class Index:
         checked, except for bulk data: a flipped bit in a code or a stored vector is found by
         `verify` alone. Texts and metadata are checked when they are read.
         """
-        return cls(Snapshot.load(Path(path), verify=verify))
+        return cls(Snapshot.load(absolute(path), verify=verify))
+
+    def close(self) -> None:
+        """Let go of the files; whatever is done with the index after this is an `InputError`."""
+        self._shown = None
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        shown = self._shown
+        if shown is None:
+            raise InputError(f"the index at {self._path} is closed; open it again")
+        return shown
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the path: a copy opens the newest generation there."""
-        return Index.open, (self.path.absolute(),)
+        return Index.open, (self.path,)
 
     @property
     def version(self) -> str:
@@ -136,6 +156,8 @@ class Index:
         return f"{manifest.lineage}:{manifest.generation}"
 
     def __repr__(self) -> str:
+        if self._shown is None:
+            return f"<Index: closed, at {self._path}>"
         return (
             f"<Index: {len(self):,} rows × {self.dim} dims, {self.metric}, "
             f"generation {self.generation}, at {self.path}>"
@@ -164,8 +186,8 @@ class Index:
 
     @property
     def path(self) -> Path:
-        """The folder."""
-        return self._snapshot.folder
+        """The folder, as an absolute path: it stays right when the program changes directory."""
+        return self._path
 
     @property
     def snapshot(self) -> Snapshot:
@@ -310,12 +332,13 @@ class Index:
         return self.stored_plans
 
     @renamed_arguments({"adapted_by": "transformed_by"})
-    def search(
+    def search(  # noqa: PLR0913  one call says all about a search
         self,
         queries: ArrayLike,
         k: int = 10,
         *,
         plan: str | Plan | None = None,
+        dims: int | None = None,
         where: str | None = None,
         exact: bool = False,
         certify: bool = False,
@@ -330,8 +353,11 @@ class Index:
         the plan's hits stay, and `hits.certified` tells for each query whether they are proven to
         be exact.
 
+        In place of a plan, `dims` limits the default one to codes of the first `dims` dimensions,
+        as they are stored; the shortlist is then reranked by the full vectors.
+
         `where` is a filter such as "year >= 2015" (docs/reference/filters.md): rows that do not
-        match are treated as not live. Where fewer than `k` rows are left, the hits are padded with
+        match are treated as not live. Where there are fewer than `k` rows, the hits are padded with
         row −1, score −∞ and id −1 or None.
 
         Queries go through the index's transform, unless `transformed_by` is its fingerprint. The
@@ -341,11 +367,13 @@ class Index:
         """
         snapshot = self._snapshot
         array = transform_queries(snapshot.transform, snapshot.meta, queries, transformed_by)
-        resolved = _resolve_plan(snapshot, k, plan, where, exact, certify)
+        resolved = resolve_plan(snapshot, k, plan, dims, where, exact, certify)
         check_threads(threads)
         if where is not None:
             snapshot = self._filters.apply(snapshot, where)
         request = SearchRequest(array, int(k), resolved, threads, snapshot.metric)
+        if not snapshot.parts:
+            return no_hits(request)
         if exact:
             return search_exact(snapshot, request)
         if certify:
@@ -357,6 +385,7 @@ class Index:
         k: int = 10,
         *,
         plan: str | Plan | None = None,
+        dims: int | None = None,
         where: str | None = None,
         exact: bool = False,
         certify: bool = False,
@@ -370,7 +399,7 @@ class Index:
         from nestvec.kernels import load, load_exact
 
         snapshot = self._snapshot
-        resolved = _resolve_plan(snapshot, k, plan, where, exact, certify)
+        resolved = resolve_plan(snapshot, k, plan, dims, where, exact, certify)
         check_threads(threads)
         if where is not None:
             self._filters.apply(snapshot, where)
@@ -408,14 +437,22 @@ class Index:
         with self._writing("add", progress) as writer:
             writer.add(checked, array, texts, metadata)
 
-    def delete(self, ids: AnyIds) -> None:
-        """Delete the rows with these ids, all or, if one is not there (`IdsError`), none.
+    def delete(self, ids: AnyIds | None = None, *, where: str | None = None) -> int:
+        """Delete the rows with these ids, or those that match a filter; return how many.
 
-        `ids` is one id, or any collection of ids.
+        `ids` is one id, or any collection of ids: all of them are deleted or, if one is not there
+        (`IdsError`), none. `where` is a filter as in `search`.
         """
-        checked = check_ids(ids, ordered=False)
+        if (ids is None) == (where is None):
+            raise InputError("pass either ids or a filter (where=) of the rows to delete")
+        checked = None if ids is None else check_ids(ids, ordered=False)
         with self._writing("delete", silent) as writer:
-            writer.delete(checked)
+            if checked is None:
+                assert where is not None
+                checked = self._filters.apply(writer.snapshot, where).ids()
+            if len(checked):
+                writer.delete(checked)
+        return len(checked)
 
     def update(
         self,
@@ -424,19 +461,22 @@ class Index:
         ids: AnyIds,
         texts: Sequence[str | None] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        merge_metadata: bool = False,
         progress: Progress = silent,
     ) -> None:
         """Replace the rows with these ids in one step; what is None stays as it was.
 
-        `ids` is one id, or a collection in the order of the values. The new rows have new row
-        numbers, the last ones. All or, if an id is not there, none.
+        `ids` is one id, or a collection in the order of the values. A metadata record replaces the
+        whole record of its row; with `merge_metadata` its fields are added to those of the row, and
+        replace the ones of the same name. The new rows have new row numbers, the last ones. All or,
+        if an id is not there, none.
         """
         checked = check_ids(ids)
         array = None if vectors is None else self._transformed(vectors)
         for values, name in ((array, "vectors"), (texts, "texts"), (metadata, "metadata records")):
             check_length(values, len(checked), name, "ids")
         with self._writing("update", progress) as writer:
-            writer.update(checked, array, texts, metadata)
+            writer.update(checked, array, texts, metadata, merge_metadata)
 
     def upsert(
         self,
@@ -497,27 +537,9 @@ class Index:
             shown = self._snapshot.manifest
             is_same = shown.lineage == snapshot.manifest.lineage
             if not is_same or shown.generation < snapshot.generation:
-                self._snapshot = snapshot
+                self._shown = snapshot
 
 
-def _resolve_plan(
-    snapshot: Snapshot,
-    k: int,
-    plan: str | Plan | None,
-    where: str | None,
-    exact: bool,
-    certify: bool,
-) -> Plan:
-    """Return the plan of a search; `PlanError` if it cannot prove what is to be proven."""
-    _check_k(k, snapshot.count)
-    resolved = snapshot.chosen_plan(plan, int(k), where is None and not exact)
-    if (exact or certify) and not resolved.full:
-        raise PlanError(
-            f"plan '{resolved}' ends in estimates, which prove nothing; end it with '> full'"
-        )
-    return resolved
-
-
-def _check_k(k: int, rows: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= rows:
-        raise InputError(f"k={k!r} is not a whole number from 1 to the index's {rows} rows")
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Make a path absolute, with `~` as the home folder; links stay links."""
+    return Path(path).expanduser().absolute()

@@ -147,12 +147,20 @@ class Writer:
         vectors: Float[np.ndarray, "n dim"] | None,
         texts: Sequence[str | None] | None,
         metadata: Sequence[Mapping[str, Any] | None] | None,
+        merge_metadata: bool = False,
     ) -> None:
-        """Commit new rows in place of those with the same ids; what is None stays as it is."""
+        """Commit new rows in place of those with the same ids; what is None stays as it is.
+
+        With `merge_metadata`, fields that are not replaced stay too.
+        """
         rows = self._find(ids)
-        old = list(self.transaction.records(rows)) if texts is None or metadata is None else []
+        is_complete = texts is not None and metadata is not None and not merge_metadata
+        old = [] if is_complete else list(self.transaction.records(rows))
         kept_texts = [text for _, _, text, _ in old]
         kept_metadata = [None if json_ is None else json.loads(json_) for *_, json_ in old]
+        if merge_metadata and metadata is not None:
+            pairs = zip(kept_metadata, metadata, strict=True)
+            metadata = [{**(old or {}), **(new or {})} for old, new in pairs]
         documents = (
             kept_texts if texts is None else texts,
             kept_metadata if metadata is None else metadata,

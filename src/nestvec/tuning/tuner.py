@@ -40,6 +40,11 @@ def tune_plan(
     progress: Progress,
 ) -> TunedPlan:
     """Find the cheapest plan with the guarantee; the work behind `nestvec.tune`."""
+    if not 1 <= guarantee.k <= len(index):
+        raise InputError(
+            f"k={guarantee.k} is not from 1 to the {len(index):,} rows of the index; tune for a k "
+            "that it can find"
+        )
     rows_checksum = index.snapshot.manifest.rows_checksum()
     grid = choose_candidates(index, guarantee, plans)
     ground_truth = queries.with_ground_truth(index, guarantee, progress)

@@ -39,6 +39,19 @@ def search_segments(snapshot: Snapshot, request: SearchRequest) -> Hits:
     return best.hits(proven, request.plan, lambda: _stats(parts, answers, request.plan))
 
 
+def no_hits(request: SearchRequest) -> Hits:
+    """Make the hits of an index without rows: padding alone."""
+    shape = len(request.queries), request.k
+    return Hits(
+        np.full(shape, -1),
+        np.full(shape, -np.inf, np.float32),
+        np.full(shape, -1),
+        np.ones(shape[0], bool),
+        request.plan,
+        lambda: SearchStats(shape[0], 0, 0, ()),
+    )
+
+
 def search_exact(snapshot: Snapshot, request: SearchRequest) -> Hits:
     """Search the exact `k` best live rows, with proof.
 
