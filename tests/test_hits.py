@@ -77,3 +77,13 @@ def test_the_notebook_table_escapes_ids(hits):
     html = hits._repr_html_()
     assert "&lt;f&gt;" in html
     assert "<f>" not in html
+
+
+def test_hits_below_a_score_become_padding(hits):
+    bar = float(hits.scores.max()) / 2
+    cut = hits.with_min_score(bar)
+    for before, after in zip(hits, cut, strict=True):
+        assert after == [hit for hit in before if hit.score >= bar]
+    assert cut.rows.shape == hits.rows.shape
+    assert (cut.ids == hits.ids)[cut.rows >= 0].all()
+    assert (cut.rows == -1).any()

@@ -91,6 +91,14 @@ class Hits:
         """The cells, rows and bytes that the search read."""
         return self._compute_stats()
 
+    def with_min_score(self, min_score: float) -> "Hits":
+        """Keep the hits whose score is at least `min_score`; the others become padding."""
+        low = self.scores < min_score
+        ids = self.ids.copy()
+        ids[low] = None if ids.dtype == object else -1
+        scores = np.where(low, np.float32(-np.inf), self.scores)
+        return replace(self, ids=ids, scores=scores, rows=np.where(low, -1, self.rows))
+
     def __len__(self) -> int:
         """The number of queries."""
         return len(self.rows)

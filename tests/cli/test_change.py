@@ -56,3 +56,27 @@ def test_what_cannot_be_changed_is_said_in_one_sentence(refuse, index, tmp_path)
     assert "whole numbers" in refuse("delete", index, "seven")
     assert "no ids" in refuse("update", index, tmp_path / "v.npy")
     assert "is not a nestvec index" in refuse("compact", tmp_path / "none.nv")
+
+
+def test_add_with_replace_takes_new_and_known_ids(run, refuse, vectors, tmp_path):
+    rows = [{"id": f"r{i}", "vector": v.tolist(), "n": i} for i, v in enumerate(vectors[:30])]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run("index", tmp_path / "a.jsonl", "-o", tmp_path / "r.nv")
+    rows = [{"id": f"r{i}", "vector": (-v).tolist()} for i, v in enumerate(vectors[:40])][25:]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "r25" in refuse("add", tmp_path / "r.nv", tmp_path / "b.jsonl")
+    added = run("add", tmp_path / "r.nv", tmp_path / "b.jsonl", "--replace", "--json").json
+    assert added["rows"] == 40
+    stored = Index.open(tmp_path / "r.nv")
+    hits = stored.search(-vectors[25:40], 1, exact=True)
+    assert hits.ids[:, 0].tolist() == [f"r{i}" for i in range(25, 40)]
+
+
+def test_rows_without_ids_replace_nothing(refuse, index, tmp_path):
+    assert "--replace" in refuse("add", index, tmp_path / "v.npy", "--replace")
+
+
+def test_rows_that_match_a_filter_are_deleted(run, refuse, index):
+    outcome = run("delete", index, "--where", "id between 10 and 19", "--json").json
+    assert (outcome["deleted"], outcome["rows"]) == (10, 290)
+    assert "leave one of the two out" in refuse("delete", index, 3, "--where", "id = 4")

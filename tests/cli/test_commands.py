@@ -95,6 +95,31 @@ def test_hits_off_a_terminal_are_plain_text(run, built, vectors_path):
     assert not set(outcome.out) & set("┃│━\x1b")
 
 
+def test_search_shows_fields_whole_texts_and_hits_above_a_score(
+    run, tmp_path, vectors, vectors_path
+):
+    from nestvec import Index
+
+    text = "long " * 100 + "end"
+    Index.build(
+        vectors, tmp_path / "f.nv", texts=[text] * 300, metadata=[{"year": 2000}, *[None] * 299]
+    )
+    command = ("search", tmp_path / "f.nv", "--vectors", vectors_path, "-k", 2)
+    short, whole = run(*command).out, run(*command, "--full-text", "--columns", "year").out
+    assert text not in short
+    assert text in whole
+    assert " year" in whole.splitlines()[1]
+    assert "2000" in whole
+    best = run(*command, "--min-score", 0.999, "--json").json
+    assert [len(query["hits"]) for query in best["queries"]] == [1] * 300
+
+
+def test_dims_limit_what_is_read(run, built, vectors_path):
+    found = run("search", built, "--vectors", vectors_path, "--dims", 16, "--json").json
+    assert found["plan"].count(" 16x") == 2
+    assert found["queries"][5]["hits"][0]["id"] == 5
+
+
 def test_texts_are_attached_to_vectors_that_have_none(run, tmp_path, vectors_path, texts):
     rows = len(texts.read_text().splitlines())
     index = tmp_path / "new.nv"

@@ -37,27 +37,32 @@ def add(
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
     limit: options.Limit = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace whole rows whose ids are there already.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Add texts or vectors to an index, all or none; their ids must be new.
+    """Add texts or vectors to an index, all or none; without --replace their ids must be new.
 
     Texts are encoded by the model that the index records. Rows without ids are numbered on.
 
     Examples:
       nestvec add corpus.nv more.jsonl
       nestvec add corpus.nv vectors.npy --texts more.jsonl
+      nestvec add corpus.nv corrected.jsonl --replace
     """
     start, opened = time.perf_counter(), Index.open(index)
     input_file = InputFile(data, texts, key, text_column, id_column, limit)
     rows = _read(opened, input_file, model, base_url)
+    if replace and rows.ids is None:
+        raise InputError(f"{data} has no ids, by which --replace knows rows; give some, or add")
     numbered = rows.ids is not None and tuple(rows.ids) == tuple(range(len(rows.vectors)))
-    opened.add(
-        rows.vectors,
-        ids=None if numbered else rows.ids,
-        texts=rows.texts,
-        metadata=rows.metadata,
-        progress=bar,
-    )
+    texts_, metadata, vectors = rows.texts, rows.metadata, rows.vectors
+    if replace and rows.ids is not None:
+        opened.upsert(vectors, ids=rows.ids, texts=texts_, metadata=metadata, progress=bar)
+    else:
+        ids = None if numbered else rows.ids
+        opened.add(vectors, ids=ids, texts=texts_, metadata=metadata, progress=bar)
     _finish(opened, rows, "added", start, json)
 
 
@@ -96,15 +101,25 @@ def delete(
     ids: Annotated[
         list[str] | None, typer.Argument(help="Ids. Without any: lines from standard input.")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="FILTER", help="Delete the rows that match, as in nestvec search."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Delete the rows of an index that have these ids, all or none.
+    """Delete the rows of an index that have these ids, all or none, or that match a filter.
 
     Examples:
       nestvec delete corpus.nv 17 18
+      nestvec delete corpus.nv --where "year < 2000"
       nestvec delete corpus.nv < ids.txt
     """
     start, opened = time.perf_counter(), Index.open(index)
+    if where is not None:
+        if ids:
+            raise InputError("ids and --where are given; leave one of the two out")
+        _report(opened, "deleted", opened.delete(where=where), start, json)
+        return
     names = ids or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     opened.delete(_as_ids(opened, names))
     _report(opened, "deleted", len(names), start, json)

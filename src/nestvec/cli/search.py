@@ -38,13 +38,15 @@ class _Search:
     exact: bool
     certify: bool
     threads: int | None
+    dims: int | None = None
+    min_score: float | None = None
     transformed_by: str | None = None
 
     def check(self) -> None:
         """Check the options and make the index ready, before a model is loaded for long."""
         self.index.check_search(
             self.k, plan=self.plan, where=self.where, exact=self.exact, certify=self.certify,
-            threads=self.threads,
+            threads=self.threads, dims=self.dims,
         )  # fmt: skip
 
     def run(self, queries: Float[np.ndarray, "q dim"]) -> tuple[Hits, float]:
@@ -54,10 +56,11 @@ class _Search:
         return hits, time.perf_counter() - start
 
     def _hits(self, queries: Float[np.ndarray, "q dim"]) -> Hits:
-        return self.index.search(
-            queries, self.k, plan=self.plan, where=self.where, exact=self.exact,
+        hits = self.index.search(
+            queries, self.k, plan=self.plan, dims=self.dims, where=self.where, exact=self.exact,
             certify=self.certify, threads=self.threads, transformed_by=self.transformed_by,
         )  # fmt: skip
+        return hits if self.min_score is None else hits.with_min_score(self.min_score)
 
 
 def search(
@@ -78,6 +81,13 @@ def search(
             help="What to read: 'probe=32; 256x1:800 > full' visits 32 cells, keeps 800 rows by 1 "
             "bit of 256 dims, reranks them on full vectors.",
         ),
+    ] = None,
+    dims: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Read the codes of the first N dims alone, then rerank."),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Show hits from this score on.")
     ] = None,
     where: Annotated[
         str | None,
@@ -100,6 +110,13 @@ def search(
         str | None, typer.Option(metavar="MODEL", help="In place of the model the index records.")
     ] = None,
     base_url: options.BaseUrl = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Also show this field of the metadata; repeatable."),
+    ] = None,
+    full_text: Annotated[
+        bool, typer.Option("--full-text", help="Show texts whole, not their beginnings.")
+    ] = False,
     stats: Annotated[
         bool, typer.Option("--stats", help="Also show what each stage read, and the time.")
     ] = False,
@@ -117,14 +134,16 @@ def search(
       nestvec search corpus.nv --vectors queries.npy -k 100 --json
       nestvec search corpus.nv "water" --exact --stats
       nestvec search corpus.nv "water" --where "year >= 2015 and venue is not null"
+      nestvec search corpus.nv "water" --dims 64 --min-score 0.3 --columns year --full-text
       nestvec search corpus.nv
     """
     if query and vectors is not None:
         raise InputError(f"both a question and --vectors {vectors} are given; leave one out")
-    task = _Search(Index.open(index), k, plan, where, exact, certify, threads)
+    task = _Search(Index.open(index), k, plan, where, exact, certify, threads, dims, min_score)
+    view = _View(tuple(columns or ()), full_text)
     if vectors is not None:
         labels, queries, adapted_by = _read_queries(vectors, key)
-        _answer(replace(task, transformed_by=adapted_by), labels, queries, stats, json)
+        _answer(replace(task, transformed_by=adapted_by), labels, queries, stats, json, view)
         return
     task.check()
     texts = query or _piped_lines(json)
@@ -132,9 +151,9 @@ def search(
 
     encoder = open_for_queries(task.index, model, base_url)
     if texts is None:
-        _converse(task, encoder)
+        _converse(task, encoder, view)
     else:
-        _answer(task, texts, encoder.encode(texts), stats, json)
+        _answer(task, texts, encoder.encode(texts), stats, json, view)
 
 
 def _read_queries(
@@ -168,6 +187,7 @@ def _answer(
     queries: Float[np.ndarray, "q dim"],
     stats: bool,
     json: bool,
+    view: "_View",
 ) -> None:
     hits, seconds = task.run(queries)
     if json:
@@ -177,13 +197,13 @@ def _answer(
     for row, label in enumerate(labels):
         if len(labels) > 1:
             print(f"{chr(10) if row else ''}query: {label}")
-        _print_hits(task, hits, row, documents[row])
+        _print_hits(task, hits, row, documents[row], view)
     if stats:
         print()
         _print_stats(hits, seconds)
 
 
-def _converse(task: _Search, encoder: "Encoder") -> None:
+def _converse(task: _Search, encoder: "Encoder", view: "_View") -> None:
     """Ask for questions until an empty line or the end of input."""
     import readline  # noqa: F401  gives `input` a history and keys to edit with
 
@@ -193,7 +213,8 @@ def _converse(task: _Search, encoder: "Encoder") -> None:
         query = encoder.encode([text])
         encode_s = time.perf_counter() - start
         hits, seconds = task.run(query)
-        _print_hits(task, hits, 0, *_documents(task, hits))
+        (documents,) = _documents(task, hits)
+        _print_hits(task, hits, 0, documents, view)
         print(
             f"{1e3 * encode_s:.0f} ms to encode, {1e3 * seconds:.2f} ms to search; "
             f"read {size(hits.stats.size_bytes)} of {size(4 * len(task.index) * task.index.dim)}\n"
@@ -218,20 +239,36 @@ def _documents(task: _Search, hits: Hits) -> list[list[Document]]:
     return [list(islice(documents, len(query))) for query in hits]
 
 
-def _print_hits(task: _Search, hits: Hits, row: int, documents: list[Document]) -> None:
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is shown of each hit beside rank, score and id."""
+
+    fields: tuple[str, ...]
+    full_text: bool
+
+    @property
+    def columns(self) -> Columns:
+        return {**_HIT_COLUMNS, **dict.fromkeys(self.fields, "left")}
+
+    def cells(self, document: Document) -> list[str]:
+        metadata = document.metadata or {}
+        title, text = metadata.get("title"), document.text
+        line = " · ".join(str(part) for part in (title, text) if part)
+        values = (metadata.get(field) for field in self.fields)
+        shown = ("" if value is None else str(value) for value in values)
+        return [line if self.full_text else shorten(line, _SHOWN_CHARS), *shown]
+
+
+def _print_hits(
+    task: _Search, hits: Hits, row: int, documents: list[Document], view: _View
+) -> None:
     cells = [
-        (str(rank), f"{hit.score:.4f}", str(hit.id), _title(document))
+        (str(rank), f"{hit.score:.4f}", str(hit.id), *view.cells(document))
         for rank, (hit, document) in enumerate(zip(hits[row], documents, strict=True), start=1)
     ]
-    print_table(_HIT_COLUMNS, cells)
+    print_table(view.columns, cells)
     if task.exact or task.certify:
         print("proven exact" if hits.certified[row] else "not proven to be exact")
-
-
-def _title(document: Document) -> str:
-    title = (document.metadata or {}).get("title")
-    text = " · ".join(str(part) for part in (title, document.text) if part)
-    return shorten(text, _SHOWN_CHARS)
 
 
 def _print_stats(hits: Hits, seconds: float) -> None:
