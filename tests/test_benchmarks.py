@@ -346,7 +346,7 @@ def test_an_engine_finds_what_brute_force_finds(name, package, tmp_path):
 # --- the audit ------------------------------------------------------------------------------------
 
 
-def test_an_audit_is_timed_with_and_without_judgements(tmp_path):
+def test_an_audit_is_timed_with_and_without_judgments(tmp_path):
     from benchmarks import audit
 
     audit.write_vectors(tmp_path, 300, 64, 30)

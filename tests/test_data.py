@@ -394,7 +394,7 @@ def test_the_only_split_needs_no_name(folder, write):
 def test_an_unknown_split_lists_the_splits_there_are(folder, write):
     path = folder()
     write("qrels/train.tsv", QRELS)
-    with pytest.raises(DataError, match=r"no judgements 'dev'.*'test', 'train'"):
+    with pytest.raises(DataError, match=r"no judgments 'dev'.*'test', 'train'"):
         read_retrieval_set(path, split="dev")
 
 
@@ -432,7 +432,7 @@ def test_a_judgement_that_makes_no_sense_is_named(folder, line, message):
         ("", "judges no document relevant"),
     ],
 )
-def test_judgements_without_header_or_content_are_refused(folder, qrels, message):
+def test_judgments_without_header_or_content_are_refused(folder, qrels, message):
     with pytest.raises(DataError, match=message):
         read_retrieval_set(folder(qrels=qrels))
 
@@ -506,9 +506,9 @@ def test_hard_negatives_have_the_ids_of_the_texts(write):
     assert read_triplets(path, [7], ["a", "b"]) == [(7, "a", "b", "negation")]
 
 
-def test_hard_negatives_without_a_kind_are_given(write):
+def test_hard_negatives_without_a_kind_are_unlabelled(write):
     path = write("hard.tsv", TRIPLETS.replace("\tkind", "").replace("\tnegation", ""))
-    assert read_triplets(path, [7], ["a", "b"]) == [(7, "a", "b", "given")]
+    assert read_triplets(path, [7], ["a", "b"]) == [(7, "a", "b", "unlabelled")]
 
 
 @pytest.mark.parametrize(

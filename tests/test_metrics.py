@@ -24,7 +24,7 @@ DOCS = tuple(range(8))
 
 rankings = st.permutations(DOCS)
 ks = st.integers(1, len(DOCS))
-judgements = st.dictionaries(st.sampled_from(DOCS), st.integers(-1, 3)).filter(
+judgments = st.dictionaries(st.sampled_from(DOCS), st.integers(-1, 3)).filter(
     lambda grades: any(grade > 0 for grade in grades.values())
 )
 
@@ -193,11 +193,11 @@ def test_scores_that_do_not_fit_the_answers_are_refused():
         recall_with_ties(one([5]), np.ones((1, 2)), np.ones(1), 1)
 
 
-# Against judgements.
+# Against judgments.
 
 
 @law
-@given(rankings.flatmap(with_gaps), judgements, ks)
+@given(rankings.flatmap(with_gaps), judgments, ks)
 def test_relevance_measures_equal_their_slow_twins(ranking, grades, k):
     args = (one(ranking), ["q"], {"q": grades}, k)
     assert ndcg_at_k(*args) == pytest.approx([slow_ndcg(ranking, grades, k)])
@@ -208,7 +208,7 @@ def test_relevance_measures_equal_their_slow_twins(ranking, grades, k):
 
 
 @law
-@given(rankings, judgements, ks)
+@given(rankings, judgments, ks)
 def test_ndcg_is_that_of_scikit_learn(ranking, grades, k):
     gains = [[max(grades.get(doc, 0), 0) for doc in DOCS]]
     scores = [[-ranking.index(doc) for doc in DOCS]]
@@ -217,7 +217,7 @@ def test_ndcg_is_that_of_scikit_learn(ranking, grades, k):
 
 
 @law
-@given(judgements, ks)
+@given(judgments, ks)
 def test_the_best_ranking_scores_one(grades, k):
     best = sorted(DOCS, key=lambda doc: -max(grades.get(doc, 0), 0))
     for measure in RELEVANCE:
@@ -225,7 +225,7 @@ def test_the_best_ranking_scores_one(grades, k):
 
 
 @law
-@given(rankings, judgements, ks, st.data())
+@given(rankings, judgments, ks, st.data())
 def test_the_order_of_the_tail_beyond_k_does_not_matter(ranking, grades, k, data):
     shuffled = [*ranking[:k], *data.draw(st.permutations(ranking[k:]))]
     for measure in RELEVANCE:
@@ -234,7 +234,7 @@ def test_the_order_of_the_tail_beyond_k_does_not_matter(ranking, grades, k, data
 
 
 @law
-@given(rankings, judgements, ks, st.data())
+@given(rankings, judgments, ks, st.data())
 def test_irrelevant_documents_may_change_places(ranking, grades, k, data):
     idle = [doc for doc in ranking if grades.get(doc, 0) <= 0]
     moved = iter(data.draw(st.permutations(idle)))
@@ -245,7 +245,7 @@ def test_irrelevant_documents_may_change_places(ranking, grades, k, data):
 
 
 @law
-@given(rankings, judgements, ks, st.integers(0, 6))
+@given(rankings, judgments, ks, st.integers(0, 6))
 def test_moving_a_better_document_up_never_lowers_a_value(ranking, grades, k, place):
     swapped = list(ranking)
     swapped[place], swapped[place + 1] = swapped[place + 1], swapped[place]
@@ -257,7 +257,7 @@ def test_moving_a_better_document_up_never_lowers_a_value(ranking, grades, k, pl
 
 
 @law
-@given(rankings, judgements, ks)
+@given(rankings, judgments, ks)
 def test_strings_and_integers_name_documents_alike(ranking, grades, k):
     named = {f"d{doc}": grade for doc, grade in grades.items()}
     strings = np.array([[f"d{doc}" for doc in ranking]])

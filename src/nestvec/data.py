@@ -25,6 +25,8 @@ ID_COLUMNS = ("_id", "id")
 BODY_COLUMNS = ("text", "abstract")
 QRELS_COLUMNS = ("query-id", "corpus-id", "score")
 TRIPLET_COLUMNS = ("query-id", "positive-id", "negative-id")
+UNLABELLED = "unlabelled"
+"""Kind of a hard negative whose kind is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,9 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSet:
-    """A corpus, queries, and judgements: query id -> document id -> grade (above 0 = relevant).
+    """A corpus, queries, and judgments: query id -> document id -> grade (above 0 = relevant).
 
-    Every query has a relevant document, and the judgements name only queries and documents here.
+    Every query has a relevant document, and the judgments name only queries and documents here.
     """
 
     corpus: Corpus
@@ -72,7 +74,7 @@ class RetrievalSet:
                 raise DataError(f"query {query!r} has no relevant document; leave it out")
         unknown = self.qrels.keys() - set(self.queries.ids)
         if unknown:
-            raise DataError(f"the judgements name {min(unknown, key=str)!r}, which is no query")
+            raise DataError(f"the judgments name {min(unknown, key=str)!r}, which is no query")
 
 
 def read_texts(
@@ -194,12 +196,12 @@ def read_retrieval_set(folder: str | os.PathLike[str], split: str | None = None)
     rows = [row for row, query in enumerate(queries.ids) if _has_relevant(qrels.get(query, {}))]
     if not rows:
         raise DataError(f"{qrels_path} judges no document relevant (score above 0) to any query")
-    judged = Corpus(
+    with_relevant = Corpus(
         tuple(queries.ids[row] for row in rows),
         tuple(queries.texts[row] for row in rows),
         tuple(queries.metadata[row] for row in rows),
     )
-    return RetrievalSet(corpus, judged, {query: qrels[query] for query in judged.ids})
+    return RetrievalSet(corpus, with_relevant, {query: qrels[query] for query in with_relevant.ids})
 
 
 def _check_ids(ids: Sequence[Id]) -> None:
@@ -241,7 +243,7 @@ class _Columns:
         *,
         need_text: bool = True,
     ) -> "_Columns":
-        """The columns asked for, or else the usual ones; `record` is the first of the file."""
+        """Choose the named columns, or the usual ones for None; `record` is the file's first."""
         text = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns or ())
         for column in (*text, *([id_column] if id_column is not None else ())):
             if column not in record:
@@ -307,7 +309,7 @@ def _usual_id(record: Record) -> str | None:
 
 
 def _one_file(folder: Path, name: str) -> Path:
-    """`name` in `folder`, plain or gzipped."""
+    """Find the file `name` in `folder`, plain or gzipped."""
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
@@ -318,20 +320,20 @@ def _one_file(folder: Path, name: str) -> Path:
 
 
 def _qrels_file(folder: Path, split: str | None) -> Path:
-    """The judgements asked for; without `split` the only ones, or those named `test`."""
+    """Find the judgments of a split; for None the only ones, or those named `test`."""
     names = sorted({path.name.partition(".tsv")[0] for path in folder.glob("*.tsv*")})
     if split is None:
         split = names[0] if len(names) == 1 else "test"
     if split not in names:
         have = listed(names) if names else "none"
-        raise DataError(f"{folder} has no judgements {split!r}; name one of its splits: {have}")
+        raise DataError(f"{folder} has no judgments {split!r}; name one of its splits: {have}")
     return _one_file(folder, f"{split}.tsv")
 
 
 def read_qrels(
     path: str | os.PathLike[str], queries: Sequence[Id], documents: Sequence[Id]
 ) -> dict[Id, dict[Id, float]]:
-    """Grades by query and document from a TSV of query-id, corpus-id and score, under these ids.
+    """Read grades by query and document, under these ids, from a TSV of query-id, corpus-id, score.
 
     `DataError` for an id that is not among `queries` or `documents`, or a pair that comes twice.
     """
@@ -348,13 +350,14 @@ def read_qrels(
 def read_triplets(
     path: str | os.PathLike[str], queries: Sequence[Id], documents: Sequence[Id]
 ) -> list[tuple[Id, Id, Id, str]]:
-    """Hard negatives from a TSV of query-id, positive-id, negative-id and maybe kind.
+    """Read hard negatives from a TSV of query-id, positive-id, negative-id and, optionally, kind.
 
-    `DataError` for an id that is not among `queries` or `documents`.
+    Without a column of kinds, the kind is "unlabelled". `DataError` for an id that is not among
+    `queries` or `documents`.
     """
     rows = _rows_by_id(Path(path), TRIPLET_COLUMNS, queries, documents)
     return [
-        (query, positive, negative, row.get("kind", "given"))
+        (query, positive, negative, row.get("kind", UNLABELLED))
         for _, row, (query, positive, negative) in rows
     ]
 
@@ -385,14 +388,14 @@ def read_columns(
 def _rows_by_id(
     path: Path, columns: Sequence[str], queries: Sequence[Id], documents: Sequence[Id]
 ) -> Iterator[tuple[str, Record, tuple[Id, ...]]]:
-    """Place, record and ids of each row of a TSV that names a query and then documents."""
+    """Yield place, record and ids of each row of a TSV that names a query and then documents."""
     # A TSV has only strings; the texts may have integers.
     query_ids = {str(id_): id_ for id_ in queries}
     doc_ids = {str(id_): id_ for id_ in documents}
     for place, row in read_tsv(path):
         if not row.keys() >= set(columns):
             raise DataError(f"{path} has the columns {listed(row)}; it needs {listed(columns)}")
-        row_found: list[Id] = []
+        ids: list[Id] = []
         for column in (name for name in columns if name.endswith("-id")):
             is_query = column == columns[0]
             rows = query_ids if is_query else doc_ids
@@ -401,8 +404,8 @@ def _rows_by_id(
                 raise DataError(
                     f"{path}, {place} judges {kind} {row[column]!r}, which is not there"
                 )
-            row_found.append(rows[row[column]])
-        yield place, row, tuple(row_found)
+            ids.append(rows[row[column]])
+        yield place, row, tuple(ids)
 
 
 def _grade(path: Path, place: str, score: str) -> float:

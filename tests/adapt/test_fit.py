@@ -294,7 +294,7 @@ def test_held_out_rows_are_neither_queries_nor_documents_of_the_training(vectors
         assert not found & (rows["validation"] | rows["test"])
 
 
-def test_judgements_follow_their_rows_through_the_split(rng):
+def test_judgments_follow_their_rows_through_the_split(rng):
     rows, intents = pairs_of_intents(rng, 200, DIM)
     data = TrainingData.read(rows, qrels_of(intents))
     intent = {row.tobytes(): i for row, i in zip(data.documents, intents, strict=True)}

@@ -1,5 +1,7 @@
 """Hard negatives: laws of the counts, planted faults, and intervals where they exist."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -120,6 +122,19 @@ def test_a_variant_that_is_the_full_vectors_flips_nothing(seed):
     for name in ("triplet_accuracy", "group_accuracy"):
         assert result.metrics[name].value == result.details["hard_negatives"]["full"][name]["value"]
     assert result.metrics.get("triplet_retention", (1.0,))[0] == 1
+
+
+def test_intervals_of_unlabelled_negatives_are_those_of_their_former_name():
+    """Kinds draw random numbers in turn, so that another order would change every interval."""
+    full, triplets = planted_triplets(np.random.default_rng(0))
+    metrics = []
+    for kind in ("given", "unlabelled"):
+        kinds = ("negation",) * 120 + (kind,) * 120
+        renamed = dataclasses.replace(triplets, kinds=kinds)
+        rng = np.random.default_rng(1)
+        metrics.append(hard_negatives(full, first_dims(full, 8), renamed, rng).metrics)
+    assert [*metrics[0].values()] == [*metrics[1].values()]
+    assert "net_flips:unlabelled" in metrics[1]
 
 
 def test_kinds_that_a_variant_cannot_tell_apart_are_listed(rng):

@@ -235,6 +235,22 @@ def test_reasons_of_an_upgraded_report_name_metrics_and_variants_as_they_are_cal
     assert reasons[2][0].startswith("8 random dims, 32 bits does not pass")
 
 
+def test_an_upgraded_report_names_vectors_and_hard_negatives_without_a_label_as_audits_do_now():
+    content = json.loads(GOLDEN.read_text())
+    variant = content["variants"][0]
+    estimate = variant["metrics"].popitem()[1]
+    variant |= {"label": "given", "metrics": {"net_flips:given": estimate}}
+    kinds = {"kinds": {"given": {}, "number": {}}, "kinds_lost": ["given"]}
+    variant["details"] = {"hard_negatives": kinds}
+    upgraded = upgrade(content)["variants"][0]
+    assert upgraded["label"] == "external"
+    assert upgraded["name"].startswith("external, ")
+    assert upgraded["metrics"] == {"net_flips:unlabelled": estimate}
+    assert upgraded["details"]["hard_negatives"] == {
+        "kinds": {"unlabelled": {}, "number": {}}, "kinds_lost": ["unlabelled"],
+    }  # fmt: skip
+
+
 @pytest.mark.filterwarnings("ignore:.*schema:DeprecationWarning")
 def test_a_report_is_compared_with_one_of_schema_1(audited_again):
     changes = audited_again.compare(AuditReport.load(GOLDEN))

@@ -71,6 +71,11 @@ def test_seed_keys_never_change():
     assert variant.seed_key == "ours, 8 dims, 1 bit, pca, documents only, rescored 50"
     assert Variant(8, random_dims=True).seed_key == "8 dims, 32 bits, random"
     assert Variant(64, 8).seed_key == Variant(64, 8).name == "64 dims, 8 bits"
+    external = Variant(64, 8, label="external")
+    assert (external.name, external.seed_key) == (
+        "external, 64 dims, 8 bits",
+        "given, 64 dims, 8 bits",
+    )
 
 
 def test_more_dims_than_the_width_are_refused():

@@ -18,8 +18,12 @@ DEPTH = 100
 """Documents that are ranked per query, where the corpus has as many."""
 COUNTERFACTUAL = "counterfactual"
 """Suffix of metrics over counterfactual documents of all kinds together."""
+EXTERNAL = "external"
+"""Label of vectors that were compressed elsewhere and come without a label."""
 UNIT_TOLERANCE = 1e-3
 """Vectors whose lengths are 1 within this are unit vectors."""
+_EXTERNAL_SEED = "given"
+"""Spelling of the label `EXTERNAL` in schema 1, from which random numbers still follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Variant:
         if self.plan is not None:
             return self.name
         return _join(
-            self.label,
+            _EXTERNAL_SEED if self.label == EXTERNAL else self.label,
             f"{self.dims} dims",
             self._bits_text,
             "random" if self.random_dims else None if self.rotation == "none" else self.rotation,

@@ -12,7 +12,15 @@ from nestvec.auditing.audit_inputs import AuditedVariant
 from nestvec.auditing.compression.variants import default_grid, plan_variant, read_variant
 from nestvec.auditing.measures.relevance import judgments_by_row
 from nestvec.auditing.ranking.plan_search import PlanSearch, default_plan
-from nestvec.auditing.types import FULL_BITS, EmbeddingPair, K, RelevanceJudgments, Triplets
+from nestvec.auditing.types import (
+    EXTERNAL,
+    FULL_BITS,
+    EmbeddingPair,
+    K,
+    RelevanceJudgments,
+    Triplets,
+)
+from nestvec.data import UNLABELLED
 from nestvec.errors import IdsError, InputError
 from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
@@ -156,7 +164,7 @@ def _audited_variant(options: Mapping[str, Any], full: EmbeddingPair) -> Audited
     width = full.documents.shape[1]
     if "documents" not in options and "queries" not in options:
         return AuditedVariant(read_variant(options, width))
-    fields = {"label": "given", "bits": FULL_BITS, **options}
+    fields = {"label": EXTERNAL, "bits": FULL_BITS, **options}
     try:
         documents, queries = fields.pop("documents"), fields.pop("queries")
     except KeyError as e:
@@ -209,7 +217,7 @@ def validate_triplets(
         raise InputError(
             f"a hard negative names {e}, which is neither query nor document; use the audit's ids"
         ) from None
-    kinds = tuple(str(t[3]) if len(t) > 3 else "given" for t in value)
+    kinds = tuple(str(t[3]) if len(t) > 3 else UNLABELLED for t in value)
     columns = np.array(triplets, np.int64)
     return Triplets(columns[:, 0], columns[:, 1], columns[:, 2], kinds)
 

@@ -59,7 +59,7 @@ def corpus_growth(
     if full.min_count != n or not 1 <= k <= n:
         raise InputError(
             f"k={k} among {full.min_count} (full) and {n} (variant) distractors; "
-            "use 1 <= k <= their number, and the same judgements for both"
+            "use 1 <= k <= their number, and the same judgments for both"
         )
     points = _counted(full, variant, _sizes(n, k), k, rng)
     counted = {point.distractors: point for point in points}

@@ -24,6 +24,7 @@ from nestvec.auditing.measures.paired import (
 )
 from nestvec.auditing.ranking.scorers import Scorer
 from nestvec.auditing.types import CheckResult, Triplets
+from nestvec.data import UNLABELLED
 from nestvec.errors import InputError
 from nestvec.shapes import Bool, Float64
 from nestvec.statistics import (
@@ -76,7 +77,7 @@ def hard_negative_metrics(
     metrics |= _margin_quantiles(margins.variant, variant.score_std(rng), groups)
     details["full"] |= _as_json(_margin_quantiles(margins.full, full.score_std(rng), groups))
     details["kinds"] = {}
-    for kind in sorted(set(triplets.kinds)):
+    for kind in sorted(set(triplets.kinds), key=_place_of_kind):
         rows = triplets_of_kind(triplets, kind)
         kind_margins = Paired(margins.full[rows], margins.variant[rows])
         of_kind, details["kinds"][kind] = _compare(kind_margins, take(triplets, rows), rng)
@@ -125,10 +126,19 @@ def random_triplets(triplets: Triplets, n: int, rng: np.random.Generator) -> Tri
     return Triplets(triplets.queries, triplets.positives, negatives, kinds)
 
 
+def _place_of_kind(kind: str) -> tuple[str, str]:
+    """Return the sort key of a kind.
+
+    Unlabelled negatives stay where "given", their name in schema 1, stood: kinds draw their random
+    numbers one after the other, so that another order would change every interval.
+    """
+    return "given" if kind == UNLABELLED else kind, kind
+
+
 def _compare(
     margins: Paired, triplets: Triplets, rng: np.random.Generator
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
-    """Metrics of these triplets, and details: chance, the full vectors' values, the flip table."""
+    """Compute metrics of triplets, and details: chance, values of full vectors, the flip table."""
     groups = groups_of(triplets)
     full_correct, variant_correct = (hardest(values, groups) > 0 for values in margins)
     triplet_accuracy = _accuracies(margins, triplets)
@@ -168,12 +178,12 @@ def _flips(
 
 
 def _accuracies(margins: Paired, triplets: Triplets) -> Paired:
-    """Triplet accuracy of each query."""
+    """Compute the triplet accuracy of each query."""
     return Paired(*(per_query(wins(values), triplets.queries) for values in margins))
 
 
 def _share(values: Float64[np.ndarray, " q"], rng: np.random.Generator) -> Estimate:
-    """Mean of shares; an exact interval where all are 0 or 1, because a bootstrap sees no 0."""
+    """Average shares; the interval is exact where all are 0 or 1, as a bootstrap has no width."""
     if np.isin(values, (0.0, 1.0)).all():
         return proportion(int(values.sum()), len(values))
     return bootstrap_mean(values, rng)
@@ -198,7 +208,7 @@ def _margin_quantiles(
 
 
 def _quantile(values: Float64[np.ndarray, " groups"], share: float) -> Estimate | None:
-    """A quantile between two order statistics, or None where `values` has none far enough out.
+    """Estimate a quantile between two order statistics; None if there are too few values for them.
 
     The number of values below the true quantile is binomial, whatever their distribution.
     """

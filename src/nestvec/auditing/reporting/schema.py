@@ -36,6 +36,11 @@ _RENAMED: Mapping[str, Mapping[str, str]] = {
 }
 """Keys of schema 1 and their names in schema 2, by the part of a report that holds them."""
 _HARD_NEGATIVE_SOURCES = {"given": "user", "words": "bm25", "other": "external"}
+_LABELS = {"given": "external"}
+"""Label of vectors that were compressed elsewhere and had no label."""
+_KINDS = {"given": "unlabelled"}
+"""Kind of hard negatives without one."""
+_OF_KIND = re.compile(r"(triplet_accuracy|group_accuracy|net_flips|flip_loss):(.+)")
 _EDITED = re.compile(r":edited(?= |$)")
 """End of a metric's name: all kinds of edited documents together."""
 
@@ -85,15 +90,21 @@ def _upgrade_fields(table: Mapping[str, Any]) -> dict[str, Any]:
         upgraded[key] = value
         if key == "rotation":
             upgraded |= {"rotation": "none" if is_random else value, "random_dims": is_random}
+        elif key == "label":
+            upgraded[key] = _LABELS.get(value, value)
     return upgraded
 
 
 def _upgrade_variant(variant: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    upgraded = _upgrade_fields(variant)
+    upgraded: dict[str, Any] = {}
+    for key, value in _upgrade_fields(variant).items():
+        upgraded[key] = value
+        if key == "label":
+            upgraded["plan"] = None  # schema 1 had none
     upgraded["name"] = names[variant["name"]]
     upgraded["reasons"] = [_upgrade_reason(reason, names) for reason in variant["reasons"]]
     upgraded["metrics"] = {
-        _EDITED.sub(":counterfactual", name): metric for name, metric in variant["metrics"].items()
+        _metric_name(name): metric for name, metric in variant["metrics"].items()
     }
     upgraded["details"] = {
         key: _upgrade_details(key, details)
@@ -108,7 +119,19 @@ def _upgrade_variant(variant: Mapping[str, Any], names: Mapping[str, str]) -> di
 def _upgrade_details(key: str, details: Any) -> Any:
     if key == "resolution":
         return [_rename("resolution", bin_) for bin_ in details]
+    if key == "hard_negatives":
+        kinds = {_KINDS.get(kind, kind): entry for kind, entry in details["kinds"].items()}
+        lost = [_KINDS.get(kind, kind) for kind in details["kinds_lost"]]
+        return details | {"kinds": kinds, "kinds_lost": lost}
     return _rename("corpus_growth", details) if key.endswith("corpus_growth") else details
+
+
+def _metric_name(name: str) -> str:
+    """Spell the name of a metric, with its kind of hard negatives, as schema 2 does."""
+    if of_kind := _OF_KIND.fullmatch(name):
+        measure, kind = of_kind.groups()
+        name = f"{measure}:{_KINDS.get(kind, kind)}"
+    return _EDITED.sub(":counterfactual", name)
 
 
 def _upgrade_reason(reason: str, names: Mapping[str, str]) -> str:
@@ -123,7 +146,7 @@ def _variant_name(variant: Mapping[str, Any]) -> str:
     """Spell the name of a schema 1 variant as schema 2 does."""
     bits = variant["bits"]
     parts = [
-        variant.get("label"),
+        _LABELS.get(variant.get("label"), variant.get("label")),
         f"{variant['dims']} {'random ' if variant['rotation'] == 'random' else ''}dims",
         f"{bits} {'bit' if bits == 1 else 'bits'}",
         variant["rotation"] if variant["rotation"] == "pca" else None,
