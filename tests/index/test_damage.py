@@ -133,7 +133,7 @@ def test_flipped_bits_in_unchecked_bulk_harm_no_search(copy, name, masked, index
             rows = SegmentRows.open(copy / VECTORS)
             segment = Segment.open(copy / CODES, rows.vectors)
             live = (np.arange(len(rows)) != 7).astype(np.uint8) if masked else None
-            part = LiveSegment.of(index.snapshot.parts[0].entry, rows, segment, live)
+            part = LiveSegment.from_mask(index.snapshot.parts[0].entry, rows, segment, live)
             opened = Index(Snapshot(copy, index.snapshot.manifest, (part,), None))
         except DamagedIndexError:
             assert name == "scale"
@@ -259,7 +259,7 @@ def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
     rows = SegmentRows.open(copy / VECTORS)
     segment = Segment.open(copy / CODES, rows.vectors)
     live = (np.arange(len(rows)) != 7).astype(np.uint8) if masked else None
-    part = LiveSegment.of(index.snapshot.parts[0].entry, rows, segment, live)
+    part = LiveSegment.from_mask(index.snapshot.parts[0].entry, rows, segment, live)
     opened = Index(Snapshot(copy, index.snapshot.manifest, (part,), None))
     for plan in (None, "probe=all; full", "probe=8; 100x8:30"):
         if where == CELL and plan is not None and "full" in plan:

@@ -66,16 +66,16 @@ def test_cells_without_an_allowed_row_are_ranked_last(index):
     allowed[:40] = 1
     priors = segment.priors_for(allowed)
     cells = segment.cells
-    held = {
+    cells_with_rows = {
         cell
         for cell in range(len(cells.counts))
         if (cells.rows[record_ids_of(cells, cell)] < 40).any()
     }
-    assert 0 < len(held) < len(cells.counts)
-    assert set(np.flatnonzero(priors > -np.inf)) == held
-    assert (priors[sorted(held)] == cells.priors[sorted(held)]).all()
-    assert segment.with_priors(priors).held_cells == len(held)
-    assert segment.held_cells == len(cells.counts)
+    assert 0 < len(cells_with_rows) < len(cells.counts)
+    assert set(np.flatnonzero(priors > -np.inf)) == cells_with_rows
+    assert (priors[sorted(cells_with_rows)] == cells.priors[sorted(cells_with_rows)]).all()
+    assert segment.with_priors(priors).probeable_cells == len(cells_with_rows)
+    assert segment.probeable_cells == len(cells.counts)
 
 
 FILTERS = [

@@ -1,8 +1,9 @@
-"""Apply filters to a snapshot: rows that do not match are treated as not live.
+"""Filters on a snapshot: rows that do not match are treated as not live.
 
-Neither the rows of a segment nor what is stored with them ever change: a mask, once made, holds in
-every later generation. The latest filters' are kept, so that only a new filter costs a pass over
-the catalog, about a microsecond a row (docs/explanation/decisions/0014).
+The rows of a segment never change, and neither do their ids, texts and metadata. A mask of the rows
+that match is therefore valid in every later generation. The masks of the latest filters are cached,
+so that only a new filter reads the catalog, at about a microsecond per row
+(docs/explanation/decisions/0014).
 """
 
 import sqlite3
@@ -18,28 +19,33 @@ from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.index.storage import catalog
 from nestvec.shapes import Float32, Int64, UInt8
 
-_MOST_KEPT = 8
-"""Filters whose masks are kept in memory: a byte per row each."""
+_MAX_CACHED_FILTERS = 8
+"""Filters whose masks stay in memory; each takes one byte per row."""
 
-_Segment = tuple[str, int]
-"""Lineage and number: what is in it never changes."""
+_SegmentKey = tuple[str, int]
+"""Lineage of the index and number of the segment, which name content that never changes."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _AllowedRows:
-    """The rows of one segment that match a filter. It refers to no segment, whose files may go."""
+    """The rows of one segment that match a filter.
+
+    There is no reference to the segment, so that its files can be removed.
+    """
 
     mask: UInt8[np.ndarray, " n"]
-    """1 for each row of which the filter is true, live or not."""
+    """1 for each row that matches, whether live or deleted."""
     deleted: bytes | None
-    """`Entry.deleted`, as it was when `live` and `count` were made."""
+    """`SegmentEntry.deleted` at the time when `live` and `count` were computed."""
     live: UInt8[np.ndarray, " n"] | None
+    """1 for each live row that matches; None when all rows do."""
     count: int
+    """Number of live rows that match."""
     priors: Float32[np.ndarray, " lanes"] | None
-    """Of the cells, so that none is probed in vain; None where all stay as they are."""
+    """Priors that rank cells without such rows last; None when the segment's own stay in use."""
 
     @classmethod
-    def of(cls, part: LiveSegment, mask: UInt8[np.ndarray, " n"]) -> "_AllowedRows":
+    def from_mask(cls, part: LiveSegment, mask: UInt8[np.ndarray, " n"]) -> "_AllowedRows":
         live = mask if part.live is None else mask & part.live
         count = int(np.count_nonzero(live))
         if count == len(live):
@@ -47,7 +53,7 @@ class _AllowedRows:
         priors = None if part.coded is None else part.coded.priors_for(live)
         return cls(mask, part.entry.deleted, live, count, priors)
 
-    def within(self, part: LiveSegment) -> LiveSegment:
+    def restrict(self, part: LiveSegment) -> LiveSegment:
         coded = part.coded
         if coded is not None and self.priors is not None:
             coded = coded.with_priors(self.priors)
@@ -55,51 +61,51 @@ class _AllowedRows:
 
 
 class FilterCache:
-    """Applies filters, and keeps the masks of those that were asked for last."""
+    """Filters of an index, with a cache of the masks of the latest ones."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[_Segment, _AllowedRows]] = {}
+        self._cache: dict[str, dict[_SegmentKey, _AllowedRows]] = {}
         self._lock = threading.Lock()
 
     def apply(self, snapshot: Snapshot, where: str) -> Snapshot:
-        """The snapshot with only those rows live that are and of which `where` is true.
+        """Return the snapshot in which only those live rows that match `where` are live.
 
-        `FilterError` when it cannot be understood; `StorageError` when the catalog has forgotten
-        rows of this generation.
+        `FilterError` when `where` cannot be parsed; `StorageError` when rows of this generation are
+        no longer in the catalog, because they were deleted and compacted since.
         """
         parts = {(snapshot.manifest.lineage, part.entry.segment): part for part in snapshot.parts}
         with self._lock:
-            cached = self._kept.get(where)
+            cached = self._cache.get(where)
         if cached is None or not parts.keys() <= cached.keys():
-            cached = _find(snapshot, parts, where, cached or {})
+            cached = _complete(snapshot, parts, where, cached or {})
         allowed = {
             key: cached[key]
             if cached[key].deleted == part.entry.deleted
-            else _AllowedRows.of(part, cached[key].mask)
+            else _AllowedRows.from_mask(part, cached[key].mask)
             for key, part in parts.items()
         }
-        self._keep(where, allowed)
+        self._store(where, allowed)
         return replace(
-            snapshot, parts=tuple(allowed[key].within(part) for key, part in parts.items())
+            snapshot, parts=tuple(allowed[key].restrict(part) for key, part in parts.items())
         )
 
-    def _keep(self, where: str, allowed: dict[_Segment, _AllowedRows]) -> None:
-        """Store the masks of a filter as the most recent."""
+    def _store(self, where: str, allowed: dict[_SegmentKey, _AllowedRows]) -> None:
+        """Cache the masks of a filter as the latest, and drop those of the oldest."""
         with self._lock:
-            self._kept.pop(where, None)
-            self._kept[where] = allowed
-            while len(self._kept) > _MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
+            self._cache.pop(where, None)
+            self._cache[where] = allowed
+            while len(self._cache) > _MAX_CACHED_FILTERS:
+                del self._cache[next(iter(self._cache))]
 
 
-def _find(
+def _complete(
     snapshot: Snapshot,
-    parts: Mapping[_Segment, LiveSegment],
+    parts: Mapping[_SegmentKey, LiveSegment],
     where: str,
-    cached: Mapping[_Segment, _AllowedRows],
-) -> dict[_Segment, _AllowedRows]:
-    """Take cached masks, and ask the catalog for those of the other segments."""
-    # Late: those who filter nothing import nestvec a tenth faster.
+    cached: Mapping[_SegmentKey, _AllowedRows],
+) -> dict[_SegmentKey, _AllowedRows]:
+    """Complete the cached masks with those of the other segments, by a query to the catalog."""
+    # Imported here, because without the parser `import nestvec` is a tenth faster.
     from nestvec.filters.parser import parse_where
     from nestvec.filters.sqlite import to_sql
     from nestvec.index.filter_fields import warn_of_unknown_fields
@@ -111,8 +117,11 @@ def _find(
     if not cached:
         with catalog.read_transaction(snapshot.folder) as db:
             warn_of_unknown_fields(db, condition, where)
-    found_masks = zip(new.items(), masks, strict=True)
-    return {**cached, **{key: _AllowedRows.of(part, mask) for (key, part), mask in found_masks}}
+    new_rows = {
+        key: _AllowedRows.from_mask(part, mask)
+        for (key, part), mask in zip(new.items(), masks, strict=True)
+    }
+    return {**cached, **new_rows}
 
 
 def _masks(
@@ -131,7 +140,7 @@ def _masks(
 
 
 def _mask(part: LiveSegment, rows: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, " n"]:
-    # A segment need not hold all rows between its first and last: some may have been deleted.
+    # Numbers between the first and the last row of a segment may be missing: deleted rows are gone.
     return np.isin(part.rows.numbers, rows, assume_unique=True).astype(np.uint8)
 
 
@@ -152,7 +161,7 @@ def _rows(
     condition: str = "1",
     parameters: tuple[object, ...] = (),
 ) -> Int64[np.ndarray, " m"]:
-    """Numbers of rows between the part's first and last of which the condition is true, rising."""
+    """Query the numbers, rising, of rows from the segment's first to its last that match."""
     if not len(part.rows):
         return np.empty(0, np.int64)
     first, last = part.rows.numbers[[0, -1]].tolist()

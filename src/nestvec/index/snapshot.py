@@ -1,4 +1,4 @@
-"""One generation of an index, mapped: what every search takes once and no write changes."""
+"""One generation of an index, mapped into memory: searches read it, and no write changes it."""
 
 import logging
 import zlib
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class LiveSegment:
-    """A segment as one generation sees it: its rows, their codes if it has some, who is live."""
+    """A segment in one generation: rows, codes if it has some, and a mask of live rows."""
 
     entry: SegmentEntry
     rows: SegmentRows
@@ -41,14 +41,14 @@ class LiveSegment:
     """Live rows."""
 
     @classmethod
-    def of(
+    def from_mask(
         cls,
         entry: SegmentEntry,
         rows: SegmentRows,
         coded: Segment | None,
         live: UInt8[np.ndarray, " n"] | None,
     ) -> "LiveSegment":
-        """With its live rows counted."""
+        """Make the segment with the live rows of a mask, and count them."""
         count = len(rows) if live is None else int(np.count_nonzero(live))
         return cls(entry, rows, coded, live, count)
 
@@ -58,14 +58,14 @@ class LiveSegment:
         return self.rows.vectors.nbytes if self.coded is None else self.coded.hot_bytes
 
     @property
-    def kept(self) -> Bool[np.ndarray, " n"] | None:
-        """`live` as a mask to index with."""
+    def live_mask(self) -> Bool[np.ndarray, " n"] | None:
+        """`live` as a boolean mask, which indexes arrays; None when all rows are live."""
         return None if self.live is None else self.live.astype(bool)
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The segments of one generation, in order of insertion."""
+    """One generation of an index: its segments, in order of insertion, and its transform."""
 
     folder: Path
     manifest: Manifest
@@ -109,7 +109,7 @@ class Snapshot:
         return snapshot
 
     @classmethod
-    def of(cls, folder: Path, manifest: Manifest) -> "Snapshot":
+    def from_manifest(cls, folder: Path, manifest: Manifest) -> "Snapshot":
         """Map a generation whose files are written and that is not committed yet.
 
         It has no transform, because its vectors went through one already.
@@ -122,7 +122,7 @@ class Snapshot:
 
     @cached_property
     def searched(self) -> Sequence[LiveSegment]:
-        """The parts that have live rows; one part even if none has: it knows what ids are."""
+        """The parts with live rows, or else the first part, which tells the type of ids."""
         return [part for part in self.parts if part.count] or self.parts[:1]
 
     @cached_property
@@ -154,18 +154,19 @@ class Snapshot:
 
     @cached_property
     def chosen_plan(self) -> Callable[[str | Plan | None, int, bool], Plan]:
-        """The plan to find `k` rows with, given one, its text or nothing; the latest are kept.
+        """Function (plan, k, tuned) that resolves a plan: a `Plan`, its text, or None.
 
-        Given nothing it is the rule's or, if the last argument says so, the one that was tuned for
-        that `k` and these rows. `PlanError` unless it can be read, and answer so many.
+        For None it returns the default plan or, with `tuned`, the plan that was tuned for that `k`
+        and these rows. `PlanError` for a text that is no plan, or a plan with fewer than `k`
+        answers. The latest results are cached.
         """
         # A method whose answers are cached would keep each snapshot, and so its files, alive.
-        safe = {k: tuned.plan for k, tuned in self.stored_plans.items() if tuned.current}
-        return lru_cache(maxsize=64)(partial(_chosen_plan, self.largest, self.dim, safe))
+        tuned_plans = {k: stored.plan for k, stored in self.stored_plans.items() if stored.current}
+        return lru_cache(maxsize=64)(partial(_resolve_plan, self.largest, self.dim, tuned_plans))
 
     @cached_property
     def stored_plans(self) -> Mapping[int, StoredPlan]:
-        """The tuned plans that are kept, by `k`, also those that were tuned for other rows."""
+        """The stored tuned plans by `k`, including those that were tuned for other rows."""
         return stored_plans(self.manifest)
 
     @property
@@ -179,25 +180,27 @@ class Snapshot:
 
     def numbers(self) -> Int64[np.ndarray, " n"]:
         """The numbers of all live rows, rising."""
-        return _joined([_live(part, part.rows.numbers) for part in self.parts], np.empty(0, int))
+        numbers = [_live(part, part.rows.numbers) for part in self.parts]
+        return _concatenate(numbers, np.empty(0, int))
 
     def ids(self) -> np.ndarray:
         """The ids of all live rows."""
-        every = [part.rows.ids[np.arange(len(part.rows))] for part in self.parts]
-        live = [_live(part, ids) for part, ids in zip(self.parts, every, strict=True)]
-        return _joined(live, np.empty(0, int))
+        ids = [part.rows.ids[np.arange(len(part.rows))] for part in self.parts]
+        live = [_live(part, values) for part, values in zip(self.parts, ids, strict=True)]
+        return _concatenate(live, np.empty(0, int))
 
     def vectors(self) -> Float32[np.ndarray, "n dim"]:
         """The vectors of all live rows: mapped while they are one whole segment, else copied."""
         live = [_live(part, part.rows.vectors) for part in self.parts]
-        return _joined(live, np.empty((0, self.dim), np.float32))
+        return _concatenate(live, np.empty((0, self.dim), np.float32))
 
     def iter_vectors(
         self, block_rows: int
     ) -> Iterator[tuple[np.ndarray, Float32[np.ndarray, "n dim"]]]:
         """Iterate ids and vectors of live rows, a block at a time."""
         for part in self.parts:
-            live = np.arange(len(part.rows)) if part.kept is None else np.flatnonzero(part.kept)
+            mask = part.live_mask
+            live = np.arange(len(part.rows)) if mask is None else np.flatnonzero(mask)
             for start in range(0, len(live), block_rows):
                 rows = live[start : start + block_rows]
                 yield part.rows.ids[rows], part.rows.vectors[rows]
@@ -221,12 +224,12 @@ class Snapshot:
         """The live row of each id, or None for an id that none has."""
         listed = catalog.rows_of(self.folder, ids, self.manifest)
         if listed is None:
-            # The catalog has moved on: what this generation holds stands in its segments alone.
+            # The catalog is of a later generation: only the segments have the rows of this one.
             rows = dict(zip(self.ids().tolist(), self.numbers().tolist(), strict=True))
             return [rows.get(id_) for id_ in ids]
         if not all(row is None or self._has(row) for row in listed):
             raise DamagedIndexError(
-                f"{self.folder / catalog.NAME} lists an id for a row that there is not; "
+                f"{self.folder / catalog.NAME} lists an id for a row that does not exist; "
                 "restore it or build the index again"
             )
         return listed
@@ -242,7 +245,7 @@ class Snapshot:
         return "int" if self.parts[0].rows.ids.numbers is not None else "str"
 
     def require(self, numbers: Sequence[int]) -> None:
-        """`InputError` unless all are numbers of live rows."""
+        """Raise `InputError` unless all are numbers of live rows."""
         for number in numbers:
             if not self._has(number):
                 raise InputError(
@@ -252,7 +255,7 @@ class Snapshot:
 
 
 def pack_deleted(live: Bool[np.ndarray, " n"]) -> bytes | None:
-    """`Entry.deleted` for a mask of live rows."""
+    """Compress a mask of live rows to the form of `SegmentEntry.deleted`; None if all are live."""
     return None if live.all() else zlib.compress(np.packbits(~live).tobytes(), 1)
 
 
@@ -278,7 +281,7 @@ def _part(
         raise DamagedIndexError(f"{folder / catalog.NAME} is damaged ({e}); restore it") from None
     if entry.segment in mapped:
         part = mapped[entry.segment]
-        return LiveSegment.of(entry, part.rows, part.coded, live)
+        return LiveSegment.from_mask(entry, part.rows, part.coded, live)
     for file in entry.files:
         check_file(folder, file, whole=verify)
     if entry.layout == format_1.LAYOUT:
@@ -293,11 +296,11 @@ def _part(
     coded = None
     if entry.layout == CODED:
         coded = Segment.open(folder / codes_name(entry.segment), rows.vectors)
-    return LiveSegment.of(entry, rows, coded, live)
+    return LiveSegment.from_mask(entry, rows, coded, live)
 
 
 def _verify_catalog(snapshot: Snapshot) -> None:
-    """Every row of the catalog is as it was written, and its ids are those of the segments."""
+    """Check that all rows of the catalog are as written, and that its ids are the segments'."""
     catalog.verify(snapshot.folder)
     ids, numbers = snapshot.ids().tolist(), snapshot.numbers().tolist()
     listed = catalog.live_rows(snapshot.folder, snapshot.manifest)
@@ -308,27 +311,28 @@ def _verify_catalog(snapshot: Snapshot) -> None:
         )
 
 
-def _chosen_plan(
+def _resolve_plan(
     largest: Segment | None,
     dim: int,
-    safe: Mapping[int, Plan],
+    tuned_plans: Mapping[int, Plan],
     plan: str | Plan | None,
     k: int,
     tuned: bool,
 ) -> Plan:
     if plan is None:
-        return safe[k] if tuned and k in safe else default_plan(largest, k)
-    chosen = Plan.parse(plan) if isinstance(plan, str) else plan
-    chosen.check(dim, k)
-    return chosen
+        return tuned_plans[k] if tuned and k in tuned_plans else default_plan(largest, k)
+    parsed = Plan.parse(plan) if isinstance(plan, str) else plan
+    parsed.check(dim, k)
+    return parsed
 
 
 def _live(part: LiveSegment, values: np.ndarray) -> np.ndarray:
-    mask = part.kept
+    mask = part.live_mask
     return values if mask is None else values[mask]
 
 
-def _joined(arrays: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
+def _concatenate(arrays: list[np.ndarray], empty: np.ndarray) -> np.ndarray:
+    """Concatenate arrays; a single one is not copied, and `empty` gives the dtype of none."""
     return arrays[0] if len(arrays) == 1 else np.concatenate([empty[:0], *arrays])
 
 

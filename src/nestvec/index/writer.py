@@ -73,7 +73,7 @@ def create(
             "next_row": len(rows), **meta,
         }  # fmt: skip
         added_ids = zip(ids.tolist(), rows.numbers.tolist(), strict=True)
-        built = Snapshot.of(folder, Manifest(full, (entry,)))
+        built = Snapshot.from_manifest(folder, Manifest(full, (entry,)))
         transaction.commit(with_default_recall(built), added=added_ids)
     sync_folder(folder)
 
@@ -132,10 +132,11 @@ class Writer:
         texts: Sequence[str | None] | None,
         metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> None:
-        """Commit new rows; ids that are not given are the row numbers."""
-        chosen = np.arange(self.next_row, self.next_row + len(vectors)) if ids is None else ids
-        self._require_new(chosen)
-        self.replace(chosen[:0], chosen, vectors, (texts, metadata))
+        """Commit new rows; without `ids`, the id of a row is its row number."""
+        if ids is None:
+            ids = np.arange(self.next_row, self.next_row + len(vectors))
+        self._require_new(ids)
+        self.replace(ids[:0], ids, vectors, (texts, metadata))
 
     def delete(self, ids: np.ndarray) -> None:
         """Commit the deletion of the rows with these ids."""
@@ -156,14 +157,14 @@ class Writer:
         rows = self._find(ids)
         is_complete = texts is not None and metadata is not None and not merge_metadata
         old = [] if is_complete else list(self.transaction.records(rows))
-        kept_texts = [text for _, _, text, _ in old]
-        kept_metadata = [None if json_ is None else json.loads(json_) for *_, json_ in old]
+        old_texts = [text for _, _, text, _ in old]
+        old_metadata = [None if json_ is None else json.loads(json_) for *_, json_ in old]
         if merge_metadata and metadata is not None:
-            pairs = zip(kept_metadata, metadata, strict=True)
+            pairs = zip(old_metadata, metadata, strict=True)
             metadata = [{**(old or {}), **(new or {})} for old, new in pairs]
         documents = (
-            kept_texts if texts is None else texts,
-            kept_metadata if metadata is None else metadata,
+            old_texts if texts is None else texts,
+            old_metadata if metadata is None else metadata,
         )
         stored = self.snapshot.vectors_of(rows) if vectors is None else vectors
         self.replace(ids, ids, stored, documents)
@@ -186,10 +187,10 @@ class Writer:
         parts = self.snapshot.parts
         if not parts or [(p.entry.layout, p.live is None) for p in parts] == [(CODED, True)]:
             return
-        sources = [RowSource(part.rows, part.kept) for part in parts]
+        sources = [RowSource(part.rows, part.live_mask) for part in parts]
         entries = [self._write(sources, coded=True)] if len(self.snapshot) else []
         manifest = self._next_generation(entries, self.next_row)
-        compacted = Snapshot.of(self.snapshot.folder, manifest)
+        compacted = Snapshot.from_manifest(self.snapshot.folder, manifest)
         self.transaction.commit(with_default_recall(compacted))
 
     def save_plan(
@@ -329,5 +330,5 @@ def write_entry(
 
 
 def _entry(part: LiveSegment, mask: Bool[np.ndarray, " n"], count: int) -> SegmentEntry:
-    """The part with only the kept rows live."""
+    """Make the manifest entry of a segment in which the rows of `mask` alone are live."""
     return replace(part.entry, deleted=pack_deleted(mask))

@@ -32,5 +32,5 @@ def _live_blocks(snapshot: Snapshot) -> Iterator[self_match.RowBlock]:
         for first_row in range(0, len(segment.rows), _BLOCK_ROWS):
             block = slice(first_row, first_row + _BLOCK_ROWS)
             numbers, vectors = segment.rows.numbers[block], segment.rows.vectors[block]
-            live = ... if segment.kept is None else segment.kept[block]
+            live = ... if segment.live_mask is None else segment.live_mask[block]
             yield numbers[live], vectors[live]

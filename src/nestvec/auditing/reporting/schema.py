@@ -36,7 +36,7 @@ _RENAMED: Mapping[str, Mapping[str, str]] = {
 }
 """Keys of schema 1 and their names in schema 2, by the part of a report that holds them."""
 _HARD_NEGATIVE_SOURCES = {"given": "user", "words": "bm25", "other": "external"}
-_LABELS = {"given": "external"}
+_LABELS: Mapping[Any, str] = {"given": "external"}
 """Label of vectors that were compressed elsewhere and had no label."""
 _KINDS = {"given": "unlabelled"}
 """Kind of hard negatives without one."""
@@ -144,9 +144,9 @@ def _upgrade_reason(reason: str, names: Mapping[str, str]) -> str:
 
 def _variant_name(variant: Mapping[str, Any]) -> str:
     """Spell the name of a schema 1 variant as schema 2 does."""
-    bits = variant["bits"]
+    bits, label = variant["bits"], variant.get("label")
     parts = [
-        _LABELS.get(variant.get("label"), variant.get("label")),
+        _LABELS.get(label, label),
         f"{variant['dims']} {'random ' if variant['rotation'] == 'random' else ''}dims",
         f"{bits} {'bit' if bits == 1 else 'bits'}",
         variant["rotation"] if variant["rotation"] == "pca" else None,

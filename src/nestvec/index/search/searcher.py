@@ -74,14 +74,14 @@ def search_exact(snapshot: Snapshot, request: SearchRequest) -> Hits:
 def search_with_certificates(snapshot: Snapshot, request: SearchRequest) -> Hits:
     """Search by the plan, and certify the hits of each query that are proven to be exact.
 
-    The proof of a query is given up at the k-th row that scores above its last hit.
+    The proof of a query stops at the k-th row that scores above its last hit: it has failed then.
     """
     parts = snapshot.searched
     first = [_search_segment(part, request) for part in parts]
     best = _MergedHits.merge(parts, first, request.k)
     proofs = [_prove_segment(part, request, best.floors, request.k - 1) for part in parts]
     answers = [answer for answer, _ in proofs]
-    proven = ~np.any([given_up for _, given_up in proofs], axis=0)
+    proven = ~np.any([stopped for _, stopped in proofs], axis=0)
     proven &= (_MergedHits.merge(parts, answers, request.k).numbers == best.numbers).all(axis=1)
     return best.hits(
         proven,
@@ -97,7 +97,7 @@ def _search_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
         return _scan_segment(part, request)
     if part.live is None:
         return search_plan(part.coded, queries, k, plan, threads, None, metric)
-    cells_with_rows, cells = part.coded.held_cells, len(part.coded.cells.counts)
+    cells_with_rows, cells = part.coded.probeable_cells, len(part.coded.cells.counts)
     wider = plan_for_filter(plan, part.count, len(part.rows), cells_with_rows, cells)
     if wider is None:
         return _scan_segment(part, request)
@@ -130,7 +130,7 @@ class _MergedHits(NamedTuple):
     """The best hits of several segments, merged.
 
     Segments are in order of their row numbers, and each orders equal scores by rising row, so a
-    stable sort suffices. Where fewer than k rows are found, the rest is row −1 with score −∞.
+    stable sort suffices. Places without a hit hold row −1 and score −∞.
     """
 
     numbers: Int64[np.ndarray, "q k"]
@@ -150,12 +150,14 @@ class _MergedHits(NamedTuple):
             [_numbers(part, answer.rows) for part, answer in zip(parts, answers, strict=True)],
             axis=1,
         )
-        rows_found = np.take_along_axis(numbers, best, axis=1)
+        best_numbers = np.take_along_axis(numbers, best, axis=1)
         ids = _ids(parts, answers, best)
         no_id = None if ids.dtype == object else -1
-        ids[rows_found < 0] = no_id
+        ids[best_numbers < 0] = no_id
         scores = np.take_along_axis(scores, best, axis=1)
-        return cls(_padded(rows_found, k, -1), _padded(scores, k, -np.inf), _padded(ids, k, no_id))
+        return cls(
+            _padded(best_numbers, k, -1), _padded(scores, k, -np.inf), _padded(ids, k, no_id)
+        )
 
     @property
     def floors(self) -> Float64[np.ndarray, " q"]:

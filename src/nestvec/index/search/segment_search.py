@@ -15,8 +15,8 @@ from nestvec.plan import Plan
 from nestvec.shapes import Bool, Float32, Float64, Int64, UInt8
 
 METRICS = {"ip": IP, "cosine": COSINE, "euclidean": EUCLIDEAN}
-_ALL = np.empty(0, np.uint8)
-"""What kernels take for a mask that allows all rows."""
+_ALL_ROWS = np.empty(0, np.uint8)
+"""The mask by which kernels allow all rows."""
 
 
 class SegmentHits(NamedTuple):
@@ -51,18 +51,17 @@ def search_plan(
     allowed: UInt8[np.ndarray, " n"] | None = None,
     metric: str = "ip",
 ) -> SegmentHits:
-    """The `k` best rows of the segment for each query, as `plan` finds them.
+    """Search the `k` best rows of the segment for each query by `plan`.
 
-    Only rows that are `allowed` (1, by row; None: all) are found; places that stay empty hold row
-    −1 and score −inf. `threads` (None: all cores) share out the queries; the answer does not depend
-    on them.
+    Hits are among the rows that are `allowed` (1, by row; None: all). Places without a hit hold row
+    −1 and score −∞. `threads` (None: all cores) share the queries, and do not change the hits.
     """
     hits = SegmentHits.empty(len(queries), k, len(plan.stages) + 2)
     kernel, packed = load().search_batch, segment.derived.segment_plan(plan)
-    options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
+    options = SearchOptions(METRICS[metric], k, _ALL_ROWS if allowed is None else allowed)
 
-    def search_slice(queries: np.ndarray, *out: np.ndarray) -> None:
-        kernel(queries, segment.packed, packed, options, TopK(*out))
+    def search_slice(queries: np.ndarray, *top_k: np.ndarray) -> None:
+        kernel(queries, segment.packed, packed, options, TopK(*top_k))
 
     try:
         run_in_slices(search_slice, (queries, *hits), threads)
@@ -82,14 +81,14 @@ def search_until_full(
 ) -> SegmentHits:
     """Search by the plan, then with twice the cells again and again for queries short of `k` hits.
 
-    At least `k` rows must be allowed. A kernel probes until cells hold `k` rows, allowed or not;
-    only its answer tells how many of them were allowed. `counts` are of all that was read.
+    At least `k` rows must be allowed. A kernel probes until cells hold `k` rows, allowed or not, so
+    that fewer than `k` of them may be hits. `counts` add up all searches.
     """
     hits = search_plan(segment, queries, k, plan, threads, allowed, metric)
     if plan.probe is None or hits.is_full(k):
         return hits
     probed, probe = hits.counts[:, 0].copy(), plan.probe
-    while probe < segment.held_cells:  # all allowed rows lie in those
+    while probe < segment.probeable_cells:  # all allowed rows lie in those
         probe *= 2
         short = np.flatnonzero((hits.rows[:, -1] < 0) & (probed < probe))
         if not len(short):
@@ -112,20 +111,20 @@ def search_by_bounds(
     metric: str = "ip",
     max_above_floor: int | None = None,
 ) -> tuple[SegmentHits, Bool[np.ndarray, " q"]]:
-    """The best `k` of all (allowed) rows that reach the query's floor: proven, by bounds.
+    """Search the exact `k` best of the allowed rows that reach the query's floor, by bounds.
 
-    That is `kernels.reference.exact_one`, but for rows below the floor. `counts` are [all cells,
-    rows bounded by their heads, rows bounded by all words, rows scored in full]. A query
-    is given up once more than `max_above_floor` rows score above its floor; the second array tells
-    which queries were.
+    The hits are those of `kernels.reference.exact_one` without rows below the floor. `counts` are
+    [all cells, rows bounded by their heads, rows bounded by all words, rows scored in full]. The
+    search of a query stops early once more than `max_above_floor` rows score above its floor; the
+    second array marks these queries.
     """
     hits = SegmentHits.empty(len(queries), k, 4)
     kernel, bounds = load_exact().exact_batch, segment.derived.bounds
-    options = SearchOptions(METRICS[metric], k, _ALL if allowed is None else allowed)
+    options = SearchOptions(METRICS[metric], k, _ALL_ROWS if allowed is None else allowed)
     limit = k if max_above_floor is None else max_above_floor
 
-    def search_slice(queries: np.ndarray, floors: np.ndarray, *out: np.ndarray) -> None:
-        kernel(queries, floors, segment.packed, bounds, options, limit, TopK(*out))
+    def search_slice(queries: np.ndarray, floors: np.ndarray, *top_k: np.ndarray) -> None:
+        kernel(queries, floors, segment.packed, bounds, options, limit, TopK(*top_k))
 
     try:
         run_in_slices(search_slice, (queries, floors, *hits), threads)
@@ -144,19 +143,19 @@ def scan_rows(
     threads: int | None = None,
     metric: str = "ip",
 ) -> SegmentHits:
-    """The `k` best of the candidate rows, each scored in full; `counts` are how many there are."""
+    """Search the `k` best candidate rows, all scored in full; `counts` are their number."""
     hits = SegmentHits.empty(len(queries), k, 1)
     kernel, kind = load_exact().scan_batch, METRICS[metric]
 
-    def search_slice(queries: np.ndarray, *out: np.ndarray) -> None:
-        kernel(queries, vectors, candidates, kind, k, TopK(*out))
+    def search_slice(queries: np.ndarray, *top_k: np.ndarray) -> None:
+        kernel(queries, vectors, candidates, kind, k, TopK(*top_k))
 
     run_in_slices(search_slice, (queries, *hits), threads)
     return hits
 
 
 def _damaged(segment: Segment, error: IndexError) -> DamagedIndexError:
-    """Build the error of a record that leads nowhere: kernels check before they follow it."""
+    """Make the error of a record with a row or a cell that does not exist; kernels check both."""
     return DamagedIndexError(
         f"{segment.path} is damaged ({error}); restore it, or make it again with compact()"
     )

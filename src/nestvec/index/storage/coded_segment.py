@@ -19,12 +19,12 @@ from nestvec.shapes import Float32, Int64, UInt8
 
 
 def codes_name(segment: int) -> str:
-    """The file of a segment's cells and codes."""
+    """Name the file of a segment's cells and codes."""
     return f"{segment:06}.codes.safetensors"
 
 
 BULK = ("records", "head", "scale", "bias", "head_errors", "vectors")
-"""Arrays that nothing is found through but by kernels which check that it is there."""
+"""Arrays that locate no other data, except for kernels, which check what they follow."""
 
 
 TENSOR_NAMES = {
@@ -32,14 +32,11 @@ TENSOR_NAMES = {
     "spill_counts": "spills",
     "spill_record_ids": "spill_homes",
 }
-"""Fields of `Cells` that have another name in files, which format 3 fixed."""
+"""Fields of `Cells` that have another name in files, which the file format fixes."""
 
 
 def _segment_plan(codec: Codec, cells: int, rows: int, plan: Plan) -> Any:
-    """Pack a plan for a segment: it keeps no more than all rows, and probes no more than all cells.
-
-    A packed `SegmentPlan`.
-    """
+    """Pack a `SegmentPlan`, limited to the rows and the cells that the segment has."""
     funnel = codec.funnel(plan)
     probe = cells if plan.probe is None else min(plan.probe, cells)
     plans = funnel._replace(keep=np.minimum(funnel.keep, rows))
@@ -73,7 +70,7 @@ class SearchState:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Rows' codes in cells, and their full vectors."""
+    """Coded rows of a segment in their cells, with the full-precision vectors of the rows."""
 
     path: Path
     cells: Cells
@@ -83,7 +80,7 @@ class Segment:
 
     @classmethod
     def open(cls, path: Path, vectors: Float32[np.ndarray, "n dim"]) -> "Segment":
-        """Map the codes; all that places depend on is checked, so that no kernel can stray."""
+        """Map the codes, and check all arrays that locate others, so that no kernel can stray."""
         arrays = map_tensors(path)
         try:
             segment = cls._from_arrays(path, arrays, vectors)
@@ -102,7 +99,7 @@ class Segment:
         records = arrays["records"]
         width = len(codec.words) + RECORD_TAIL
         _require(records.shape[1:] == (width,), "its records have another width")
-        # Beyond what is coded, or in centroids, a query need not be rotated.
+        # Queries are rotated only as far as codes or centroids have dimensions.
         width = max(codec.width, min(codec.dim, 4 * arrays["centroids"].shape[1]))
         derived = {
             "row_offsets": np.concatenate([[0], np.cumsum(arrays["counts"])]),
@@ -112,7 +109,8 @@ class Segment:
             "record_ints": records.view(np.int32),
         }
         for array in derived.values():
-            array.flags.writeable = False  # as what is mapped: kernels are compiled for that alone
+            # Like arrays of a mapped file, because kernels are compiled for those alone.
+            array.flags.writeable = False
         cells = Cells(
             *(
                 derived[name] if name in derived else arrays[TENSOR_NAMES.get(name, name)]
@@ -120,8 +118,8 @@ class Segment:
             )
         )
         longest = float(arrays["longest"][0])
-        once = SearchState(codec, cells.rotation, len(cells.counts), len(vectors), longest)
-        return cls(path, cells, codec, vectors, once)
+        state = SearchState(codec, cells.rotation, len(cells.counts), len(vectors), longest)
+        return cls(path, cells, codec, vectors, state)
 
     @cached_property
     def packed(self) -> Any:
@@ -129,31 +127,31 @@ class Segment:
         return load().pack(SegmentArrays(self.cells, self.vectors))
 
     @property
-    def held_cells(self) -> int:
-        """The number of cells that may be probed: all but those that `priors_for` ranks last."""
+    def probeable_cells(self) -> int:
+        """Number of cells that a search may probe: all but those that `priors_for` ranks last."""
         return int(np.isfinite(self.cells.priors[: len(self.cells.counts)]).sum())
 
     def priors_for(self, allowed: UInt8[np.ndarray, " n"]) -> Float32[np.ndarray, " lanes"]:
-        """`priors`, −∞ for cells in which no row is `allowed` (1, by row): they are ranked last."""
+        """Compute priors of −∞ for cells without an `allowed` row (1, by row): these rank last."""
         cells, count = self.cells, len(self.cells.counts)
-        # A damaged record may name any row; kernels find that out where they follow it.
-        by_home = allowed.take(cells.rows, mode="clip") == 1
-        rows_of_cells = np.repeat(np.arange(count), cells.counts)
-        others = np.repeat(np.arange(count), cells.spill_counts)
+        # A damaged record may name any row; kernels report it when they follow it.
+        is_allowed = allowed.take(cells.rows, mode="clip") == 1  # by record id
+        primary_cells = np.repeat(np.arange(count), cells.counts)
+        spill_cells = np.repeat(np.arange(count), cells.spill_counts)
         has_rows = np.zeros(len(cells.priors), bool)
-        has_rows[rows_of_cells[by_home]] = True
-        has_rows[others[by_home[cells.spill_record_ids]]] = True
+        has_rows[primary_cells[is_allowed]] = True
+        has_rows[spill_cells[is_allowed[cells.spill_record_ids]]] = True
         priors = np.where(has_rows, cells.priors, np.float32(-np.inf))
         priors.flags.writeable = False
         return priors
 
     def with_priors(self, priors: Float32[np.ndarray, " lanes"]) -> "Segment":
-        """With cells ranked by other priors."""
+        """Return the segment with other priors, by which cells are ranked."""
         return replace(self, cells=self.cells._replace(priors=priors))
 
     @property
     def hot_bytes(self) -> int:
-        """Bytes that searches read again and again: cells and codes."""
+        """Hot bytes: the size of cells and codes."""
         views = ("record_floats", "record_ints")
         arrays = self.cells._asdict().items()
         return sum(array.nbytes for name, array in arrays if name not in views)
@@ -163,10 +161,10 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     count, slots, dim = len(cells.counts), len(cells.scale), codec.dim
     _require(cells.rotation.shape == (dim, dim), "its rotation has another size than its codec")
     _require(bool((codec.words[:, 0] * GROUP < dim).all()), "a word lies beyond the vectors")
-    blocks, fours = cells.centroids.shape[:2]
-    _require(blocks == -(-count // LANES) and 4 * fours < dim + 4, "its centroids do not fit")
+    blocks, quads = cells.centroids.shape[:2]
+    _require(blocks == -(-count // LANES) and 4 * quads < dim + 4, "its centroids do not fit")
     shapes = {
-        "centroids": (blocks, fours, LANES, 4),
+        "centroids": (blocks, quads, LANES, 4),
         "steps": (LANES * blocks,),
         "priors": (LANES * blocks,),
         "spreads": (LANES * blocks,),
@@ -181,34 +179,33 @@ def _check_structure(cells: Cells, codec: Codec, rows: int) -> None:
     }
     for name, shape in shapes.items():
         _require(getattr(cells, name).shape == shape, f"its {name} have another shape than needed")
-    counts, rest = np.diff(cells.starts), np.diff(cells.overflow_starts)
-    _require(bool((counts >= 0).all() and (rest >= 0).all()), "cell starts fall")
+    primary_blocks, overflow_blocks = np.diff(cells.starts), np.diff(cells.overflow_starts)
+    _require(bool((primary_blocks >= 0).all() and (overflow_blocks >= 0).all()), "cell starts fall")
     _require(
         cells.starts[0] == 0 and cells.starts[-1] == cells.overflow_starts[0], "cells lack blocks"
     )
     _require(LANES * cells.overflow_starts[-1] == slots, "cells lack blocks")
-    n_filled = (np.minimum(cells.counts, cells.spill_counts) >= 0) & (
-        cells.counts <= LANES * counts
-    )
-    n_filled &= cells.counts + cells.spill_counts <= LANES * (counts + rest)
-    _require(bool(n_filled.all()), "a cell is overfull")
-    filled = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
-    _require(bool((filled == _rows_in_blocks(cells)).all()), "a scale is damaged")
+    fits = np.minimum(cells.counts, cells.spill_counts) >= 0
+    fits &= cells.counts <= LANES * primary_blocks
+    fits &= cells.counts + cells.spill_counts <= LANES * (primary_blocks + overflow_blocks)
+    _require(bool(fits.all()), "a cell has more rows than slots")
+    rows_in_blocks = np.isfinite(cells.scale).reshape(-1, LANES).sum(axis=1)
+    _require(bool((rows_in_blocks == _rows_in_blocks(cells)).all()), "a scale is damaged")
     _require(cells.counts.sum() == rows == len(cells.records), "it holds another number of rows")
-    homes = cells.spill_record_ids
-    _require(len(homes) == 0 or 0 <= homes.min() <= homes.max() < rows, "a row has no home")
+    ids = cells.spill_record_ids
+    _require(len(ids) == 0 or 0 <= ids.min() <= ids.max() < rows, "a spilled row has no record")
 
 
 def _rows_in_blocks(cells: Cells) -> Int64[np.ndarray, " blocks"]:
-    """Count the filled slots of each block."""
+    """Count the rows of each block."""
     n_rows, counts = cells.counts + cells.spill_counts, LANES * np.diff(cells.starts)
     parts = ((cells.starts, n_rows), (cells.overflow_starts, n_rows - counts))
-    filled = []
+    rows_in_blocks = []
     for starts, rows in parts:
         first = np.repeat(starts[:-1], np.diff(starts))
         first_blocks = LANES * (np.arange(starts[0], starts[-1]) - first)
-        filled.append(np.clip(np.repeat(rows, np.diff(starts)) - first_blocks, 0, LANES))
-    return np.concatenate(filled)
+        rows_in_blocks.append(np.clip(np.repeat(rows, np.diff(starts)) - first_blocks, 0, LANES))
+    return np.concatenate(rows_in_blocks)
 
 
 def _require(holds: bool | np.bool_, problem: str) -> None:

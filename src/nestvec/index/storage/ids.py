@@ -1,4 +1,4 @@
-"""The ids of a segment's rows: whole numbers, or strings that are decoded when asked for."""
+"""The ids of a segment's rows: whole numbers, or strings that are decoded at each access."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from nestvec.shapes import Bool, Int64, UInt8
 
 @dataclass(frozen=True, eq=False)
 class Ids:
-    """Either `numbers`, or strings: UTF-8 `data` cut at `offsets`. `ids[rows]` is an array.
+    """Ids as `numbers`, or as strings: UTF-8 `data` that `offsets` divide. `ids[rows]` is an array.
 
-    Half a million strings would take longer to decode than an index may take to open.
+    Strings are decoded at each access, because decoding half a million takes longer than an index
+    may take to open.
     """
 
     numbers: Int64[np.ndarray, " n"] | None
@@ -22,7 +23,7 @@ class Ids:
 
     @classmethod
     def of(cls, ids: np.ndarray) -> "Ids":
-        """The form of an array of ints or of str objects."""
+        """Store an array of ints or of str objects."""
         if ids.dtype.kind == "i":
             return cls(ids.astype(np.int64, copy=False))
         texts = [text.encode() for text in ids]
@@ -31,7 +32,7 @@ class Ids:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Ids":
-        """Read ids from the arrays of a file; `ValueError` for nonsense, `KeyError` for none."""
+        """Read ids from the arrays of a file; `ValueError` if damaged, `KeyError` if missing."""
         if "ids" in arrays:
             return cls(arrays["ids"])
         ids = cls(None, arrays["id_offsets"], arrays["id_bytes"])
@@ -49,7 +50,7 @@ class Ids:
 
     @classmethod
     def join(cls, parts: Sequence["Ids"]) -> "Ids":
-        """The ids of all parts, one after the other; all are numbers or all are strings."""
+        """Concatenate ids, which are all numbers or all strings."""
         if all(part.numbers is not None for part in parts):
             return cls(np.concatenate([part.arrays()["ids"] for part in parts]))
         joined = [part.arrays() for part in parts]
@@ -58,7 +59,7 @@ class Ids:
         return cls(None, _ends(lengths), data)
 
     def keep(self, mask: Bool[np.ndarray, " n"]) -> "Ids":
-        """The ids of the rows that are kept, in their order."""
+        """Select the ids of the rows in a mask, in their order."""
         if self.numbers is not None:
             return Ids(self.numbers[mask])
         assert self.offsets is not None
@@ -67,7 +68,7 @@ class Ids:
         return Ids(None, _ends(lengths[mask]), self.data[np.repeat(mask, lengths)])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that a file holds, the widest numbers first."""
+        """Return the arrays of a file, the widest numbers first."""
         if self.numbers is not None:
             return {"ids": self.numbers}
         assert self.offsets is not None
@@ -81,7 +82,7 @@ class Ids:
         return len(self.offsets) - 1
 
     def __getitem__(self, rows: Int64[np.ndarray, "*any"]) -> np.ndarray:
-        """The ids of some rows, in their shape: int64, or str objects."""
+        """Look up the ids of rows, in the shape of `rows`: int64, or str objects."""
         if self.numbers is not None:
             return np.asarray(self.numbers[rows])
         assert self.offsets is not None

@@ -1,6 +1,6 @@
-"""The rows of a segment as they were given: row numbers, ids and vectors, in one file.
+"""The rows of a segment in one file: row numbers, ids and vectors, as the index stores them.
 
-Everything else that a segment has on disk is made of this, and can be made again.
+All other files of a segment are computed from this one, and can be computed again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from nestvec.vectors import BLOCK_ROWS, check_finite, check_magnitude
 
 
 def vectors_name(segment: int) -> str:
-    """The file of a segment's rows."""
+    """Name the file of a segment's rows."""
     return f"{segment:06}.vectors.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentRows:
-    """Rows in order of their numbers, which say when each was added and are never given twice."""
+    """Rows in order of their numbers, which count insertions and are never used again."""
 
     numbers: Int64[np.ndarray, " n"]
     ids: Ids
@@ -33,7 +33,7 @@ class SegmentRows:
 
     @classmethod
     def open(cls, path: Path) -> "SegmentRows":
-        """Map the file."""
+        """Map the file, and check its ids and row numbers."""
         arrays = map_tensors(path)
         try:
             rows = cls(arrays["row_numbers"], Ids.from_arrays(arrays), arrays["vectors"])
@@ -55,22 +55,22 @@ class SegmentRows:
 class RowSource:
     """The source of rows for a new segment: the rows of a mask, or all of them.
 
-    With a `transform` the vectors are what it makes of them, a block at a time.
+    With a `transform` the vectors go through it, block by block.
     """
 
     rows: SegmentRows
-    kept: Bool[np.ndarray, " n"] | None = None
+    mask: Bool[np.ndarray, " n"] | None = None
     transform: Transform | None = None
 
     def __len__(self) -> int:
-        return len(self.rows) if self.kept is None else int(self.kept.sum())
+        return len(self.rows) if self.mask is None else int(self.mask.sum())
 
     def blocks(self) -> Iterator[Float[np.ndarray, "m dim"]]:
-        """The vectors, checked, some ten thousand at a time."""
+        """Yield the vectors in blocks of some ten thousand rows, checked and transformed."""
         vectors = self.rows.vectors
         for first in range(0, len(vectors), BLOCK_ROWS):
             part = slice(first, first + BLOCK_ROWS)
-            block = vectors[part] if self.kept is None else vectors[part][self.kept[part]]
+            block = vectors[part] if self.mask is None else vectors[part][self.mask[part]]
             check_finite(block, "vectors", first)
             check_magnitude(block, "vectors", first)
             yield block if self.transform is None else self.transform.transform(block)
@@ -82,18 +82,18 @@ class RowSource:
         return width if self.transform is None else self.transform.width
 
     def numbers(self) -> Int64[np.ndarray, " m"]:
-        """The numbers of the rows that are kept."""
+        """Return the numbers of the rows in the mask."""
         numbers = self.rows.numbers
-        return numbers if self.kept is None else numbers[self.kept]
+        return numbers if self.mask is None else numbers[self.mask]
 
     def ids(self) -> Ids:
-        """The ids of the rows that are kept."""
-        return self.rows.ids if self.kept is None else self.rows.ids.keep(self.kept)
+        """Return the ids of the rows in the mask."""
+        return self.rows.ids if self.mask is None else self.rows.ids.keep(self.mask)
 
 
 @contextmanager
 def rows_writer(path: Path, sources: Sequence[RowSource]) -> Iterator[Float32[np.ndarray, "n dim"]]:
-    """Create the file of rows from `sources`; the vectors are left to be filled in."""
+    """Create the file of rows from `sources`; the caller fills in the vectors."""
     numbers = np.concatenate([source.numbers() for source in sources])
     ids = Ids.join([source.ids() for source in sources])
     dim = sources[0].dim
