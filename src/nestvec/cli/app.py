@@ -24,7 +24,9 @@ from nestvec.cli.output import note
 from nestvec.cli.renamed import with_new_names
 from nestvec.cli.search import search
 from nestvec.cli.train import train
+from nestvec.cli.truncate import truncate
 from nestvec.cli.tune import tune
+from nestvec.cli.warmup import warmup
 from nestvec.errors import NestvecError
 
 ERROR, INTERRUPTED = 1, 130
@@ -34,6 +36,7 @@ app = typer.Typer(
 )
 for command in (
     encode,
+    truncate,
     index,
     search,
     audit,
@@ -44,6 +47,7 @@ for command in (
     delete,
     compact,
     info,
+    warmup,
     demo,
 ):
     app.command()(command)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def load() -> "Backend":
     """Load the compiled backend with the kernels of build and search ready to run.
 
-    The first time on a machine they are compiled, which takes some twenty seconds and is announced
-    by a log message, and cached. numba is imported here and not earlier, so that `import nestvec`
-    stays fast.
+    The first time on a machine all kernels are compiled at once, those of exact search and of
+    audits too. It takes about half a minute, is announced by a log message, and is cached. numba is
+    imported here and not earlier, so that `import nestvec` stays fast.
     """
     return _load_compiled("warm_up")
 
@@ -34,8 +34,14 @@ def load_scoring() -> "Backend":
     return _load_compiled("warm_up_scoring")
 
 
+_WARM_UPS = ("warm_up", "warm_up_exact", "warm_up_scoring")
+
+
 def _load_compiled(warm_up: str) -> "Backend":
     compiled = import_module("nestvec.kernels.compiled")
-    with import_module("nestvec.kernels.jit").notify_compilation():
+    with import_module("nestvec.kernels.jit").notify_compilation() as notice:
         getattr(compiled, warm_up)()
+        if notice.was_logged:  # the cache is cold: no other command need wait again
+            for name in _WARM_UPS:
+                getattr(compiled, name)()
     return cast("Backend", compiled)

@@ -1,8 +1,8 @@
 """Compilation of kernels by numba, and its cache."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from inspect import unwrap
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import numba as nb
 from numba.core.event import Event, Listener, install_listener
+
+from nestvec.kernels.cache import FORMAT, CheckedCacheFile
 
 _logger = logging.getLogger("nestvec.kernels")
 
@@ -34,8 +36,11 @@ def kernel(function: F) -> F:
     try:
         compiled: F = nb.njit(nogil=True, cache=True)(unwrapped)
         # numba looks at the kernel's own file alone, but the functions it calls are part of it.
-        file = compiled._cache._cache_file  # type: ignore[attr-defined]
-        file._source_stamp = (file._source_stamp, _fingerprint())
+        cache = compiled._cache  # type: ignore[attr-defined]
+        file = cache._cache_file
+        stamp = (file._source_stamp, _fingerprint(), FORMAT)
+        name = file._index_name.removesuffix(".nbi")
+        cache._cache_file = CheckedCacheFile(file._cache_path, name, stamp)
     except RuntimeError:  # numba found no directory that it may write to
         compiled = nb.njit(nogil=True)(unwrapped)
     return compiled
@@ -44,20 +49,21 @@ def kernel(function: F) -> F:
 class CompileNotice(Listener):  # type: ignore[misc]  # numba ships no types
     """A log message at the first compilation; kernels that come from the cache are not compiled."""
 
-    def __init__(self) -> None:
-        self._logged = False
+    was_logged = False
 
     def on_start(self, event: Event) -> None:
         """Log that there is something to wait for."""
-        if not self._logged:
-            _logger.warning("compiling kernels for this processor (once, some twenty seconds)")
-        self._logged = True
+        if not self.was_logged:
+            _logger.warning("compiling kernels for this processor (once, about half a minute)")
+        self.was_logged = True
 
     def on_end(self, event: Event) -> None:
         """Do nothing: the message is about the wait."""
 
 
-def notify_compilation() -> AbstractContextManager[None]:
+@contextmanager
+def notify_compilation() -> Iterator[CompileNotice]:
     """Log a message when something is compiled in this context."""
-    notice: AbstractContextManager[None] = install_listener("numba:compile", CompileNotice())
-    return notice
+    notice = CompileNotice()
+    with install_listener("numba:compile", notice):
+        yield notice
