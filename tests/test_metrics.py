@@ -189,7 +189,7 @@ def test_a_senseless_tolerance_is_refused(tolerance):
 
 
 def test_scores_that_do_not_fit_the_answers_are_refused():
-    with pytest.raises(InputError, match=r"exact_scores \(1, 2\).*found_ids \(1, 1\)"):
+    with pytest.raises(InputError, match=r"exact_scores \(1, 2\).*retrieved_ids \(1, 1\)"):
         recall_with_ties(one([5]), np.ones((1, 2)), np.ones(1), 1)
 
 
@@ -374,3 +374,19 @@ def test_no_queries_give_no_values():
     none = np.empty((0, 3), int)
     assert recall_at_k(none, none, 2).shape == (0,)
     assert ndcg_at_k(none, [], {}, 2).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("measure", "arguments"),
+    [
+        (recall_at_k, {"true_ids": one([1, 3]), "k": 2}),
+        (
+            recall_with_ties,
+            {"exact_scores": np.array([[2.0, 1.0]]), "kth_scores": np.array([2.0]), "k": 2},
+        ),
+    ],
+)
+def test_the_old_name_of_retrieved_ids_works(measure, arguments):
+    with pytest.warns(DeprecationWarning, match="found_ids= is now called retrieved_ids="):
+        values = measure(found_ids=one([1, 2]), **arguments)
+    assert values.tolist() == [0.5]

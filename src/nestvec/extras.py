@@ -9,8 +9,8 @@ from nestvec.errors import MissingExtraError
 def require(module: str, extra: str) -> ModuleType:
     """Import the optional `module`; `MissingExtraError` names the extra that installs it.
 
-    A package that is installed but broken raises its own error, since to install it again would
-    not help.
+    The error of a package that is installed but broken is not replaced, because installing it again
+    would not help.
     """
     try:
         return importlib.import_module(module)

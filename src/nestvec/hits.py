@@ -65,8 +65,8 @@ class Hits:
     """The best rows of each query, best first; equal scores go to the smaller row.
 
     `hits[i]` is the list of `Hit`s of query i, without padding, and `len(hits)` the number of
-    queries. The arrays are padded to k where fewer rows were found: id −1 (None among text ids),
-    score −∞, row −1.
+    queries. Where a query has fewer than k hits, the arrays are padded with id −1 (None among text
+    ids), score −∞ and row −1.
     """
 
     ids: np.ndarray

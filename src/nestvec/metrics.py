@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.deprecation import renamed_arguments
 from nestvec.errors import IdsError, InputError
 from nestvec.shapes import Float, Float64
 
@@ -33,26 +34,29 @@ Qrels = Mapping[Id, Mapping[Id, float | int]]
 """Query id -> document id -> grade. A grade above 0 is relevant, no grade is 0."""
 
 
-def recall_at_k(found_ids: Ids, true_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
-    """Compute recall@k, |found ∩ true| / |true|, over the first `k` ids of both rankings.
+@renamed_arguments({"found_ids": "retrieved_ids"})
+def recall_at_k(retrieved_ids: Ids, true_ids: Ids, k: int) -> Float64[np.ndarray, " q"]:
+    """Compute recall@k, |retrieved ∩ true| / |true|, over the first `k` ids of both rankings.
 
     |true| is `k`, or the number of true ids where there are fewer than `k` (small or filtered
     corpora, padded with -1). Order within the first `k` does not matter. Of rows with equal scores
     only those in `true_ids` count: see `recall_with_ties`. `InputError` for a query without true
     ids.
     """
-    found_sets, true_sets = _first_k_sets(found_ids, true_ids, k, ("found_ids", "true_ids"))
+    names = ("retrieved_ids", "true_ids")
+    retrieved_sets, true_sets = _first_k_sets(retrieved_ids, true_ids, k, names)
     for row, ids in enumerate(true_sets):
         if not ids:
             raise InputError(
                 f"true_ids[{row}] names no document, so its recall is not defined; leave it out"
             )
-    return _per_query(len(f & t) / len(t) for f, t in zip(found_sets, true_sets, strict=True))
+    return _per_query(len(f & t) / len(t) for f, t in zip(retrieved_sets, true_sets, strict=True))
 
 
+@renamed_arguments({"found_ids": "retrieved_ids"})
 def recall_with_ties(
-    found_ids: Ids,
-    exact_scores: Float[np.ndarray, "q found"],
+    retrieved_ids: Ids,
+    exact_scores: Float[np.ndarray, "q columns"],
     kth_scores: Float[np.ndarray, " q"],
     k: int,
     tolerance: float = 0.0,
@@ -61,15 +65,17 @@ def recall_with_ties(
 
     An id earns 1/k when its exact score is at least the exact k-th best score of its query minus
     `tolerance` (the recall of ANN-Benchmarks, Aumüller et al., 2018, but with an absolute
-    tolerance). `exact_scores[i, j]` is the exact score of `found_ids[i, j]`; it is not read where
-    there is no hit. With tolerance 0 both kinds of scores must come from the same arithmetic, or
-    equal rows differ in the last bit. `k` may not exceed the corpus: `kth_scores` must be finite.
+    tolerance). `exact_scores[i, j]` is the exact score of `retrieved_ids[i, j]`; it is not read
+    where there is no hit. With tolerance 0 both kinds of scores must come from the same arithmetic,
+    or equal rows differ in the last bit. `k` may not exceed the corpus: `kth_scores` must be
+    finite.
     """
-    ids = _first_k(found_ids, k, "found_ids")
-    if exact_scores.shape != found_ids.shape or kth_scores.shape != found_ids.shape[:1]:
+    ids = _first_k(retrieved_ids, k, "retrieved_ids")
+    if exact_scores.shape != retrieved_ids.shape or kth_scores.shape != retrieved_ids.shape[:1]:
         raise InputError(
             f"exact_scores {exact_scores.shape} and kth_scores {kth_scores.shape} do not fit "
-            f"found_ids {found_ids.shape}; pass one score per id and one k-th score per query"
+            f"retrieved_ids {retrieved_ids.shape}; pass one score per id and one k-th score per "
+            "query"
         )
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"tolerance={tolerance} is out of range; use a finite number from 0 on")

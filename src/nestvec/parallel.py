@@ -81,9 +81,9 @@ def run_in_slices(
 
 
 def overlap(items: Iterable[T], consume: Callable[[T], R]) -> Iterator[R]:
-    """Yield `consume(item)` for each item, while the iterable makes the next item.
+    """Yield `consume(item)` for each item, while the iterable computes the next item.
 
-    `consume` runs on a thread of its own, one item at a time; at most two items exist at once.
+    `consume` runs on another thread, one item at a time; at most two items exist at once.
     """
     with ThreadPoolExecutor(1) as pool:
         running: Future[R] | None = None

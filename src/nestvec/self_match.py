@@ -45,7 +45,7 @@ def row_blocks(vectors: Float32[np.ndarray, "n dim"]) -> Iterator[RowBlock]:
 
 
 def vector_keys(vectors: Float32[np.ndarray, "n dim"]) -> UInt64[np.ndarray, " n"]:
-    """Hash each row to 64 bits: equal for equal vectors, and different but for rare chances."""
+    """Hash each row to 64 bits: equal for equal vectors, almost always different for others."""
     # A sum of products with odd numbers, modulo 2⁶⁴.
     width = vectors.shape[1]
     salt = np.random.default_rng(0).integers(0, 1 << 63, width, dtype=np.uint64) * 2 + 1

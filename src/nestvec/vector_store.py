@@ -1,6 +1,6 @@
-"""Protocols of vector stores: what tuning and auditing may expect of an index or a database.
+"""Protocols of vector stores: the methods of an index or a database that tuning and auditing call.
 
-`Index` implements both. Another store implements them in its own room and needs no base class.
+`Index` implements both. Another store implements them in its own module, without a base class.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

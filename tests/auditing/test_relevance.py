@@ -7,7 +7,7 @@ from sklearn.metrics import ndcg_score
 from nestvec.auditing.compression.variant_encoder import encode_variant
 from nestvec.auditing.measures.knee import knee
 from nestvec.auditing.measures.relevance import (
-    judged_queries,
+    queries_with_judgments,
     judgments_by_row,
     relevance,
     relevance_values,
@@ -37,7 +37,7 @@ def test_judgments_are_rows_in_the_order_of_queries():
     assert judgments.queries.tolist() == [0, 1, 1]
     assert judgments.documents.tolist() == [2, 1, 0]
     assert judgments.grades.tolist() == [1, 2, 1]
-    assert judged_queries(judgments).tolist() == [0, 1]
+    assert queries_with_judgments(judgments).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("qrels", [{}, {"a": {"x": 0}}, {"other": {"x": 1}}], ids=str)

@@ -36,7 +36,7 @@ class HeldOutQueries:
 
     @classmethod
     def from_data(cls, data: TrainingData) -> "HeldOutQueries":
-        """Take the judged documents as targets, or else the nearest ten at full width."""
+        """Take the relevant documents as targets, or else the nearest ten at full width."""
         if data.judgments is not None:
             return cls(data, data.judgments)
         return cls(data, exact_top_k(data.queries, data.documents, K, data.self_match)[0])

@@ -8,8 +8,8 @@ from nestvec.shapes import Float32, Float64
 from nestvec.transforms.residual import Map, ResidualTransform
 
 _LENGTH_SHARE = 0.7
-"""Length of the trained columns, as a share of the best one for them alone; the rest is left to the
-other columns. Of .5, .7, .85 and 1 it kept most of nDCG at full width on four collections."""
+"""Length of the trained columns, as a share of the best one for them alone; other columns make up
+for the rest. Of .5, .7, .85 and 1 it preserved most of nDCG at full width on four collections."""
 _COMPARED_ROWS = 1_000
 """Rows by which the completed map is compared with the trained one."""
 _MIN_STRENGTH = 1e-9

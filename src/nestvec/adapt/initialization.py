@@ -32,11 +32,11 @@ def initial_map(
 def resolve_teacher(
     config: AdaptorConfig, data: TrainingData, nesting_dims: tuple[int, ...], seed: int
 ) -> AdaptorConfig:
-    """Choose the teacher by the judged queries, where the settings leave it to them (*auto*).
+    """Choose the teacher by relevance judgments, where the config leaves it open (*auto*).
 
     The teacher is the average with the neighbour whitening, unless the stretched principal
-    directions rank the judged queries better: by nDCG@10, mean over nesting dims and full width.
-    Neither is fitted to the pairs here, so all of the queries may judge.
+    directions have a higher nDCG@10, in the mean over nesting dims and full width. Neither of them
+    is fitted to the judgments here, so all queries can be used.
     """
     if config.teacher != "auto":
         return config
@@ -44,11 +44,11 @@ def resolve_teacher(
         return replace(config, teacher="average")
     rng, no_offset = np.random.default_rng([seed, 8]), np.zeros(data.dim, np.float32)
     sample = rng.permutation(len(data.queries))[:_MAX_QUERIES]
-    judged = HeldOutQueries.from_data(data.select_queries(sample))
+    held_out = HeldOutQueries.from_data(data.select_queries(sample))
     dims = sorted({*nesting_dims, data.dim})
     whitening = neighbour_whitening(replace(data, judgments=None), config, seed)
     whitening_score, stretched_score = (
-        judged.mean_over_dims(LinearTransform(matrix, no_offset), dims).mean()
+        held_out.mean_over_dims(LinearTransform(matrix, no_offset), dims).mean()
         for matrix in (whitening, stretched_pca(data.documents))
     )
     teacher: Teacher = "average" if whitening_score >= stretched_score else "stretched_pca"
@@ -58,7 +58,7 @@ def resolve_teacher(
 def teacher_maps(
     data: TrainingData, config: AdaptorConfig, seed: int
 ) -> tuple[Float32[np.ndarray, "dim dim"], ...]:
-    """Compute the maps whose full-width cosines are to be kept, on average; *auto* is resolved."""
+    """Compute the maps whose full-width cosines, averaged, the adaptor is to reproduce."""
     if config.teacher == "initialization":
         return (initial_map(data, config, seed),)
     if config.teacher == "stretched_pca":

@@ -73,7 +73,7 @@ class MatryoshkaAdaptor(ResidualTransform):
 
         Without `pairs` it learns to keep the full-width ranking for `queries` [q, dim], or for the
         vectors themselves. `pairs` are (query id, document id), with a grade where there is one, or
-        qrels: with them it also learns what people judged relevant. Ids are row numbers by default;
+        qrels: with them it also learns relevance judgments. Ids are row numbers by default;
         without `queries` both ids of a pair are of `vectors`. The direction of a row matters, not
         its length. At most 50,000 rows are used. The `options` are those of `FitOptions`: seed,
         confidence, force, checkpoint, on_evaluation and progress.

@@ -72,8 +72,8 @@ class TrainingData:
     ) -> "TrainingData":
         """Check rows and pairs, scale rows to unit length, and draw `MAX_ROWS` documents at most.
 
-        Judged documents are among them. Without `queries` documents take their place: those that
-        `pairs` name as queries, or all. `InputError` and its kinds for what cannot be used.
+        They include all documents that `pairs` name. Without `queries`, documents take their place:
+        those that `pairs` name as queries, or all. `InputError` for data that cannot be used.
         """
         if seed < 0:
             raise InputError(f"seed={seed} is below 0; use 0 or more")
@@ -96,11 +96,11 @@ class TrainingData:
         if query_array is not None:
             query_vectors = _unit_rows(query_array, np.arange(len(query_array)), "queries")
             no_match = np.full(len(query_vectors), -1)
-            return cls(documents, query_vectors, no_match, judgments)._only_judged_queries()
+            return cls(documents, query_vectors, no_match, judgments)._with_judgments_only()
         if judgments is not None:
             judgments = judgments._replace(queries=np.searchsorted(sample, judgments.queries))
         self_match = np.arange(len(documents))
-        return cls(documents, documents, self_match, judgments)._only_judged_queries()
+        return cls(documents, documents, self_match, judgments)._with_judgments_only()
 
     @property
     def dim(self) -> int:
@@ -124,7 +124,7 @@ class TrainingData:
             total.update(np.ascontiguousarray(array).data.cast("B"))
         return total.hexdigest()
 
-    def _only_judged_queries(self) -> "TrainingData":
+    def _with_judgments_only(self) -> "TrainingData":
         if self.judgments is None:
             return self
         return self.select_queries(np.unique(self.judgments.queries))

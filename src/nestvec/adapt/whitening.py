@@ -19,7 +19,7 @@ _MAX_PAIRS_PER_QUERY = 8
 def neighbour_whitening(
     data: TrainingData, config: AdaptorConfig, seed: int
 ) -> Float32[np.ndarray, "dim dim"]:
-    """Even out the differences between rows that mean the same: neighbours, and judged pairs."""
+    """Compute a map that evens out the differences of neighbours, and of relevant pairs."""
     noise = _unit_trace(within_neighbour_scatter(data.documents, config.whitening_neighbours, seed))
     shrinkage = config.shrinkage
     if data.judgments is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nestvec.adapt import Rotation
 from nestvec.auditing.compression.variant_encoder import are_unit
-from nestvec.auditing.measures.relevance import judged_queries
+from nestvec.auditing.measures.relevance import queries_with_judgments
 from nestvec.auditing.options import AuditTexts
 from nestvec.auditing.perturbations.reencoding import Counterfactuals
 from nestvec.auditing.ranking.plan_search import PlanSearch
@@ -87,10 +87,10 @@ class AuditInputs:
 
     @cached_property
     def evaluated_queries(self) -> Int64[np.ndarray, " evaluated"]:
-        """Rows of the queries that a verdict is about: the judged ones, else all."""
+        """Rows of the queries that a verdict is about: those with judgments, or else all."""
         if self.judgments is None:
             return np.arange(len(self.full.queries))
-        return judged_queries(self.judgments)
+        return queries_with_judgments(self.judgments)
 
     @cached_property
     def stress_sample(self) -> Int64[np.ndarray, " sample"]:

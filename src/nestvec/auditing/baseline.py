@@ -24,7 +24,7 @@ class Baseline:
     inputs: AuditInputs
     ranking: Ranking
     distractors: Distractors | None
-    """Distractors of the judged documents; None without judgments or among too few documents."""
+    """Distractors of the relevant documents; None without judgments or if documents are too few."""
 
     @classmethod
     def of(cls, inputs: AuditInputs, advance: Advance) -> "Baseline":
@@ -36,7 +36,7 @@ class Baseline:
 
     @cached_property
     def relevance(self) -> PerQuery | None:
-        """Relevance of the ranking, per judged query; None without judgments."""
+        """Relevance of the ranking, per query with judgments; None if there are none."""
         judgments = self.inputs.judgments
         return None if judgments is None else relevance_values(self.ranking.rows, judgments)
 
@@ -53,7 +53,7 @@ class Baseline:
 
     @property
     def evaluated_queries(self) -> Int64[np.ndarray, " evaluated"]:
-        """Rows of the queries that a verdict is about: the judged ones, else all."""
+        """Rows of the queries that a verdict is about: those with judgments, or else all."""
         return self.inputs.evaluated_queries
 
     @cached_property
@@ -77,7 +77,7 @@ def rank_embeddings(
     targets: Int64[np.ndarray, "q m"] | None = None,
     advance: Advance = lambda _: None,
 ) -> tuple[RankingWithDepths, Distractors | None]:
-    """Rank embeddings of the inputs as `rank_all` does, and count the judged rows' distractors."""
+    """Rank embeddings as `rank_all` does, and count the distractors of relevant documents."""
     judgments, self_match = inputs.judgments, inputs.self_match
     if judgments is None or min_distractors(embeddings, judgments) < K:
         return rank_all(embeddings, depth, self_match, targets, advance), None

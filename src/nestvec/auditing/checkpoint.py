@@ -44,7 +44,7 @@ class AuditCheckpoint:
 
     @classmethod
     def open(cls, folder: str | Path, inputs: AuditInputs) -> "AuditCheckpoint":
-        """Open the checkpoint of these inputs in `folder`, which is made if need be."""
+        """Open the checkpoint of these inputs in `folder`, and create the folder if needed."""
         path, head = Path(folder) / FILE, {"audit": fingerprint(inputs)}
         lines = [*_valid_lines(path)]
         if lines[:1] != [head]:

@@ -122,7 +122,7 @@ class EvaluatedVariant:
 
     @cached_property
     def relevance(self) -> PerQuery | None:
-        """Relevance of the ranking, per judged query; None without judgments."""
+        """Relevance of the ranking, per query with judgments; None if there are none."""
         judgments = self.baseline.inputs.judgments
         return None if judgments is None else relevance_values(self.ranking.rows, judgments)
 

@@ -1,4 +1,4 @@
-"""Evaluation of one variant: every check's result, and the claims that its verdict rests on."""
+"""Evaluation of one variant: the result of every check, and the claims that decide its verdict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuditTexts:
-    """Texts of the vectors, row by row, and the encoder that made the vectors of the texts.
+    """Texts of the vectors, row by row, and the encoder of these texts.
 
     With texts, the report shows the worst queries as they were written. With an encoder too, the
     audit encodes queries with typing errors, and, where there are judgments, documents with one

@@ -67,7 +67,7 @@ def check_input_vectors(
 def check_duplicates(
     documents: Float32[np.ndarray, "n dim"], self_match: Int64[np.ndarray, " q"], n_leaks: int
 ) -> list[PreflightCheck]:
-    """P2: duplicates among the documents, and queries that are documents themselves.
+    """Run P2: count duplicates among the documents, and queries that are documents themselves.
 
     `self_match` is the row that each query was drawn from (−1: none). `n_leaks` counts the queries
     whose self-match is judged relevant to them, which any vectors would find.
@@ -101,7 +101,7 @@ def check_duplicates(
 def check_variant(
     variant: Variant, full: EmbeddingPair, embeddings: EmbeddingPair, unit: bool
 ) -> list[PreflightCheck]:
-    """P1, P3 and P4: the embeddings are those that the variant's name promises."""
+    """Run P1, P3 and P4: check that the embeddings have the width and codes of the variant."""
     checks = [_check_width(variant, embeddings), _check_change(variant, full, embeddings)]
     if variant.bits == FULL_BITS:
         return [*checks, _check_lengths(embeddings)] if unit else checks
@@ -109,7 +109,7 @@ def check_variant(
 
 
 def check_ranking(ranking: Ranking) -> list[PreflightCheck]:
-    """P4 and P5: every query has its answers, and few are decided by ties."""
+    """Run P4 and P5: check that every query has its answers, and that ties decide few of them."""
     missing = int((ranking.rows[:, :K] < 0).any(axis=1).sum())
     tied = 0.0
     if ranking.rows.shape[1] > K:
@@ -240,11 +240,10 @@ def _disagreement(embeddings: EmbeddingPair, self_match: Int64[np.ndarray, " q"]
 def self_tests(
     full: EmbeddingPair, self_match: Int64[np.ndarray, " q"], rng: np.random.Generator
 ) -> list[PreflightCheck]:
-    """P6 to P8, on up to 200 queries: the audit is repeatable, and detects what it must detect.
+    """Run P6 to P8 on up to 200 queries: check that the audit is repeatable and detects faults.
 
-    Two rankings are the same; the full vectors retain everything of themselves; random vectors
-    retain what chance retains; and vectors whose dimensions are shuffled on one side retain clearly
-    less than most.
+    Two rankings of the same vectors are equal and overlap in full; random vectors overlap by chance
+    alone; and vectors whose dimensions are shuffled on one side overlap clearly less than most.
     """
     sample = np.sort(rng.permutation(len(full.queries))[:_SAMPLED_QUERIES])
     queries, sampled_matches = full.queries[sample], self_match[sample]

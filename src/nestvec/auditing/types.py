@@ -107,7 +107,7 @@ def _join(*parts: str | None) -> str:
 class EmbeddingPair:
     """Embeddings of both sides under one encoding; a score is the inner product of two rows.
 
-    Codes are held decoded, so that one arithmetic serves every variant. Prefixes are renormalised
+    Codes are decoded, so that all variants are scored in the same way. Prefixes are renormalised
     where the full vectors are unit vectors.
     """
 

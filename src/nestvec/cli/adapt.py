@@ -112,10 +112,10 @@ def fit(
 ) -> None:
     """Fit a transform to vectors, or to texts, which are encoded first, and write its file.
 
-    With --qrels an adaptor also learns what people judged relevant; save other queries for compare.
+    With --qrels an adaptor also learns relevance judgments; hold other queries out for compare.
     Without, it changes little; --method rotation goes further, and loses nothing at full width. If
     an adaptor does not beat PCA on held-out queries, the file holds PCA.
-    The same command resumes a training that was stopped, with the vectors of texts that it made.
+    After an interruption the same command resumes the training, without encoding texts again.
 
     Examples:
       nestvec adapt fit corpus.npy -o adaptor.safetensors
@@ -328,8 +328,8 @@ def _fit_adaptor(
     from nestvec.data import read_qrels
 
     ids, query_ids = ids_of(documents), None if queries is None else ids_of(queries)
-    judged_ids = ids if query_ids is None else query_ids
-    pairs = None if qrels is None else read_qrels(qrels, judged_ids, ids)
+    ids_of_queries = ids if query_ids is None else query_ids
+    pairs = None if qrels is None else read_qrels(qrels, ids_of_queries, ids)
     output.parent.mkdir(parents=True, exist_ok=True)
     return MatryoshkaAdaptor.fit(
         documents.vectors, widths, pairs,
@@ -363,7 +363,7 @@ def _methods(
 
 
 def _method_name(path: Path, taken: Collection[str]) -> str:
-    """Name a file as briefly as sets it apart: it may be called pca, or as one elsewhere."""
+    """Name a transform by the shortest form of its path that no other method has as its name."""
     names = (path.stem, path.name, str(path))
     free = next((name for name in names if name not in taken), None)
     if free is None:

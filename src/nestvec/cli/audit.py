@@ -150,7 +150,7 @@ def audit(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Measure by how much vectors can be compressed, and where they fail, on your own queries.
+    """Measure by how much vectors can be compressed, and where they fail, on your queries.
 
     The verdict of each variant is PASS, FAIL or INSUFFICIENT DATA, with the number of queries that
     would decide.

@@ -85,7 +85,7 @@ def _print_report(report: "DemoReport") -> None:
 
 
 def _next_commands(report: "DemoReport") -> list[str]:
-    """Commands that work as they stand, from the folder in which this one was given."""
+    """List commands to try next, from the folder in which the demo was started."""
     program, index = _program(), report.index
     return [
         f'{program} search {index} "robots that learn from watching people" -k 3',

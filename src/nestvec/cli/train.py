@@ -107,7 +107,7 @@ def _live() -> Iterator["Listener"]:
             progress.update(task, completed=moment.step, total=moment.steps, loss=moment.loss)
             if moment.evaluation is None:
                 return
-            scores = _told(moment.evaluation)
+            scores = _scores_text(moment.evaluation)
             progress.update(task, scores=scores)
             note(
                 f"step {moment.step} of {moment.steps}: loss {moment.evaluation.loss:.4f}, {scores}"
@@ -116,5 +116,5 @@ def _live() -> Iterator["Listener"]:
         yield listen
 
 
-def _told(evaluation: "Evaluation") -> str:
+def _scores_text(evaluation: "Evaluation") -> str:
     return ", ".join(f"{size}: {score:.3f}" for size, score in evaluation.scores.items())

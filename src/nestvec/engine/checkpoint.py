@@ -4,7 +4,7 @@
     best.pt         the parameters of the best evaluation so far
     failed.pt       the state in which a loss was not finite
     model/          the best model, for use
-    logs/           for TensorBoard, where they are kept
+    logs/           for TensorBoard, if the run writes them
 
 All `.pt` files are read without unpickling objects (`weights_only`).
 """

@@ -31,7 +31,7 @@ def generator(*key: SeedKey) -> torch.Generator:
 
 @contextmanager
 def preserve_global_rng(device: torch.device) -> Iterator[None]:
-    """Restore torch's global random state at the end: layers draw from it, and callers own it."""
+    """Restore torch's global random state at the end, because it belongs to the caller."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 

@@ -64,9 +64,9 @@ class Contains:
 
 @dataclass(frozen=True, slots=True)
 class TextTest:
-    """The field is a text, and the value is a part of it, its beginning, or a pattern of it.
+    """Test that a field is a text which contains, starts with, or matches the value.
 
-    "like" is told in `patterns`; "ilike" ignores the case of ASCII letters.
+    `nestvec.filters.patterns` defines "like"; "ilike" ignores the case of ASCII letters.
     """
 
     field: Field

@@ -12,8 +12,8 @@
     field      = name ("." name)*        name  = letters, digits and _, or "any text" with "" for "
     value      = number | 'text' with '' for ' | "true" | "false" | "null"
 
-Words are understood in either case; those of the last two tests are names elsewhere. `id` and
-`text` are the row's own, `"id"` is a field of its metadata.
+Keywords are read in either case; those of the last two tests are names elsewhere. `id` and `text`
+are those of the row, `"id"` is a field of its metadata.
 """
 
 import math

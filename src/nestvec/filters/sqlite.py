@@ -38,7 +38,7 @@ _KINDS: Mapping[Kind, str] = {
 class Sql:
     """A piece of SQL over a row of the table `rows`, with the values of its question marks.
 
-    The text is made of constants of this file alone; names and values of the caller are always
+    The text consists of constants of this file; names and values of the caller are always
     parameters.
     """
 

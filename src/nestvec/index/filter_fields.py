@@ -1,7 +1,7 @@
-"""Fields of a filter that no row has, or never of the kind that a test is about.
+"""Warnings about fields of a filter that no row has, or never with a value of the tested kind.
 
-A misspelt field is null in every row, so a filter on it matches nothing, or everything. That may be
-what was meant, so it is a warning that names the fields there are.
+A misspelt field is null in every row, so a filter on it matches nothing, or everything. The caller
+may intend that, so it is no error but a warning, which lists the fields of the index.
 """
 
 import logging
@@ -43,12 +43,12 @@ _log = logging.getLogger("nestvec.index")
 def warn_of_unknown_fields(db: sqlite3.Connection, condition: Condition, where: str) -> None:
     """Log a warning for each field of a filter that does not fit the metadata of any row."""
     kinds: dict[Field, set[Kind]] = {}
-    for field, wanted in _tested_kinds(condition):
-        kinds.setdefault(field, set()).update(wanted)
-    for field, wanted in kinds.items():
+    for field, tested in _tested_kinds(condition):
+        kinds.setdefault(field, set()).update(tested)
+    for field, tested in kinds.items():
         if field.column != "metadata":
             continue
-        sqlite_kinds = {name for each in wanted for name in _SQLITE_KINDS[each]} - {"null"}
+        sqlite_kinds = {name for kind_ in tested for name in _SQLITE_KINDS[kind_]} - {"null"}
         if not _has_row(db, field, sorted(sqlite_kinds)):
             _log.warning("the filter %r: %s", where, _problem(db, field, sqlite_kinds))
 
@@ -79,17 +79,13 @@ def _has_row(db: sqlite3.Connection, field: Field, kinds: list[str]) -> bool:
 
 def _problem(db: sqlite3.Connection, field: Field, kinds: set[str]) -> str:
     name = ".".join(field.path)
-    there = [
-        found
-        for (found,) in db.execute(
-            "SELECT DISTINCT json_type(metadata, ?) FROM rows WHERE json_type(metadata, ?) "
-            "IS NOT NULL",
-            (json_path(field), json_path(field)),
-        )
-    ]
-    if there:
-        tested, found = (" and ".join(_names(names)) for names in (kinds, there))
-        return f"{name} is compared with {tested}, and the rows have {found} there"
+    query = (
+        "SELECT DISTINCT json_type(metadata, ?) FROM rows WHERE json_type(metadata, ?) IS NOT NULL"
+    )
+    stored_kinds = [kind_ for (kind_,) in db.execute(query, (json_path(field), json_path(field)))]
+    if stored_kinds:
+        tested, stored = (" and ".join(_names(names)) for names in (kinds, stored_kinds))
+        return f"{name} is compared with {tested}, and the rows have {stored} there"
     fields = _fields(db)
     if not fields:
         return f"no row has a field {name}, because no row has metadata"

@@ -89,8 +89,8 @@ class Index:
         `vectors` are of any float dtype and stored as float32; a memory map may be larger than
         memory. `ids` are unique ints or texts (None: 0 … n − 1); `texts` and `metadata` (one JSON
         object per row) are stored beside them. A fitted `transform` is stored with the index: these
-        vectors, later ones and all queries go through it. `model` records what made the vectors.
-        The `options` are those of `IndexOptions`: metric, rotation, bits and seed.
+        vectors, later ones and all queries go through it. `model` is a record of the encoder of the
+        vectors. The `options` are those of `IndexOptions`: metric, rotation, bits and seed.
 
         The folder appears whole or not at all. With `overwrite` it takes the place of an index,
         which nobody can write to in the meantime; a folder that is no index, or that holds other
@@ -123,8 +123,8 @@ class Index:
         """Map a stored index, in milliseconds; with `verify` every byte of its files is checked.
 
         Without it, the sizes of all files and the checksums of all that searches depend on are
-        checked, except for bulk data: a flipped bit in a code or a stored vector is found by
-        `verify` alone. Texts and metadata are checked when they are read.
+        checked, except for bulk data: only `verify` detects a flipped bit in a code or a stored
+        vector. Texts and metadata are checked when they are read.
         """
         return cls(Snapshot.load(absolute(path), verify=verify))
 

@@ -1,4 +1,4 @@
-"""Lines of UTF-8 files: plain, gzipped or compressed by Zstandard, told by their first bytes."""
+"""Lines of UTF-8 files: plain, gzipped or compressed by Zstandard, by their first bytes."""
 
 import gzip
 import sys

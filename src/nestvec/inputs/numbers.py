@@ -88,8 +88,8 @@ def _longest(values: list[Any]) -> int:
 def _numbers_in_text(text: str, packed: bool = True) -> list[float] | None:
     """Numbers as tables hold them, `[0.1, 0.2]` or `[0.1 0.2]`; `packed`, also base64 of float32.
 
-    None for any other text, and for base64 of fewer than `LONG` finite numbers: a short word could
-    be one by chance.
+    None for any other text, and for base64 of fewer than `LONG` finite numbers, because a short
+    word could happen to be base64.
     """
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):

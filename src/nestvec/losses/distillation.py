@@ -1,4 +1,4 @@
-"""Distillation from a teacher's vectors, or from the model's own full width.
+"""Distillation from a teacher's vectors, or from the model at full width.
 
 Half precision is computed in float32, under autocast too: the losses are small differences of
 cosines, which would have three digits.

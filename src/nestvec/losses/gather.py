@@ -13,7 +13,7 @@ from nestvec.shapes import Float
 def gather(embeddings: Float[Tensor, "n dim"]) -> Float[Tensor, "all dim"]:
     """Concatenate the rows of every process, in the order of ranks; gradients flow back to them.
 
-    The rows of this process begin at rank × n. A single process gets its own rows. Raises
+    The rows of this process begin at rank × n. A single process gets its rows back. Raises
     `InputError` where processes have different numbers of rows: drop the last, short batch.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:

@@ -118,7 +118,7 @@ class Prefix(Transform):
         return np.asarray(normalize(rows[:, : self.prefix_dims])[:, :dims])
 
     def affine(self, side: Side = "documents") -> AffineMap | None:
-        """Give None: every row is divided by a length of its own."""
+        """Return None, because every row is divided by another length."""
         return None
 
     def layers(self, side: Side) -> list[Layer]:

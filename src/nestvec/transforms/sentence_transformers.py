@@ -1,4 +1,4 @@
-"""Transforms as modules of Sentence Transformers: its own `Dense`, `Normalize` and `Router`.
+"""Transforms as modules of Sentence Transformers: `Dense`, `Normalize` and `Router`.
 
 Anyone can load the saved model, without nestvec and without trusting foreign code.
 """

@@ -23,7 +23,7 @@ DriftVerdict = Literal["HOLDS", "BROKEN", "INSUFFICIENT DATA"]
 class DriftReport:
     """A stored plan on new queries: its guarantee HOLDS, is BROKEN, or neither is shown.
 
-    Each verdict is a test of its own at the guarantee's confidence, on all the queries.
+    Each verdict is a separate test at the guarantee's confidence, on all the queries.
     """
 
     verdict: DriftVerdict

@@ -100,8 +100,8 @@ class GroundTruth:
 
     def search(self, plan: Plan, rows: int) -> PlanHits:
         """Search `rows` rows per query by `plan`; a self-match is left out where it keeps more."""
-        n_kept = min((stage.keep for stage in plan.stages), default=len(self.index))
-        k = min(rows + bool(self.n_self_matches), max(rows, n_kept), len(self.index))
+        n_candidates = min((stage.keep for stage in plan.stages), default=len(self.index))
+        k = min(rows + bool(self.n_self_matches), max(rows, n_candidates), len(self.index))
         fingerprint = _transform_fingerprint(self.index)
         hits = self.index.search(self.queries, k, plan=plan, transformed_by=fingerprint)
         places = self_matches_last(hits, self.self_match)[:, :rows]

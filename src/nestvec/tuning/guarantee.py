@@ -40,7 +40,7 @@ class Guarantee:
       1 − `target`; a gain on one query makes up for no loss on another.
 
     Whatever the queries are like and however many are sampled, the statement is wrong for at most
-    1 − `confidence` of all samples. `nestvec.tuning.tuned.ASSUMPTIONS` lists what it rests on.
+    1 − `confidence` of all samples, under the conditions in `nestvec.tuning.tuned.ASSUMPTIONS`.
     """
 
     k: int = 10

@@ -112,7 +112,7 @@ class Batches:
         return np.asarray(normalize(documents + length * directions))
 
     def _relevant(self, query: int) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
-        """Look up the judged documents of a query and their grades."""
+        """Look up the relevant documents of a query and their grades."""
         judgments = self._data.judgments
         if judgments is None or self._first_pairs is None:
             return np.empty(0, np.int64), np.empty(0, np.float32)

@@ -1,7 +1,7 @@
 """Losses of nested adaptation: scores in, a scalar out.
 
 `scores` are cosines [q, n] of queries and documents at one of the dims, `full` those at full width,
-which are to be kept. A masked document (a query's self-match) counts for nothing.
+which training preserves. A masked document (a query's self-match) has no part in a loss.
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,9 +14,9 @@ from nestvec.transforms.residual import Map, Residual, ResidualTransform
 class Network(torch.nn.Module):
     """The map x · matrix + relu(x · into + bias) · out, and a scale of scores for each of the dims.
 
-    Only the columns up to the widest prefix are trained; the others stay as they were. An
-    orthogonal matrix is the Q of the trained one: its prefixes span what the same columns of that
-    span, and the other columns are made orthogonal to it at the end.
+    Only the columns up to the widest prefix are trained. An orthogonal matrix is the Q factor of
+    the trained one, whose prefixes span the same spaces; the other columns become orthogonal to it
+    at the end.
     """
 
     def __init__(

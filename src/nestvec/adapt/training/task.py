@@ -211,7 +211,7 @@ def train_adaptor(
 
 
 def is_significantly_below(scores: PerQuery, peak: PerQuery) -> bool:
-    """Test whether scores are below the peak's, paired by query, at one in 20 by chance."""
+    """Test whether scores are below the peak's, paired by query, at a level of 5 %."""
     difference = scores - peak
     standard_error = difference.std(ddof=1) / len(difference) ** 0.5
     return bool(difference.mean() < -_ONE_IN_20 * standard_error)

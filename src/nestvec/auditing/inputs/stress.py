@@ -11,9 +11,9 @@ from nestvec.auditing.measures.few_shot import rows_by_class
 from nestvec.auditing.measures.stress import COSINES
 from nestvec.auditing.options import AuditTexts, StressOptions
 from nestvec.auditing.perturbations.mining import (
-    best_judged,
     mine_from_bm25,
     mine_from_external,
+    most_relevant,
 )
 from nestvec.auditing.perturbations.reencoding import (
     TYPOS,
@@ -225,7 +225,7 @@ def _validate_frequencies(
         return _unless_even(frequencies.astype(np.int64), inputs)
     if labels is None or inputs.judgments is None:
         return None
-    queries, documents = best_judged(inputs.judgments)
+    queries, documents = most_relevant(inputs.judgments)
     frequencies = np.zeros(n_queries, np.int64)
     frequencies[queries] = np.bincount(labels)[labels[documents]]
     return _unless_even(frequencies, inputs)

@@ -24,10 +24,10 @@ _LOWEST = np.finfo(np.float32).min
 
 @dataclass(frozen=True)
 class Distractors:
-    """Wins of the distractors over each judged document, under one encoding.
+    """Wins of the distractors over each relevant document, under one encoding.
 
     A distractor is a document that is neither judged relevant to the query nor its self-match. It
-    wins over a judged document if it scores at least as well: ties count against the document.
+    wins over a relevant document if it scores at least as well: ties count against the document.
     """
 
     queries: Int64[np.ndarray, " j"]
@@ -35,11 +35,11 @@ class Distractors:
     counts: Int64[np.ndarray, " j"]
     """Number of distractors of its query."""
     wins_over_positive: Int64[np.ndarray, " j"]
-    """Number of them that score at least as well as the judged document."""
+    """Number of them that score at least as well as the relevant document."""
     tail: int
     """Distractors per query above its threshold; 0 if there are too few for a tail."""
     excess: Float64[np.ndarray, " j"]
-    """Score of the judged document − threshold of its query."""
+    """Score of the relevant document − threshold of its query."""
     scales: Float64[np.ndarray, " j"]
     """Mean excess of the query's tail over its threshold."""
     spreads: Float64[np.ndarray, " j"]
@@ -56,36 +56,36 @@ class Distractors:
         return tail_shape(per_query(self.spreads, self.queries))
 
     def recall_among(self, m: int, k: int) -> Float64[np.ndarray, " q"]:
-        """Expected recall@k with `m` random ones of the distractors: exact, nothing is sampled.
+        """Compute the expected recall@k among `m` random ones of the distractors, without sampling.
 
-        A judged document is a hit if fewer than `k` of the `m` beat it: with b of n that do, the
-        chance is Σ_{j<k} C(b, j)·C(n − b, m − j) / C(n, m). Per query the mean over its judged
-        documents. Good to 1e-7 for a million distractors. `m` is at most `min_count`.
+        A relevant document is a hit if fewer than `k` of the `m` beat it: with b of n that do, its
+        probability is Σ_{j<k} C(b, j)·C(n − b, m − j) / C(n, m). Per query the mean over relevant
+        documents. Exact to 1e-7 for a million distractors. `m` is at most `min_count`.
         """
         return per_query(_recall_among(self.wins_over_positive, self.counts, m, k), self.queries)
 
     def recall_beyond(self, m: int, k: int, shape: float) -> Float64[np.ndarray, " q"]:
-        """Modelled recall@k with `m` fresh distractors like the present ones, at least `k` of them.
+        """Model recall@k among `m` new distractors like the present ones, at least `k` of them.
 
-        P(Bin(m, p) < k), where p is the chance that one distractor beats the judged document: the
-        share that do, or, above the threshold of the query, a generalised Pareto tail.
+        P(Bin(m, p) < k), where p is the probability that a distractor beats the relevant document:
+        the share that do, or, above the threshold of the query, a generalised Pareto tail.
         """
-        return per_query(special.bdtr(k - 1, m, self._chances(shape)), self.queries)
+        return per_query(special.bdtr(k - 1, m, self._win_probabilities(shape)), self.queries)
 
     def recall_bound(self, m: int, k: int) -> Float64[np.ndarray, " q"]:
         """Bound `recall_beyond` without a model: p is its 95 % upper bound (Clopper & Pearson)."""
         if m < k:
             return np.ones(len(np.unique(self.queries)))
-        return per_query(special.bdtr(k - 1, m, self._chance_bounds), self.queries)
+        return per_query(special.bdtr(k - 1, m, self._win_probability_bounds), self.queries)
 
     @cached_property
-    def _chance_bounds(self) -> Float64[np.ndarray, " j"]:
-        """95 % upper bounds of the chance that one distractor beats the judged document."""
+    def _win_probability_bounds(self) -> Float64[np.ndarray, " j"]:
+        """95 % upper bounds of the probability that a distractor beats the relevant document."""
         losses = np.maximum(self.counts - self.wins_over_positive, 1)
         bound = special.betaincinv(self.wins_over_positive + 1.0, losses, 0.95)
         return np.where(self.wins_over_positive < self.counts, bound, 1.0)
 
-    def _chances(self, shape: float) -> Float64[np.ndarray, " j"]:
+    def _win_probabilities(self, shape: float) -> Float64[np.ndarray, " j"]:
         scale = np.where(self.scales > 0, self.scales, 1) * (1 - shape)
         steps = np.maximum(self.excess, 0) / scale
         # (1 + ξz)^(−1/ξ), whose limit at ξ = 0 is exp(−z); beyond the end of the tail it is 0.
@@ -100,15 +100,15 @@ class Distractors:
 def tail_shape(spreads: Float64[np.ndarray, " q"]) -> float:
     """ξ = 2 − 1/τ of a generalised Pareto tail, by L-moments (Hosking & Wallis, 1987).
 
-    τ is the mean over queries, kept within 0.2 to 0.9: scores that tie could bring it to 0 or 1,
-    where there is no such tail.
+    τ is the mean over queries, clipped to 0.2 … 0.9: tied scores could bring it to 0 or 1, where
+    there is no such tail.
     """
     return 2 - 1 / float(np.clip(spreads.mean(), 0.2, 0.9))
 
 
 @dataclass(frozen=True)
 class ScoreTally:
-    """Collector of `Distractors` from blocks of scores, of the judged queries in rising order."""
+    """Collector of `Distractors` from blocks of scores, whose queries come by rising row."""
 
     embeddings: EmbeddingPair
     judgments: RelevanceJudgments
@@ -134,14 +134,14 @@ class ScoreTally:
         return cls(embeddings, judgments, self_match, tail if tail >= MIN_TAIL else 0)
 
     def add(self, queries: Int64[np.ndarray, " block"], scores: Scores) -> None:
-        """Count a block of scores, which is overwritten: −∞ for judged documents too."""
+        """Count a block of scores, in which relevant documents are overwritten by −∞."""
         ends = np.searchsorted(self.judgments.queries, [queries[0], queries[-1] + 1])
         query_rows = self.judgments.queries[slice(*ends)]
         documents = self.judgments.documents[slice(*ends)]
         if not len(query_rows):
             return
         places = np.searchsorted(queries, query_rows)
-        # Not read off the scores: a judged document may be the query's self-match.
+        # Not read off the scores: a relevant document may be the query's self-match.
         positives = pair_scores(self.embeddings, query_rows, documents)
         scores[places, documents] = -np.inf
         lengths = np.linalg.norm(self.embeddings.queries[query_rows], axis=1)
@@ -150,14 +150,14 @@ class ScoreTally:
         bars = positives - RESOLUTION * np.sqrt(self.embeddings.documents.shape[1]) * lengths
         wins = count_reaching(scores, places, float32_up(bars))
         counts = count_reaching(scores, places, np.full(len(query_rows), _LOWEST))
-        judged_places, judgment_places = np.unique(places, return_inverse=True)
-        is_every_query = len(judged_places) == len(scores)
-        tails = _tails(scores if is_every_query else scores[judged_places], self.tail)
+        query_places, judgment_places = np.unique(places, return_inverse=True)
+        is_every_query = len(query_places) == len(scores)
+        tails = _tails(scores if is_every_query else scores[query_places], self.tail)
         thresholds, scales, spreads = (column[judgment_places] for column in tails)
         self.blocks.append((counts, wins, positives - thresholds, scales, spreads))
 
     def distractors(self) -> Distractors:
-        """Join the blocks."""
+        """Concatenate the blocks to `Distractors`."""
         columns = (np.concatenate(column) for column in zip(*self.blocks, strict=True))
         counts, wins, excess, scales, spreads = columns
         return Distractors(self.judgments.queries, counts, wins, self.tail, excess, scales, spreads)
@@ -168,7 +168,7 @@ def count_distractors(
     judgments: RelevanceJudgments,
     self_match: Int64[np.ndarray, " q"],
 ) -> Distractors:
-    """Score all documents and count the distractors of each judged document."""
+    """Score all documents, and count the distractors that beat each relevant document."""
     tally = ScoreTally.of(embeddings, judgments, self_match)
     blocks = score_blocks(embeddings.queries, embeddings.documents, self_match)
     for queries, scores in blocks:
@@ -177,13 +177,13 @@ def count_distractors(
 
 
 def min_distractors(embeddings: EmbeddingPair, judgments: RelevanceJudgments) -> int:
-    """Least number of distractors that any query is sure to have; below 1: maybe none."""
-    max_judged = int(np.unique(judgments.queries, return_counts=True)[1].max())
-    return len(embeddings.documents) - max_judged - 1
+    """Compute the number of distractors that every query has at least; below 1: maybe none."""
+    max_relevant = int(np.unique(judgments.queries, return_counts=True)[1].max())
+    return len(embeddings.documents) - max_relevant - 1
 
 
 def _tails(scores: Scores, tail: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Threshold, mean excess and L-variation of the best `tail` scores of each row.
+    """Compute threshold, mean excess and L-variation of the best `tail` scores of each row.
 
     Without a tail, or where its scores are all equal, it counts as exponential: τ = ½.
     """
@@ -201,13 +201,13 @@ def _tails(scores: Scores, tail: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def _recall_among(
     wins: Int64[np.ndarray, " j"], counts: Int64[np.ndarray, " j"], m: int, k: int
 ) -> Float64[np.ndarray, " j"]:
-    chance = np.zeros(len(counts))
+    probability = np.zeros(len(counts))
     for j in range(min(k, m + 1)):
         possible = (wins >= j) & (counts - wins >= m - j)
         b, n = wins[possible], counts[possible]
         log = _log_choose(b, j) + _log_choose(n - b, m - j) - _log_choose(n, m)
-        chance[possible] += np.exp(log)
-    return np.minimum(chance, 1)
+        probability[possible] += np.exp(log)
+    return np.minimum(probability, 1)
 
 
 def _log_choose(n: Int64[np.ndarray, " j"], r: int) -> Float64[np.ndarray, " j"]:

@@ -84,7 +84,7 @@ def _sample_episode(
 
 
 def _accuracy(episode: Float64[np.ndarray, "ways per_class dim"], shots: int) -> float:
-    """The share of vectors behind the `shots` examples that is nearest to its own class mean."""
+    """Compute the share of vectors, behind the `shots` examples, nearest to their class mean."""
     means = episode[:, :shots].mean(axis=1)
     # |x − μ|² but for |x|², which is the same for every class.
     distances = (means**2).sum(axis=1) - 2 * episode[:, shots:] @ means.T

@@ -13,7 +13,7 @@ from nestvec.statistics import Estimate, bootstrap_mean, proportion
 
 SHARES = (0.95, 0.99)
 """Shares of queries whose shortlist must contain the baseline's whole first 10."""
-ORDER_KEPT = 0.95
+MIN_IN_ORDER = 0.95
 """A score gap is resolved if this share of the pairs with such a gap keep their order."""
 
 _SAMPLED_QUERIES = 500
@@ -30,7 +30,7 @@ def fidelity(
     rng: np.random.Generator,
     groups: Int64[np.ndarray, " q"] | None = None,
 ) -> CheckResult:
-    """Means of the measures of agreement, the share of queries without any, and shortlist depths.
+    """Average the measures of agreement, and estimate zero overlap and shortlist depths.
 
     `depths` are those at which `n` documents ranked by the variant contain the baseline's first 10
     (None: unknown).
@@ -50,7 +50,7 @@ def fidelity(
 def shortlist_depth(
     depths: Int64[np.ndarray, " q"], share: float, n: int, confidence: float = 0.95
 ) -> Estimate:
-    """Depth at which shortlists contain all targets for `share` of the queries.
+    """Estimate the depth at which shortlists contain all targets for `share` of the queries.
 
     Each bound is one-sided at `confidence`, by order statistics, whatever the distribution. Where
     there are too few queries for an upper bound it is `n`, the whole corpus.
@@ -101,7 +101,7 @@ def resolution(
 
 
 def geometry(embeddings: EmbeddingPair, ranking: Ranking, rng: np.random.Generator) -> CheckResult:
-    """Effective rank of the documents, and the skewness of how often each is found (hubness).
+    """Measure the effective rank of the documents, and hubness: how unevenly they are retrieved.
 
     `effective_rank` (Roy & Vetterli 2007) is exp(entropy) of the shares of the second moment's
     eigenvalues, over up to 10,000 documents. `hub_skew` is the skewness over documents of how often
@@ -154,10 +154,10 @@ def _resolved(
     counts: Float64[np.ndarray, " classes"],
     gaps: Float64[np.ndarray, " classes"],
 ) -> float:
-    """The upper end of the first class of which, by isotonic fit, enough pairs keep their order."""
+    """Find the upper end of the first class in which, by isotonic fit, enough pairs keep order."""
     present = counts > 0
     shares = sums[present] / counts[present]
     fitted = isotonic_regression(shares, weights=counts[present]).x
-    resolved = np.flatnonzero(fitted >= ORDER_KEPT)
+    resolved = np.flatnonzero(fitted >= MIN_IN_ORDER)
     gap = gaps[present][resolved[0]] if len(resolved) else gaps[-1]
     return float(gap)

@@ -23,8 +23,8 @@ from nestvec.statistics import Estimate, bootstrap_ratio, smallest_true
 
 GROWTH_FACTORS = (2, 5, 10)
 """Corpus sizes for which the model is evaluated, in multiples of the present distractors."""
-RECALL_HELD = 0.95
-"""Share of today's recall that must be certain to remain."""
+MIN_RECALL_SHARE = 0.95
+"""Share of the present recall that must remain, with confidence, at a size that is `shown_to`."""
 MODEL_RESAMPLES = 200
 """Resamples for the band of the model, whose tail is fitted anew in each."""
 
@@ -41,19 +41,19 @@ class GrowthPoint(NamedTuple):
 def corpus_growth(
     full: Distractors, variant: Distractors, k: int, rng: np.random.Generator
 ) -> CheckResult:
-    """Recall@k of the same judged documents among fewer and more distractors.
+    """Measure recall@k of the same relevant documents among fewer and more distractors.
 
     n is the number of distractors that every query has. Metrics are means over queries, their
     intervals from resampling queries: `recall@k_at_tenth` of n and `recall@k_at_n`, both exact;
     `retention_at_tenth` and `retention_at_n` (variant / full, paired); `recall@k_at_tenfold`,
     modelled, where n is large enough for a tail; `half_size`, the number of distractors among which
-    half of the judged documents are lost, where it and its interval lie on the curve.
+    half of the relevant documents are lost, where it and its interval lie on the curve.
 
     Details, as "corpus_growth": the `curve`, with the full vectors' value; `model_at_n`, to be
     compared with recall@k_at_n before the model is believed; the `shape` of the tail (below 0 it
     has an end); and how far to trust each: `shown_to` (fresh distractors that leave 95 % of
     recall@k_at_n, every query taken at its own 95 % bound, without a model: n / 58 if k = 1 and
-    nothing beats any judged document), `modelled_to` (10 n, or None), speculative beyond.
+    nothing beats any relevant document), `modelled_to` (10 n, or None), speculative beyond.
     """
     n = variant.min_count
     if full.min_count != n or not 1 <= k <= n:
@@ -158,7 +158,7 @@ def _falls_to_half(curve: Sequence[GrowthPoint], edge: str) -> float | None:
 def _trusted_sizes(variant: Distractors, k: int) -> dict[str, Any]:
     """Corpus sizes up to which recall is shown, and modelled."""
     n = variant.min_count
-    threshold = RECALL_HELD * _mean(variant.recall_among(n, k))
+    threshold = MIN_RECALL_SHARE * _mean(variant.recall_among(n, k))
     # A recall of 0 has nothing to lose, and sizes beyond tenfold are of no interest.
     first_short = smallest_true(
         lambda m: m > 10 * n or _mean(variant.recall_bound(m, k)) < threshold

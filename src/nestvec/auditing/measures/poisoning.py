@@ -67,7 +67,7 @@ def reaches_top_k(
 
 
 def poisoning(successes: Paired, rng: np.random.Generator) -> CheckResult:
-    """`attack_success` under the variant, and `attack_gain`, that minus the full vectors' own.
+    """Estimate `attack_success` under the variant, and `attack_gain` over that under full vectors.
 
     `successes` is 1 for each held-out query that a planted document reached, else 0. A gain
     above 0: the variant is easier to poison. Details, as "poisoning": the full vectors' success.

@@ -48,14 +48,14 @@ def judgments_by_row(
     return RelevanceJudgments(np.array(queries), np.array(rows), np.array(grades))
 
 
-def judged_queries(judgments: RelevanceJudgments) -> Int64[np.ndarray, " judged"]:
-    """Rows of the queries that have judgments, rising; `relevance_values` are of these."""
+def queries_with_judgments(judgments: RelevanceJudgments) -> Int64[np.ndarray, " judged"]:
+    """List the rows of the queries with judgments, rising, in the order of `relevance_values`."""
     return np.unique(judgments.queries)
 
 
 def relevance_values(rows: Int64[np.ndarray, "q k"], judgments: RelevanceJudgments) -> PerQuery:
-    """nDCG@10, recall@10, recall@100 (or as deep as rankings are) and MRR@10 of judged queries."""
-    queries, qrels = judged_queries(judgments), _by_query(judgments)
+    """Compute nDCG@10, recall@10 and @100 (or as deep as rankings are) and MRR@10, per query."""
+    queries, qrels = queries_with_judgments(judgments), _by_query(judgments)
     ids, ranked = queries.tolist(), rows[queries]
     deep = min(DEPTH, rows.shape[1])
     return {
@@ -71,7 +71,7 @@ def ndcg_values(
     queries: Int64[np.ndarray, " m"],
     judgments: RelevanceJudgments,
 ) -> Float64[np.ndarray, " m"]:
-    """nDCG@10 of rankings of some judged queries, which are named by their rows."""
+    """Compute nDCG@10 of rankings of the queries in rows `queries`, which have judgments."""
     return ndcg_at_k(rows, queries.tolist(), _by_query(judgments), K)
 
 

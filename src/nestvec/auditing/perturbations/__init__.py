@@ -1,1 +1,1 @@
-"""Hard negatives, edited documents and perturbed queries, made from the inputs of an audit."""
+"""Hard negatives, edited documents and perturbed queries from the inputs of an audit."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.auditing.perturbations.mining import best_judged
+from nestvec.auditing.perturbations.mining import most_relevant
 from nestvec.auditing.types import RelevanceJudgments, Triplets
 from nestvec.shapes import Int64
 
@@ -79,7 +79,7 @@ def counterfactual_triplets(
     Negatives are the rows from `n` on: append the encoded edits, in their order, to the `n`
     documents. Queries whose best document has no edit have no triplet.
     """
-    queries, positives = best_judged(judgments)
+    queries, positives = most_relevant(judgments)
     starts = np.searchsorted(edits.sources, positives)
     counts = np.searchsorted(edits.sources, positives, side="right") - starts
     offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)

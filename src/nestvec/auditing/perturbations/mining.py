@@ -1,14 +1,14 @@
 """Mining of hard negatives: documents that rank high though they are not judged relevant.
 
-**Who mines decides who wins.** A document that is taken as a negative because the full vectors
-score it below the positive is told apart by the full vectors by construction; any other vectors,
-even equally good ones, can only do worse. So the hard negatives of a variant come from the union of
-the documents that the full vectors and that variant rank high (the default), which treats both
-alike; or from a source that is not under audit: another encoder, or BM25. Other variants have no
-part in it: a crowd of them that resembles the full vectors would bring the bias back, and figures
-of one variant would depend on the others in the audit. Unjudged is not the same as wrong: some
-mined documents answer the query. That blurs both sides alike, and only another encoder may filter
-it (`ceiling`), for the same reason.
+**The source of the negatives decides who wins.** If the full vectors choose the negatives, as
+documents that they score below the positive, they separate these by construction; any other
+vectors, even equally good ones, can only do worse. So the hard negatives of a variant come from the
+union of the documents that the full vectors and that variant rank high (the default), which treats
+both alike; or from a source that is not under audit: another encoder, or BM25. Other variants are
+not mined: many of them that resemble the full vectors would bring the bias back, and the figures of
+one variant would depend on the others in the audit. A document without a judgment is not
+necessarily wrong: some mined documents answer the query. That blurs both sides alike, and only
+another encoder may filter them (`ceiling`), for the same reason.
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ def mine_from_union(
 ) -> Triplets | None:
     """Take the first `k` wrong documents of each ranking of `n` documents.
 
-    One positive per query, the one judged best (of equals the smaller row), so that queries are
-    independent. Neither a judged document nor the self-match (−1: none) is a negative. Ordered by
-    query and negative; of kind "mined". Fewer where rankings are not deep enough for `k` behind all
-    relevant documents; None if there is none at all.
+    Each query has one positive, that of the highest grade (of equals the smaller row), so that
+    queries are independent. Neither relevant documents nor the self-match (−1: none) are negatives.
+    Triplets are ordered by query and negative, and of kind "mined". There are fewer where rankings
+    are not deep enough for `k` behind all relevant documents, and None if there are none.
     """
     queries = np.unique(judgments.queries)
     pools = [_first_wrong(rows[queries], queries, judgments, self_match, n, k) for rows in rankings]
@@ -58,9 +58,9 @@ def mine_from_external(
 ) -> Triplets:
     """Take the first `k` wrong documents by embeddings that are not under audit.
 
-    Otherwise as `mine_from_union`. `ceiling` leaves out those that score above this share of the
-    positive, likely answers that nobody judged: 0.95 is TopK-PercPos of NV-Retriever (2407.15831).
-    Fewer than `k` then remain.
+    Otherwise as `mine_from_union`. `ceiling` leaves out documents that score above this share of
+    the positive's score and so may well be relevant, although nobody judged them: 0.95 is
+    TopK-PercPos of NV-Retriever (arXiv 2407.15831). Fewer than `k` then remain.
     """
     queries = np.unique(judgments.queries)
     n = len(external.documents)
@@ -133,7 +133,7 @@ def _first_wrong(
     n: int,
     k: int,
 ) -> Int64[np.ndarray, " pairs"]:
-    """query · n + document of the first `k` that are neither judged nor the self-match."""
+    """Return query · n + document of the first `k` neither relevant nor the self-match."""
     pairs = queries[:, None] * n + ranking
     is_wrong = (ranking >= 0) & (ranking != self_match[queries][:, None])
     is_wrong &= ~np.isin(pairs, judgments.queries * n + judgments.documents)
@@ -149,16 +149,16 @@ def _triplets(
             f"none of the {n} documents is a wrong answer to a judged query; "
             "pass a corpus with more than the relevant documents"
         )
-    judged_rows, positives = best_judged(judgments)
+    query_rows, positives = most_relevant(judgments)
     queries = pairs // n
-    positive = positives[np.searchsorted(judged_rows, queries)]
+    positive = positives[np.searchsorted(query_rows, queries)]
     return Triplets(queries, positive, pairs % n, (MINED,) * len(pairs))
 
 
-def best_judged(
+def most_relevant(
     judgments: RelevanceJudgments,
 ) -> tuple[Int64[np.ndarray, " judged"], Int64[np.ndarray, " judged"]]:
-    """Every judged query once, rising, and its document of the highest grade."""
+    """List the queries with judgments, rising, and the document of the highest grade of each."""
     order = np.lexsort((judgments.documents, -judgments.grades, judgments.queries))
     queries, first_places = np.unique(judgments.queries[order], return_index=True)
     return queries, judgments.documents[order][first_places]

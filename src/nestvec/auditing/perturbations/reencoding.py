@@ -11,7 +11,7 @@ from nestvec.auditing.perturbations.counterfactuals import (
     counterfactual_triplets,
     make_counterfactual_texts,
 )
-from nestvec.auditing.perturbations.mining import best_judged
+from nestvec.auditing.perturbations.mining import most_relevant
 from nestvec.auditing.perturbations.typos import add_typos
 from nestvec.auditing.seeding import generator
 from nestvec.auditing.types import EmbeddingPair, RelevanceJudgments, Triplets
@@ -68,7 +68,7 @@ def make_counterfactuals(
         return None
     rng = generator(seed, _SEED_KEY)
     sample = _sample_queries(judgments, rng)
-    sources = np.unique(best_judged(sample)[1])
+    sources = np.unique(most_relevant(sample)[1])
     edits = make_counterfactual_texts(texts.documents, sources, rng)
     if not edits.texts:
         return None

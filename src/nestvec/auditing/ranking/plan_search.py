@@ -30,8 +30,8 @@ class PlanSearch:
         The row `self_match[i]` (−1: none) is behind all other hits of query i, and left out where
         the plan keeps enough rows for a further one. `InputError` for a store with fewer hits.
         """
-        kept = min((stage.keep for stage in self.plan.stages), default=len(self.rows))
-        depth = min(k + bool((self_match >= 0).any()), max(k, kept))
+        n_candidates = min((stage.keep for stage in self.plan.stages), default=len(self.rows))
+        depth = min(k + bool((self_match >= 0).any()), max(k, n_candidates))
         hits = self.store.search(
             queries, depth, plan=self.plan, transformed_by=_fingerprint(self.store)
         )

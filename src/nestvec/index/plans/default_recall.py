@@ -38,8 +38,8 @@ _log = logging.getLogger("nestvec.index")
 class DefaultRecall:
     """Mean recall@10 of the default plan on sampled rows, with its 95 % interval.
 
-    Each sampled row is a query, and not one of its own hits. Queries that are no rows often find
-    less, so this is for orientation; `nestvec.tune` gives a guarantee.
+    Each sampled row is a query, and its self-match does not count. Queries that are no rows often
+    have a lower recall, so this is for orientation; `nestvec.tune` gives a guarantee.
     """
 
     value: float
@@ -113,14 +113,14 @@ def _kth_scores(
     self_match: Int64[np.ndarray, " q"],
     metric: str,
 ) -> Float32[np.ndarray, " q"]:
-    """Compute the exact k-th best score of each query, without its own row, in one pass."""
+    """Compute the exact k-th best score of each query, without its self-match, in one pass."""
     best = np.full((len(queries), _K), -np.inf, np.float32)
     for first_row in range(0, len(vectors), _BLOCK_ROWS):
         scores = _scores(queries, vectors[first_row : first_row + _BLOCK_ROWS], metric)
         mine = np.flatnonzero((self_match >= first_row) & (self_match < first_row + len(scores[0])))
         scores[mine, self_match[mine] - first_row] = -np.inf
-        both = np.concatenate([best, scores], axis=1)
-        best = np.partition(both, -_K, axis=1)[:, -_K:]
+        candidates = np.concatenate([best, scores], axis=1)
+        best = np.partition(candidates, -_K, axis=1)[:, -_K:]
     return np.asarray(best.min(axis=1))
 
 

@@ -1,9 +1,9 @@
-"""The SQLite catalog of an index: what belongs to it, and what its rows mean to people.
+"""The SQLite catalog of an index: its segments, and the ids, texts and metadata of its rows.
 
 A change to an index is one transaction here; segment files are written before it and never after.
-What searches depend on carries one checksum, each row of texts its own: SQLite would not notice a
-flipped bit. The tables are described in docs/reference/file-formats.md; why they are as they are,
-in decision 10.
+SQLite would not notice a flipped bit, so one checksum covers all that searches depend on, and each
+row of ids, texts and metadata has another. docs/reference/file-formats.md describes the tables, and
+decision 10 has the reasons.
 """
 
 import json
@@ -42,14 +42,14 @@ _TELLING_COLUMNS = {
 }
 """Tables and columns that every format has."""
 _FAILURES = ("is full", "readonly", "unable to open", "locked", "I/O error", "busy")
-"""What SQLite says when the catalog is sound but cannot be read or written."""
+"""Messages of SQLite when a catalog that is not damaged cannot be read or written."""
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """The last commit of the index in `folder`; clear errors when it is none."""
+    """Read the last commit of the index in `folder`; `StorageError` if it is no index."""
     if not (folder / NAME).is_file():
         raise StorageError(
             f"{folder} is not a nestvec index (it holds no {NAME}); "
@@ -60,9 +60,9 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def recognize(folder: Path) -> dict[str, Any] | None:
-    """`meta` of a catalog of any format, without a check for damage; None for any other file.
+    """Read `meta` of a catalog of any format, without a check for damage; None for other files.
 
-    Nothing is written: a file that is not ours may be what somebody works with.
+    Nothing is written, because another program may be using a file that is no catalog.
     """
     path = folder / NAME
     if not path.is_file() or not _has_header(path):
@@ -81,9 +81,9 @@ def recognize(folder: Path) -> dict[str, Any] | None:
 
 
 def _has_header(path: Path) -> bool:
-    """Tell whether it is an SQLite database with a rollback journal, as every catalog is.
+    """Tell whether a file is an SQLite database with a rollback journal, as every catalog is.
 
-    SQLite makes files beside a database with another kind of journal, even to read it.
+    SQLite creates files beside a database with a write-ahead log, even to read it.
     """
     with path.open("rb") as file:
         header = file.read(20)

@@ -34,10 +34,9 @@ def _sync(path: Path) -> None:
 
 
 def check_file(folder: Path, file: FileEntry, whole: bool) -> None:
-    """`DamagedIndexError` unless the file has its size and its checksums.
+    """Raise `DamagedIndexError` unless the file has its size and its checksums.
 
-    Unless it is the `whole` file that is to be checked, bulk is passed over: codes and vectors,
-    through which nothing else is found.
+    Without `whole`, bulk data is not read: codes and vectors, which locate no other data.
     """
     path = folder / file.name
     try:
@@ -54,20 +53,20 @@ def _problem(path: Path, file: FileEntry, whole: bool) -> str | None:
     size = path.stat().st_size
     if size != file.size_bytes:
         return f"has {size} bytes instead of {file.size_bytes}"
-    every = range(-(-size // CHUNK_BYTES))
-    # The header, then (found through it) the arrays that the rest is found through, or everything.
-    chunk = damaged_chunk(path, file.checksums, every[:1])
+    chunks = range(-(-size // CHUNK_BYTES))
+    # First the header, which locates the arrays; then all, or those that locate other data.
+    chunk = damaged_chunk(path, file.checksums, chunks[:1])
     if chunk is None:
-        chunk = damaged_chunk(path, file.checksums, every if whole else chunks_without(path, BULK))
+        chunk = damaged_chunk(path, file.checksums, chunks if whole else chunks_without(path, BULK))
     if chunk is None:
         return None
-    return f"differs from its checksum in MiB {chunk + 1} of {len(every)}"
+    return f"differs from its checksum in MiB {chunk + 1} of {len(chunks)}"
 
 
 def sweep(folder: Path, listed: Iterable[str]) -> None:
-    """Remove segment files that the catalog does not list: of a killed writer, or merged away.
+    """Remove segment files that the catalog does not list, of killed writers or merged segments.
 
-    Those who have mapped one keep it until they let it go.
+    A process that has mapped such a file can read it until it closes the index.
     """
     names = set(listed)
     for path in folder.iterdir():

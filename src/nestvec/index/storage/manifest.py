@@ -62,7 +62,7 @@ class Manifest:
 
     @property
     def lineage(self) -> str:
-        """The identity of the index, made when it was built."""
+        """Identity of the index, computed when it is built."""
         return str(self.meta["lineage"])
 
     @property

@@ -1,4 +1,4 @@
-"""Ids, texts and metadata as a caller gives them, checked and made into catalog rows."""
+"""Ids, texts and metadata of callers, checked and converted to rows of the catalog."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence, Set
@@ -12,7 +12,7 @@ from nestvec.index.storage.manifest import RowRecord
 
 
 def check_ids(ids: Any, n: int | None = None, *, ordered: bool = True) -> np.ndarray:
-    """Ids as an int64 or object (str) array; a single int or string is one id.
+    """Convert ids to an int64 or object (str) array; a single int or string is one id.
 
     `IdsError` unless they are all whole numbers or all strings, none occurs twice and, with `n`,
     there is one for each of `n` rows. Sets are refused where the ids are `ordered`.
@@ -26,7 +26,7 @@ def check_ids(ids: Any, n: int | None = None, *, ordered: bool = True) -> np.nda
 
 
 def list_ids(ids: Any, *, ordered: bool = True) -> list[Any]:
-    """The values of any collection of ids, as Python objects; a single value is one id.
+    """List the values of any collection of ids as Python objects; a single value is one id.
 
     Collections are lists, tuples, ranges, iterators and one-dimensional arrays and columns (NumPy,
     pandas, Arrow, PyTorch). `IdsError` for mappings, tables and, where the ids are `ordered`, sets.
@@ -61,7 +61,7 @@ def _iterable(value: Any) -> bool:
 
 
 def id_array(values: Sequence[Any]) -> np.ndarray:
-    """Ids as an int64 or object (str) array; `IdsError` unless all are numbers or all strings."""
+    """Convert ids to an int64 or str array; `IdsError` unless all are numbers or all strings."""
     kinds = {type(value) for value in values}
     if not kinds <= {int} and not kinds <= {str}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
@@ -114,7 +114,7 @@ def row_records(
 def check_length(
     values: Collection[Any] | np.ndarray | None, n: int, name: str, of: str = "vectors"
 ) -> None:
-    """`InputError` unless there are none or `n` values, in a sequence that is no text itself."""
+    """Raise `InputError` unless `values` is None or a sequence of `n`, and no text itself."""
     if isinstance(values, str | bytes | bytearray | Mapping | Set):
         raise InputError(
             f"{name} are a single {type(values).__name__}; give a list with one for each of the "

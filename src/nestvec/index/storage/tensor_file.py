@@ -38,7 +38,7 @@ Layout = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 
 
 class TensorWriter:
-    """Creates a file of the given layout; arrays are then filled through writable memory maps."""
+    """Writer of a file with a fixed layout, whose arrays are filled through memory maps."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         header: dict[str, dict[str, Any]] = {}
@@ -138,7 +138,7 @@ def chunks_without(path: Path, bulk: Container[str]) -> list[int]:
 
 
 def damaged_chunk(path: Path, sums: bytes, chunks: Iterable[int]) -> int | None:
-    """The first of the given MiB that differs from the file's `checksums`; None if all agree."""
+    """Find the first MiB of `chunks` that differs from its checksum; None if all agree."""
     with path.open("rb") as file:
         for chunk in chunks:
             file.seek(CHUNK_BYTES * chunk)
@@ -149,7 +149,7 @@ def damaged_chunk(path: Path, sums: bytes, chunks: Iterable[int]) -> int | None:
 
 
 def _header(mapped: mmap.mmap) -> tuple[dict[str, Any], int]:
-    """Name → entry of each array, and where in the file offsets count from."""
+    """Read the entry of each array by name, and the byte from which offsets count."""
     start = 8 + int.from_bytes(mapped[:8], "little")
     if start > len(mapped):
         raise ValueError(f"its header of {start - 8} bytes is longer than the file")

@@ -54,7 +54,7 @@ def _holder(lock: int) -> str:
 
 
 def _sign(lock: int, name: str) -> None:
-    """For people alone: that it cannot be written, on a full disk, does not matter."""
+    """Write the name of the holder, for people to read; a full disk is no error."""
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{name}\n".encode(), 0)
@@ -63,7 +63,7 @@ def _sign(lock: int, name: str) -> None:
 
 
 def _check_place(folder: Path, lock: int) -> None:
-    """An overwrite may have put another folder here while its lock was held."""
+    """Raise `LockedError` if an overwrite replaced the folder before its lock was acquired."""
     try:
         current = (folder / NAME).stat()
     except FileNotFoundError:

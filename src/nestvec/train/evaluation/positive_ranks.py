@@ -34,9 +34,9 @@ def truncate_sides(
     query_dims: int,
     document_dims: int,
 ) -> tuple[Float[np.ndarray, "q dims"], Float[np.ndarray, "n dims"]]:
-    """Truncate each side to its own dims, renormalise there, and take the smaller dims of both.
+    """Truncate and renormalise each side at its dims, then take the smaller dims of both.
 
-    So a prefix is compared with vectors that were stored longer, as they were stored.
+    This compares a prefix with vectors that were stored at more dims, as they were stored.
     """
     shared = min(query_dims, document_dims)
     return (

@@ -34,13 +34,13 @@ class Pretrained:
     name: str = "minilm"
     """`minilm`, which is packaged, or a folder, or a name on the Hugging Face hub."""
     max_tokens: int | None = None
-    """Truncate texts to so many tokens; None: where the model does."""
+    """Largest number of tokens of a text, which is truncated there; None: that of the model."""
 
     def __post_init__(self) -> None:
         check_at_least(3, max_tokens=self.max_tokens)  # two of them mark the start and the end
 
     def open(self) -> Any:
-        """Load the model, with its own width."""
+        """Load the model at its full width."""
         model = load_checkpoint(self.name, device="cpu").model.float()
         if self.max_tokens is not None:
             model.max_seq_length = self.max_tokens

@@ -55,8 +55,8 @@ def train_image(
 ) -> TrainingResult:
     """Train on training images and held-out images in `folder`, or resume the run there.
 
-    The metric is accuracy at each of the dims, by its own head. `folder / "model"` then holds the
-    network (`ImageModel.load`) and the head (`load_head`).
+    The metric is accuracy at each of the dims, by the head of these dims. `folder / "model"` then
+    holds the network (`ImageModel.load`) and the head (`load_head`).
     """
     train, held_out = data
     if train.classes != held_out.classes or train.pixels.shape[1:] != held_out.pixels.shape[1:]:
