@@ -1,7 +1,9 @@
 """Bad input: one sentence on standard error, exit code 1, no traceback, nothing on stdout."""
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 
@@ -71,9 +73,9 @@ def test_texts_in_another_order_than_the_vectors(refuse, tmp_path, vectors):
         (("--plan", "probe=all; 64x1"), ("'64x1'", "DIMSxBITS:KEEP")),
         (("--plan", "probe=all; 999x1:50 > full"), ("999", "128")),
         (("--where", "year >="), ("'year >='", "where it ends", "a value")),
-        (("-k", 0), ("k=0", "300")),
-        (("-k", -5), ("k=-5", "300")),
-        (("-k", 301), ("k=301", "300")),
+        (("-k", 0), ("k=0", "10,000")),
+        (("-k", -5), ("k=-5", "10,000")),
+        (("-k", 10_001), ("k=10001", "10,000")),
         (("--threads", 0), ("threads=0", "at least 1")),
     ],
     ids=str,
@@ -198,3 +200,31 @@ def test_ctrl_c_exits_130(run, built, monkeypatch):
 
     monkeypatch.setattr("nestvec.index.Index.open", stop)
     assert run("info", built).code == cli.INTERRUPTED == 130
+
+
+def test_ctrl_c_exits_130_while_modules_are_imported(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-c", "from nestvec_command import main; main()"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_file_that_ends_too_early_is_not_called_aborted(refuse, built, monkeypatch):
+    def end(*_, **__):
+        raise EOFError("compressed file ended")
+
+    monkeypatch.setattr("nestvec.index.Index.open", end)
+    sentence = refuse("info", built)
+    assert "compressed file ended" in sentence
+    assert "Aborted" not in sentence
+
+
+@pytest.mark.parametrize("command", ["search", "delete"])
+def test_closed_standard_input(refuse, built, monkeypatch, command):
+    monkeypatch.setattr("sys.stdin", None)
+    assert "standard input is closed" in refuse(command, built)

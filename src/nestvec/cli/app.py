@@ -7,9 +7,10 @@ Exit codes: 0 done · 1 an error, told in one sentence on standard error · 2 wr
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import nestvec
 from nestvec.cli.adapt import adapt
@@ -27,12 +28,28 @@ from nestvec.cli.train import train
 from nestvec.cli.truncate import truncate
 from nestvec.cli.tune import tune
 from nestvec.cli.warmup import warmup
-from nestvec.errors import NestvecError
+from nestvec.errors import DataError, NestvecError
 
 ERROR, INTERRUPTED = 1, 130
 
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. `EOFError` would be taken for Ctrl-D: it is a file that ends too early."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as e:
+            raise DataError(
+                f"a file ends before its content does ({e or 'no more data'}); restore it"
+            ) from e
+
+
 app = typer.Typer(
-    name="nestvec", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    cls=_Group,
+    name="nestvec",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
 for command in (
     encode,

@@ -1,19 +1,24 @@
 """`nestvec add`, `update`, `delete`, `compact`: changes to an index."""
 
-import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nestvec.cli import options
+from nestvec.cli.model import encoder_choice, headers_of
 from nestvec.cli.output import note, print_facts, print_json, short_path
+from nestvec.cli.standard_input import read_lines
+from nestvec.collections.checks import check_new, check_present, check_records
 from nestvec.collections.input_rows import (
     InputFile,
     InputRows,
     check_not_transformed,
     reject_unused,
 )
+from nestvec.data import Corpus
+from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.progress import bar
@@ -40,6 +45,11 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace whole rows whose ids are there already.")
     ] = False,
+    batch_size: options.BatchSize = None,
+    requests: options.Requests = None,
+    on_bad_text: options.OnBadText = options.OnBadTextOption.fail,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     json: options.Json = False,
 ) -> None:
     """Add texts or vectors to an index, all or none; without --replace their ids must be new.
@@ -52,8 +62,15 @@ def add(
       nestvec add corpus.nv corrected.jsonl --replace
     """
     start, opened = time.perf_counter(), Index.open(index)
-    input_file = InputFile(data, texts, key, text_column, id_column, limit)
-    rows = _read(opened, input_file, model, base_url)
+    input_file = InputFile(
+        data, texts, key, text_column, id_column, limit, "document", on_bad_text.value,
+        check=None if replace else partial(_check_new, opened),
+    )  # fmt: skip
+    of_encoder = EncoderOptions(
+        batch_size=batch_size, requests=requests, trust_remote_code=trust_remote_code,
+        headers=headers_of(header),
+    )  # fmt: skip
+    rows = _read(opened, input_file, model, base_url, of_encoder)
     if replace and rows.ids is None:
         raise InputError(f"{data} has no ids, by which --replace knows rows; give some, or add")
     numbered = rows.ids is not None and tuple(rows.ids) == tuple(range(len(rows.vectors)))
@@ -76,6 +93,11 @@ def update(
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
     limit: options.Limit = None,
+    batch_size: options.BatchSize = None,
+    requests: options.Requests = None,
+    on_bad_text: options.OnBadText = options.OnBadTextOption.fail,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     json: options.Json = False,
 ) -> None:
     """Replace the rows of an index that have the ids of the given ones, all or none.
@@ -86,8 +108,15 @@ def update(
       nestvec update corpus.nv corrected.jsonl
     """
     start, opened = time.perf_counter(), Index.open(index)
-    input_file = InputFile(data, texts, key, text_column, id_column, limit)
-    rows = _read(opened, input_file, model, base_url)
+    input_file = InputFile(
+        data, texts, key, text_column, id_column, limit, "document", on_bad_text.value,
+        check=partial(_check_present, opened),
+    )  # fmt: skip
+    of_encoder = EncoderOptions(
+        batch_size=batch_size, requests=requests, trust_remote_code=trust_remote_code,
+        headers=headers_of(header),
+    )  # fmt: skip
+    rows = _read(opened, input_file, model, base_url, of_encoder)
     if rows.ids is None:
         raise InputError(f"{data} has no ids, and rows are replaced by id; give them with --texts")
     opened.update(
@@ -120,7 +149,7 @@ def delete(
             raise InputError("ids and --where are given; leave one of the two out")
         _report(opened, "deleted", opened.delete(where=where), start, json)
         return
-    names = ids or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    names = ids or read_lines("ids")
     opened.delete(_as_ids(opened, names))
     _report(opened, "deleted", len(names), start, json)
 
@@ -137,15 +166,32 @@ def compact(index: options.IndexPath, json: options.Json = False) -> None:
     _report(opened, "dropped", n_before - len(opened), start, json)
 
 
+def _check_new(index: Index, corpus: Corpus) -> None:
+    """Check rows to be added before they are encoded; rows without ids are numbered on."""
+    check_records(corpus.ids, corpus.texts, corpus.metadata)
+    if corpus.ids != tuple(range(len(corpus))):
+        check_new(index, corpus.ids)
+
+
+def _check_present(index: Index, corpus: Corpus) -> None:
+    """Check rows that replace others before they are encoded."""
+    check_records(corpus.ids, corpus.texts, corpus.metadata)
+    check_present(index, corpus.ids)
+
+
 def _read(
-    index: Index, input_file: InputFile, model: str | None, base_url: str | None
+    index: Index,
+    input_file: InputFile,
+    model: str | None,
+    base_url: str | None,
+    of_encoder: EncoderOptions,
 ) -> InputRows:
     def encoder() -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import encoder_choice
         from nestvec.collections.encoders import model_record, open_recorded
 
         record = index.meta["model"]
-        opened = open_recorded(record, encoder_choice(model, base_url), note)
+        choice = encoder_choice(model, base_url, of_encoder)
+        opened = open_recorded(record, choice, note)
         return opened, model_record(opened, (record or {}).get("dimensions"))
 
     def vector_model() -> None:

@@ -1,6 +1,5 @@
 """`nestvec search`: the best rows for texts or vectors."""
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ import typer
 
 from nestvec.cli import options
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.cli.standard_input import is_terminal, read_lines
 from nestvec.documents import Document
 from nestvec.errors import InputError
 from nestvec.hits import Hit, Hits
@@ -21,6 +21,7 @@ from nestvec.shapes import Float
 
 if TYPE_CHECKING:
     from nestvec.encode import Encoder
+    from nestvec.encode.registry import EncoderOptions
 
 _SHOWN_CHARS = 160
 _HIT_COLUMNS: Columns = {"rank": "right", "score": "right", "id": "left", "text": "left"}
@@ -110,6 +111,9 @@ def search(
         str | None, typer.Option(metavar="MODEL", help="In place of the model the index records.")
     ] = None,
     base_url: options.BaseUrl = None,
+    query_prompt: options.QueryPrompt = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD", help="Also show this field of the metadata; repeatable."),
@@ -147,13 +151,19 @@ def search(
         return
     task.check()
     texts = query or _piped_lines(json)
-    from nestvec.cli.model import open_for_queries
+    from nestvec.cli.model import headers_of, open_for_queries
+    from nestvec.collections.encoders import encode_queries
 
-    encoder = open_for_queries(task.index, model, base_url)
+    of_encoder: EncoderOptions = {
+        "query_prompt": query_prompt,
+        "trust_remote_code": trust_remote_code,
+        "headers": headers_of(header),
+    }
+    encoder = open_for_queries(task.index, model, base_url, of_encoder)
     if texts is None:
         _converse(task, encoder, view)
     else:
-        _answer(task, texts, encoder.encode(texts), stats, json, view)
+        _answer(task, texts, encode_queries(encoder, texts), stats, json, view)
 
 
 def _read_queries(
@@ -171,8 +181,8 @@ def _read_queries(
 
 def _piped_lines(json: bool) -> list[str] | None:
     """The questions on standard input, or None where a person sits before it."""
-    if not sys.stdin.isatty():
-        lines = [line.strip() for line in sys.stdin if line.strip()]
+    if not is_terminal():
+        lines = [line.strip() for line in read_lines("questions")]
         if not lines:
             raise InputError("there is no question; give some as arguments or one per input line")
         return lines
@@ -207,10 +217,12 @@ def _converse(task: _Search, encoder: "Encoder", view: "_View") -> None:
     """Ask for questions until an empty line or the end of input."""
     import readline  # noqa: F401  gives `input` a history and keys to edit with
 
+    from nestvec.collections.encoders import encode_queries
+
     note(f"{len(task.index):,} rows; an empty line ends")
     for text in _prompts():
         start = time.perf_counter()
-        query = encoder.encode([text])
+        query = encode_queries(encoder, [text])
         encode_s = time.perf_counter() - start
         hits, seconds = task.run(query)
         (documents,) = _documents(task, hits)
