@@ -1,5 +1,6 @@
 """A disk that is full, or that may not be written to: a clear error, and nothing lost."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -137,3 +138,24 @@ def test_a_folder_that_may_only_be_read_is_searched_and_refuses_to_be_changed(pa
     assert len(said) == 5
     assert all("cannot" in line or "was not" in line for line in said), said
     assert len(Index.open(path, verify=True)) == 349
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_error_after_the_last_step_does_not_say_that_nothing_was_written(
+    tmp_path, monkeypatch, overwrite
+):
+    old, new = np.eye(4, dtype=np.float32), 2 * np.eye(4, dtype=np.float32)
+    if overwrite:
+        Index.build(old, tmp_path / "i.nv")
+    fsync = os.fsync
+
+    def fail_for_the_parent(descriptor):
+        if os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_the_parent)
+    with pytest.raises(StorageError, match=r"is complete and can be opened.*Input/output error"):
+        Index.build(new, tmp_path / "i.nv", overwrite=overwrite)
+    assert (Index.open(tmp_path / "i.nv", verify=True).vectors == new).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["i.nv"]

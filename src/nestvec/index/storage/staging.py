@@ -39,7 +39,10 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
             yield stage
             _publish(stage, path, overwrite)
     except OSError as e:
-        raise StorageError(f"the index at {path} was not written ({e}); nothing was kept") from e
+        raise StorageError(
+            f"the index at {path} was not written ({e.strerror or e}), and nothing of it is left; "
+            "check disk space and permissions"
+        ) from e
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -47,12 +50,17 @@ def staging(path: Path, overwrite: bool) -> Iterator[Path]:
 def _publish(stage: Path, path: Path, overwrite: bool) -> None:
     if not overwrite or not path.exists():
         stage.rename(path)
+    else:
+        check_replaceable(path)  # once more: building takes time, in which files may come
+        if not _swap_folders(stage, path):
+            _replace_in_two_steps(stage, path)
+    try:
         sync_folder(path.parent)
-        return
-    check_replaceable(path)  # once more: building takes time, in which files may come
-    if not _swap_folders(stage, path):
-        _replace_in_two_steps(stage, path)
-    sync_folder(path.parent)
+    except OSError as e:
+        raise StorageError(
+            f"the index at {path} is complete and can be opened, but whether it survives a power "
+            f"failure is not known ({e.strerror or e}); check the disk"
+        ) from e
 
 
 def _swap_folders(stage: Path, path: Path) -> bool:
