@@ -9,6 +9,7 @@
     │   ├── IdsError                   ids repeated, missing or of the wrong type
     │   └── DataError                  a text or vector file that is not what its name says
     ├── EncodeError                    a model or an embedding API did not answer usefully
+    │   └── BadTextError               it refuses some of the texts, or has no vector for them
     ├── StorageError                   an index directory cannot be read or written
     │   ├── DamagedIndexError          truncated, altered or missing files
     │   ├── NewerFormatError           written by a newer nestvec
@@ -20,6 +21,9 @@
 
 Each message is one sentence with the value that was passed, the rule, and the way out.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class NestvecError(Exception):
@@ -56,6 +60,21 @@ class DataError(InputError):
 
 class EncodeError(NestvecError):
     """A model or an embedding API did not give usable vectors."""
+
+
+class BadTextError(EncodeError):
+    """A model refuses some texts, or gives no usable vector for them.
+
+    `reasons` says why, by the position of each such text. `rows` [n, dim] holds the vectors of all
+    texts of the call, with zeros at these positions: what was computed, or paid for, is not lost.
+    """
+
+    def __init__(
+        self, message: str, reasons: Mapping[int, str] | None = None, rows: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
+        self.rows = rows
 
 
 class StorageError(NestvecError):

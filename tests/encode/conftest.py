@@ -53,6 +53,10 @@ class EmbeddingServer:
 
     url: str = ""
     script: list[Reply] = field(default_factory=list)
+    behave: Callable[[dict[str, Any]], Reply | None] = lambda body: None
+    """The reply to a request that it minds, such as one of too many texts."""
+    paths: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
 
@@ -64,12 +68,21 @@ class EmbeddingServer:
         """What an encoder must return."""
         return np.stack([embedding(text, dimensions) for text in texts]).astype(np.float32)
 
-    def answer(self, path: str, body: dict[str, Any], key: str | None) -> Reply:
+    def answer(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> Reply:
         self.bodies.append(body)
-        self.keys.append(key)
-        if urlsplit(path).path != "/v1/embeddings":  # as a proxy it is sent whole addresses
+        self.paths.append(path)
+        self.headers.append(headers)
+        self.keys.append(headers.get("Authorization"))
+        # As a proxy it is sent whole addresses; Azure's have a path of their own.
+        if not urlsplit(path).path.endswith(("/v1/embeddings", "/deployments/toy/embeddings")):
             return Reply(404, '{"error": {"message": "no such page"}}')
-        return self.script.pop(0) if self.script else Reply()
+        if self.script:
+            return self.script.pop(0)
+        return self.behave(body) or Reply()
+
+    def sent(self) -> list[str]:
+        """The texts of all requests but those that learn the width."""
+        return [text for body in self.bodies for text in body["input"] if text != "width"]
 
 
 @pytest.fixture
@@ -83,7 +96,7 @@ def server() -> Iterator[EmbeddingServer]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = state.answer(self.path, body, self.headers["Authorization"])
+            reply = state.answer(self.path, body, dict(self.headers))
             time.sleep(reply.delay_s)
             content = reply.text(body).encode()
             try:

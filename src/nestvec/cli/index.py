@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli import options
+from nestvec.cli.model import headers_of, open_model, record_of_options
 from nestvec.cli.output import print_facts, print_json, short_path, size
+from nestvec.collections.checks import check_records
+from nestvec.collections.encoders import model_record
 from nestvec.collections.input_rows import InputFile, check_not_transformed
+from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import StorageError
 from nestvec.index import Index
 from nestvec.index.storage.target import check_target
@@ -37,8 +41,11 @@ def index(
     data: options.Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The index folder to write.")],
     model: options.Maker = None,
+    dims: options.EncodedDims = None,
     dimensions: options.Dimensions = None,
     base_url: options.BaseUrl = None,
+    query_prompt: options.QueryPrompt = None,
+    document_prompt: options.DocumentPrompt = None,
     texts: options.Texts = None,
     key: options.Key = None,
     text_column: options.TextColumn = None,
@@ -52,6 +59,12 @@ def index(
     seed: Annotated[int, typer.Option(min=0, help="Equal input and seed give an equal index.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     limit: options.Limit = None,
+    batch_size: options.BatchSize = None,
+    requests: options.Requests = None,
+    on_bad_text: options.OnBadText = options.OnBadTextOption.fail,
+    revision: options.Revision = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     json: options.Json = False,
 ) -> None:
     """Build a searchable index from texts or from vectors.
@@ -62,6 +75,7 @@ def index(
     Examples:
       nestvec index corpus.jsonl -o corpus.nv
       nestvec index papers.csv -o papers.nv --text-column abstract --id-column doi
+      nestvec index corpus.jsonl -o corpus.nv --model nomic-ai/nomic-embed-text-v1.5 --dims 256
       nestvec index vectors.npy -o corpus.nv --texts corpus.jsonl --model minilm
       nestvec index vectors.npy -o corpus.nv --transform adaptor.safetensors
     """
@@ -70,19 +84,22 @@ def index(
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
     check_target(output, overwrite)
     start, loaded = time.perf_counter(), _load(transform)
-    input_file = InputFile(data, texts, key, text_column, id_column, limit)
+    input_file = InputFile(
+        data, texts, key, text_column, id_column, limit, "document", on_bad_text.value, dims,
+        lambda corpus: check_records(corpus.ids, corpus.texts, corpus.metadata),
+    )  # fmt: skip
+    of_encoder = EncoderOptions(
+        dims=dims, query_prompt=query_prompt, document_prompt=document_prompt,
+        batch_size=batch_size, requests=requests, revision=revision,
+        trust_remote_code=trust_remote_code, headers=headers_of(header),
+    )  # fmt: skip
 
     def encoder() -> "tuple[Encoder, dict[str, Any]]":
-        from nestvec.cli.model import open_model
-        from nestvec.collections.encoders import model_record
-
-        opened = open_model(model, base_url, dimensions)
+        opened = open_model(model, base_url, dimensions, of_encoder)
         return opened, model_record(opened, dimensions)
 
     def vector_model() -> dict[str, Any] | None:
-        from nestvec.cli.model import record_of_options
-
-        return record_of_options(model, base_url, dimensions)
+        return record_of_options(model, base_url, dimensions, of_encoder)
 
     material = input_file.load(output, vector_model, encoder, bar)
     if loaded is not None:

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,86 @@ BaseUrl = Annotated[
 
 Dimensions = Annotated[
     int | None,
-    typer.Option(metavar="N", help="For openai:MODEL, ask for vectors of this width."),
+    typer.Option(
+        metavar="N",
+        help="For openai:MODEL, ask for vectors of this width, and fail where they have another; "
+        "--dims works with any model.",
+    ),
+]
+
+EncodedDims = Annotated[
+    int | None,
+    typer.Option(
+        "--dims",
+        metavar="N",
+        min=1,
+        help="Truncate all vectors to their first N dimensions, renormalised. An embedding API is "
+        "asked for N.",
+    ),
+]
+
+QueryPrompt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Text to put before each query, in place of the model's own prompt; '' for none.",
+    ),
+]
+
+DocumentPrompt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Text to put before each document, in place of the model's own prompt; '' for none.",
+    ),
+]
+
+BatchSize = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Texts in a batch, or in a request to an API (256)."),
+]
+
+Requests = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="For openai:MODEL, requests at a time; else 4."),
+]
+
+Revision = Annotated[
+    str | None,
+    typer.Option(metavar="COMMIT", help="Branch, tag or commit of a model of the hub."),
+]
+
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code", help="Run the code that the model brings with it, on this machine."
+    ),
+]
+
+Header = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VARIABLE",
+        help="For openai:MODEL, send a header with the value of an environment variable; "
+        "repeatable.",
+    ),
+]
+
+
+class OnBadTextOption(str, Enum):
+    """Ways to treat a text that the model refuses."""
+
+    fail = "fail"
+    skip = "skip"
+    blank = "blank"
+
+
+OnBadText = Annotated[
+    OnBadTextOption,
+    typer.Option(
+        help="A text that the model refuses, such as an empty or too long one, is an error, or has "
+        "no row (skip), or a row of zeros (blank)."
+    ),
 ]
 
 TextColumn = Annotated[

@@ -156,19 +156,22 @@ def _vectors(
     """Read the vectors of a file, or encode its texts; also return the ids."""
     (key, text_column), (model, base_url) = columns, encoder
     if holds_vectors(path, key, text_column):
+        from nestvec.collections.encoders import tell_query_prompt
         from nestvec.encode import read_vectors
 
         unused = {"--model": model, "--base-url": base_url}
         reject_unused("for vectors, which are not encoded", unused)
         vector_file = read_vectors(path, key)
         check_not_transformed(path, vector_file.adapted_by)
+        tell_query_prompt(index, path)
         return vector_file.vectors, range(
             len(vector_file.vectors)
         ) if vector_file.ids is None else vector_file.ids.tolist()
     from nestvec.cli.model import open_for_queries
+    from nestvec.collections.encoders import encode_queries
 
     corpus = read_texts_to_encode(path, text_column)
-    return open_for_queries(index, model, base_url).encode(list(corpus.texts)), corpus.ids
+    return encode_queries(open_for_queries(index, model, base_url), corpus.texts), corpus.ids
 
 
 def _tune(

@@ -6,13 +6,19 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestvec.collections.encoders import EncoderChoice, model_record, open_for_queries
+from nestvec.collections.encoders import (
+    EncoderChoice,
+    model_record,
+    open_for_queries,
+    tell_query_prompt,
+)
 from nestvec.collections.input_rows import (
     InputFile,
     InputRows,
     check_not_transformed,
     reject_unused,
 )
+from nestvec.encode.prompts import Side
 from nestvec.errors import DataError, InputError
 from nestvec.index import Index
 from nestvec.inputs import ARRAYS, file_format, names_field
@@ -72,10 +78,10 @@ class CorpusAndQueries:
         def encoder() -> "tuple[Encoder, dict[str, Any]]":
             return self._open(index)
 
-        queries = None if self.queries is None else self._material(self.queries, encoder)
-        documents = self._material(self.corpus, encoder) if index is None else index
+        queries = None if self.queries is None else self._material(self.queries, "query", encoder)
+        documents = self._material(self.corpus, "document", encoder) if index is None else index
         others = {
-            name: self._material(path, encoder)
+            name: self._material(path, "query", encoder)
             for name, path in extra_queries.items()
             if path is not None
         }
@@ -86,6 +92,8 @@ class CorpusAndQueries:
         for path, rows in loaded:
             if path is not None and rows is not None:
                 _check_same_kind(path, rows, documents)
+                if index is not None and rows.encoded is None:
+                    tell_query_prompt(index, path)
         used = encoder.cache_info().currsize > 0
         if not used:
             options = {"--model": self.encoder.name, "--base-url": self.encoder.base_url}
@@ -106,13 +114,13 @@ class CorpusAndQueries:
         return opened, model_record(opened)
 
     def _material(
-        self, path: Path, encoder: Callable[[], "tuple[Encoder, dict[str, Any]]"]
+        self, path: Path, side: Side, encoder: Callable[[], "tuple[Encoder, dict[str, Any]]"]
     ) -> InputRows:
         folder = self.cache_folder or path.parent
         folder.mkdir(parents=True, exist_ok=True)
         key = self.key if self.key is not None and names_field(path, self.key) else None
         text_column = None if file_format(path) in ARRAYS else self.text_column
-        input_file = InputFile(path, None, key, text_column, None, None)
+        input_file = InputFile(path, None, key, text_column, None, None, side)
         return input_file.load(folder / path.name, lambda: None, encoder, self.progress)
 
 

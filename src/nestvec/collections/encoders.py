@@ -9,16 +9,22 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nestvec.encode import Encoder, encode_to_file, open_encoder
+import numpy as np
+
+from nestvec.encode import Encoder, ModelInfo, encode_to_file, open_encoder
 from nestvec.encode.address import OPENAI_URL, is_loopback, public_address
-from nestvec.encode.registry import OPENAI_PREFIX
+from nestvec.encode.encoder import encode_side
+from nestvec.encode.prompts import SIDES, Prompts, Side
+from nestvec.encode.registry import OPENAI_PREFIX, EncoderOptions, open_without_notes
+from nestvec.encode.writer import OnBadText, adopt_unfinished
 from nestvec.errors import InputError
 from nestvec.index import Index
-from nestvec.progress import Progress
+from nestvec.progress import Progress, silent
+from nestvec.shapes import Float32
 
 DEFAULT_MODEL = "minilm"
 
@@ -34,34 +40,109 @@ class EncoderChoice:
 
     `trusted_url` is an address that the user configured elsewhere (such as in OPENAI_BASE_URL): it
     stands in for a missing `base_url` of an API that the caller names, and it may get the key.
+    `options` are further ones of `open_encoder`.
     """
 
     name: str | None = None
     base_url: str | None = None
     trusted_url: str | None = None
+    options: EncoderOptions = field(default_factory=EncoderOptions)
 
     def open(self, dimensions: int | None = None) -> Encoder:
         """Open the encoder by name, the packaged one where no name is given."""
-        name, base_url = self.name or DEFAULT_MODEL, self.base_url
-        if base_url is None and name.startswith(OPENAI_PREFIX):
-            base_url = self.trusted_url
-        return open_encoder(name, base_url=base_url, dimensions=dimensions)
+        name, options = self._named(dimensions)
+        return open_encoder(name, **options)
 
     def record(self, dimensions: int | None = None) -> dict[str, Any]:
-        """Build the record of a model by its name, without opening it."""
+        """Build the record of a model by its name, without opening it.
+
+        Its vectors are taken as those of documents, made with the prompts that are set here or else
+        with the model's own, which are not looked up.
+        """
+        name, options = self._named(dimensions)
+        record: dict[str, Any] = {"name": name, "revision": None}
+        base_url = options.get("base_url")
+        if base_url is not None:
+            record["base_url"] = public_address(base_url)
+        prompts = {
+            side: options[f"{side}_prompt"]  # type: ignore[literal-required]
+            for side in SIDES
+            if options.get(f"{side}_prompt") is not None
+        }
+        record["prompts"] = Prompts(**prompts).to_json() if prompts else _OWN_PROMPTS
+        for name in ("dims", "dimensions"):
+            if options.get(name) is not None:
+                record[name] = options[name]  # type: ignore[literal-required]
+        return record
+
+    def _named(self, dimensions: int | None) -> tuple[str, EncoderOptions]:
+        """The name of the model and the options to open it with."""
         name, base_url = self.name or DEFAULT_MODEL, self.base_url
         if base_url is None and name.startswith(OPENAI_PREFIX):
             base_url = self.trusted_url
-        record: dict[str, Any] = {"name": name, "revision": None}
+        options = self.options.copy()
+        if dimensions is not None:
+            options["dimensions"] = dimensions
         if base_url is not None:
-            record["base_url"] = public_address(base_url)
-        return record if dimensions is None else {**record, "dimensions": dimensions}
+            options["base_url"] = base_url
+        return name, options
+
+
+_OWN_PROMPTS = "own"
+"""Recorded in place of prompts: the model's own, which nobody has looked up."""
 
 
 def model_record(encoder: Encoder, dimensions: int | None = None) -> dict[str, Any]:
     """Build the record of an encoder that an index keeps, so that queries are encoded alike."""
     record = encoder.info.to_json()
     return record if dimensions is None else {**record, "dimensions": dimensions}
+
+
+class PlainEncoder:
+    """An encoder that encodes queries and documents alike, as older indexes were made."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def info(self) -> ModelInfo:
+        """The facts of the encoder, without its prompts."""
+        return replace(self._encoder.info, prompts=None)
+
+    def encode(
+        self, items: Sequence[str], progress: Progress = silent
+    ) -> Float32[np.ndarray, "n dim"]:
+        """One unit row per text, by `encode` of the encoder."""
+        encode = getattr(self._encoder, "encode_without_side", self._encoder.encode)
+        rows: Float32[np.ndarray, "n dim"] = encode(items, progress)
+        return rows
+
+
+def match_sides(
+    encoder: Encoder, record: Mapping[str, Any], notify: Notify = _logger.warning
+) -> Encoder:
+    """Return an encoder that treats sides as the vectors of a record were made.
+
+    A record without prompts is of an encoder that has none, or of an index made before prompts were
+    recorded: then queries go without prompts too, as its documents did, and the user is told.
+    """
+    prompts = getattr(encoder.info, "prompts", None)
+    recorded = record.get("prompts")
+    if prompts is None:
+        return encoder
+    if recorded is None:
+        notify(
+            f"warning: the index was made without prompts, and {encoder.info.name} has some (query "
+            f"{prompts.query!r}, document {prompts.document!r}); queries go without them too, as "
+            "the documents did: index again for better answers"
+        )
+        return PlainEncoder(encoder)
+    if isinstance(recorded, Mapping) and recorded.get("document", "") != prompts.document:
+        notify(
+            f"warning: the documents of the index were encoded with the prompt "
+            f"{recorded.get('document', '')!r}, and this encoder has {prompts.document!r}"
+        )
+    return encoder
 
 
 def open_recorded(
@@ -82,22 +163,59 @@ def open_recorded(
             "vectors, or pass vectors"
         )
     model = str(facts["name"]) if choice.name is None else choice.name
-    dimensions = facts.get("dimensions") if model == facts.get("name") else None
+    options = _recorded_options(facts, choice, same_model=model == facts.get("name"))
+    encoder = _open(model, facts, choice, options, notify)
+    if record is None or choice.options.get("query_prompt") is not None:
+        return encoder
+    return match_sides(encoder, record, notify)
+
+
+def _recorded_options(
+    facts: Mapping[str, Any], choice: EncoderChoice, same_model: bool
+) -> EncoderOptions:
+    """The options that a record holds, and those of the caller before them."""
+    options = EncoderOptions()
+    if same_model and facts.get("dimensions") is not None:
+        options["dimensions"] = facts["dimensions"]
+    if same_model and facts.get("dims") is not None:
+        options["dims"] = facts["dims"]
+    if isinstance(facts.get("prompts"), Mapping):
+        prompts = Prompts.from_json(facts["prompts"])
+        options["query_prompt"], options["document_prompt"] = prompts.query, prompts.document
+    return EncoderOptions(**{**options, **choice.options})
+
+
+def _open(
+    model: str,
+    facts: Mapping[str, Any],
+    choice: EncoderChoice,
+    options: EncoderOptions,
+    notify: Notify,
+) -> Encoder:
+    """Open a model at the address that the record or the caller names."""
     if not model.startswith(OPENAI_PREFIX):
-        return open_encoder(model, base_url=choice.base_url, dimensions=dimensions)
+        return open_without_notes(model, **_at(choice.base_url, options))
     address = facts.get("base_url")
     if choice.base_url is not None:
         _check_same_address(model, address, choice)
-        return open_encoder(model, base_url=choice.base_url, dimensions=dimensions)
+        return open_without_notes(model, **_at(choice.base_url, options))
     if address is not None:
-        return _open_at(model, str(address), dimensions, choice.trusted_url, notify)
+        return _open_at(model, str(address), options, choice.trusted_url, notify)
     url = None if choice.name is None or _is_api(facts) else choice.trusted_url
     if url is None:
         raise InputError(
             f"no address is recorded for {model}, and texts are sent to none by default; name it "
             f"as the base URL (--base-url), which for OpenAI itself is {OPENAI_URL}"
         )
-    return open_encoder(model, base_url=url, dimensions=dimensions)
+    return open_without_notes(model, **_at(url, options))
+
+
+def _at(base_url: str | None, options: EncoderOptions) -> EncoderOptions:
+    """The options with the address of an API, if there is one."""
+    copy = options.copy()
+    if base_url is not None:
+        copy["base_url"] = base_url
+    return copy
 
 
 def _check_same_address(model: str, address: str | None, choice: EncoderChoice) -> None:
@@ -110,21 +228,23 @@ def _check_same_address(model: str, address: str | None, choice: EncoderChoice) 
 
 
 def _open_at(
-    model: str, address: str, dimensions: int | None, trusted_url: str | None, notify: Notify
+    model: str, address: str, options: EncoderOptions, trusted_url: str | None, notify: Notify
 ) -> Encoder:
     """Open the model at a recorded address, which whoever wrote the file has chosen.
 
-    So the key goes there only if the address is OpenAI's, this machine's or the trusted one; texts
-    are sent to any other without the key, and the user is told.
+    So the key, and what else the headers hold, goes there only if the address is OpenAI's, this
+    machine's or the trusted one; texts are sent to any other without, and the user is told.
     """
     trusted = {OPENAI_URL, *([] if trusted_url is None else [public_address(trusted_url)])}
     if address in trusted or is_loopback(address):
-        return open_encoder(model, base_url=address, dimensions=dimensions)
+        return open_without_notes(model, **_at(address, options))
     notify(
         f"texts are sent to {address}, as recorded, without a key; name the base URL "
         f"(--base-url {address}) to send the key in OPENAI_API_KEY too"
     )
-    return open_encoder(model, base_url=address, dimensions=dimensions, key_variable="")
+    keyless = _at(address, options)
+    keyless["key_variable"], keyless["headers"] = "", None
+    return open_without_notes(model, **keyless)
 
 
 def _is_api(record: Mapping[str, Any]) -> bool:
@@ -135,10 +255,21 @@ def warn_of_other_revision(
     record: Mapping[str, Any], encoder: Encoder, path: Path, notify: Notify = _logger.warning
 ) -> None:
     """Notify where the opened model is of another revision than the recorded one."""
-    if record["revision"] not in (None, encoder.info.revision):
+    if record.get("revision") not in (None, encoder.info.revision):
         notify(
             f"warning: {path} was made with {record['name']} at {record['revision']}, here it is "
             f"{encoder.info.revision}; scores may differ, index again to be sure"
+        )
+
+
+def tell_query_prompt(index: Index, path: Path, notify: Notify = _logger.warning) -> None:
+    """Notify that vectors of queries must have been made with the query prompt of an index."""
+    prompts = (index.meta["model"] or {}).get("prompts")
+    if isinstance(prompts, Mapping) and prompts.get("query") != prompts.get("document"):
+        notify(
+            f"warning: {path} holds vectors, so it cannot be seen whether they were encoded as "
+            f"queries, with the prompt {prompts.get('query')!r}; the documents of {index.path} "
+            f"were encoded with {prompts.get('document')!r} (nestvec encode --side query)"
         )
 
 
@@ -158,20 +289,47 @@ def open_for_queries(
     return encoder
 
 
+def encode_queries(
+    encoder: Encoder, texts: Sequence[str], progress: Progress = silent
+) -> Float32[np.ndarray, "n dim"]:
+    """Encode texts as queries, with the query prompt where the encoder has one."""
+    return encode_side(encoder, "query", texts, progress)
+
+
 def encode_beside(
     encoder: Encoder,
     record: Mapping[str, Any],
     texts: Sequence[str],
     target: Path,
     progress: Progress,
-) -> Path:
-    """Encode texts into a `.npy` file beside `target`, resuming an unfinished one; return its path.
+    *,
+    side: Side = "document",
+    blanks: bool = False,
+) -> tuple[Path, Mapping[int, str]]:
+    """Encode texts into a `.npy` file beside `target`, resuming an unfinished one.
 
-    The name of the file depends on model and texts, so that a finished file is never taken for that
-    of other texts. The caller removes it when the vectors are stored.
+    The name of the file depends on model, side and texts, so that a finished file is never taken
+    for that of other texts. An unfinished file of the same model is taken up if its rows are those
+    of the first texts. With `blanks`, a text that the model refuses has a row of zeros; else it
+    raises `BadTextError`. Returns the path, and the reasons of the rows of zeros. The caller
+    removes the file when the vectors are stored.
     """
-    work = hashlib.sha256(json.dumps([dict(record), list(texts)]).encode()).hexdigest()[:12]
-    path = target.with_name(f"{target.name}.vectors-{work}.npy")
-    if not path.exists():
-        encode_to_file(encoder, texts, path, progress=progress)
-    return path
+    facts = {**record, "side": side} if "prompts" in record else dict(record)
+    work = [facts, list(texts), "blank"] if blanks else [facts, list(texts)]
+    name = hashlib.sha256(json.dumps(work).encode()).hexdigest()[:12]
+    path = target.with_name(f"{target.name}.vectors-{name}.npy")
+    if path.exists():
+        zeros = _rows_of_zeros(path) if blanks else []
+        return path, dict.fromkeys(zeros, "has no vector")
+    unfinished = target.parent.glob(f"{target.name}.vectors-*.npy.partial")
+    adopt_unfinished(path, unfinished, encoder, texts, side)
+    on_bad_text: OnBadText = "blank" if blanks else "fail"
+    reasons = encode_to_file(
+        encoder, texts, path, side=side, on_bad_text=on_bad_text, progress=progress
+    )
+    return path, reasons
+
+
+def _rows_of_zeros(path: Path) -> list[int]:
+    rows: list[int] = np.flatnonzero(~np.load(path, mmap_mode="r").any(axis=1)).tolist()
+    return rows

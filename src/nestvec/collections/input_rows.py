@@ -1,16 +1,21 @@
 """Rows for an index from files: vectors, or texts that are encoded first."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestvec.collections.bad_texts import name_in_file, tell_blanks
 from nestvec.collections.encoders import encode_beside
 from nestvec.data import Columns, Corpus, read_columns_beside, read_texts
-from nestvec.errors import DataError, InputError
+from nestvec.encode.encoder import check_texts
+from nestvec.encode.prompts import Side
+from nestvec.encode.writer import OnBadText
+from nestvec.errors import BadTextError, DataError, InputError
 from nestvec.inputs import ARRAYS, file_format, holds_vectors
 from nestvec.progress import Progress
 from nestvec.shapes import Float
@@ -46,6 +51,13 @@ class InputFile:
     text_column: list[str] | None
     id_column: str | None
     limit: int | None
+    side: Side = "document"
+    """The side that the texts are encoded as."""
+    on_bad_text: OnBadText = "fail"
+    dims: int | None = None
+    """The prefix that vectors of the file are truncated to; texts are encoded to it."""
+    check: Callable[[Corpus], None] | None = None
+    """Checks the rows before their texts are encoded."""
 
     def load(
         self,
@@ -66,10 +78,65 @@ class InputFile:
                 f"for the texts in {self.data}; it is for vectors", {"--texts": self.texts}
             )
             corpus = read_texts_to_encode(self.data, *columns, self.limit)
-            return _from_texts(corpus, target, *open_encoder(), progress)
+            if self.check is not None:
+                self.check(corpus)
+            check_texts(corpus.texts)
+            return self._encode(corpus, target, *open_encoder(), progress)
         if self.texts is None and file_format(self.data) in ARRAYS:
             reject_unused("without --texts", of_texts)
-        return _from_vectors(self.data, self.key, self.texts, columns, vector_model(), self.limit)
+        rows = _from_vectors(self.data, self.key, self.texts, columns, vector_model(), self.limit)
+        return rows if self.dims is None else _truncated(rows, self.dims, target)
+
+    def _encode(
+        self,
+        corpus: Corpus,
+        target: Path,
+        encoder: "Encoder",
+        record: dict[str, Any],
+        progress: Progress,
+    ) -> InputRows:
+        """Encode texts into a file beside the index to come, resuming where an earlier run stopped.
+
+        Rows of texts that the model refused are rows of zeros there.
+        """
+        from nestvec.encode import read_vectors
+
+        blanks = self.on_bad_text != "fail"
+        try:
+            path, reasons = encode_beside(
+                encoder, record, corpus.texts, target, progress, side=self.side, blanks=blanks
+            )
+        except BadTextError as e:
+            raise name_in_file(e, self.data, corpus) from e
+        skipped = self.on_bad_text == "skip"
+        tell_blanks(reasons, self.data, corpus, skipped=skipped)
+        rows = InputRows(
+            read_vectors(path).vectors, corpus.ids, corpus.texts, corpus.metadata, record, path
+        )
+        return _without(rows, list(reasons)) if skipped and reasons else rows
+
+
+def _without(rows: InputRows, bad: Sequence[int]) -> InputRows:
+    """All rows but some."""
+    chosen = np.setdiff1d(np.arange(len(rows.vectors)), bad).tolist()
+
+    def pick(values: Any) -> list[Any] | None:
+        return None if values is None else [values[row] for row in chosen]
+
+    return replace(
+        rows, vectors=rows.vectors[chosen], ids=pick(rows.ids), texts=pick(rows.texts),
+        metadata=pick(rows.metadata),
+    )  # fmt: skip
+
+
+def _truncated(rows: InputRows, dims: int, target: Path) -> InputRows:
+    """The rows with vectors of a prefix, in a file beside the index to come."""
+    from nestvec.encode.truncation import truncate_to_file
+
+    path = target.with_name(f"{target.name}.vectors-{dims}-{os.getpid()}.npy")
+    truncate_to_file(rows.vectors, path, dims)
+    model = None if rows.model is None else {**rows.model, "dim": dims, "dims": dims}
+    return replace(rows, vectors=np.load(path, mmap_mode="r"), model=model, encoded=path)
 
 
 def read_texts_to_encode(
@@ -101,17 +168,6 @@ def check_not_transformed(path: Path, adapted_by: str | None) -> None:
             f"{path} went through the transform {adapted_by[:12]} already; pass vectors as the "
             "model made them"
         )
-
-
-def _from_texts(
-    corpus: Corpus, target: Path, encoder: "Encoder", record: dict[str, Any], progress: Progress
-) -> InputRows:
-    """Encode texts into a file beside the index to come, resuming where an earlier run stopped."""
-    from nestvec.encode import read_vectors
-
-    path = encode_beside(encoder, record, corpus.texts, target, progress)
-    vectors = read_vectors(path).vectors
-    return InputRows(vectors, corpus.ids, corpus.texts, corpus.metadata, record, path)
 
 
 def _from_vectors(

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from typing_extensions import Unpack
 
+from nestvec.collections.checks import check_new, check_present, check_records
 from nestvec.collections.encoders import (
     EncoderChoice,
     encode_beside,
+    encode_queries,
+    match_sides,
     model_record,
     open_recorded,
     warn_of_other_revision,
@@ -43,6 +46,7 @@ class TextIndex:
         self._choice = encoder if isinstance(encoder, EncoderChoice) else EncoderChoice()
         self._encoder = None if isinstance(encoder, EncoderChoice) else encoder
         self._opening = threading.Lock()
+        self._matched = False
 
     @classmethod
     def build(
@@ -75,6 +79,7 @@ class TextIndex:
         check_length(metadata, len(checked), "metadata records")
         if ids is not None:
             ids = check_ids(ids, len(checked))
+        check_records(ids, checked, metadata)
         if base_url is not None and not isinstance(model, str):
             raise InputError("base_url= goes with the name of a model; leave it out")
         encoder = EncoderChoice(model, base_url).open() if isinstance(model, str) else model
@@ -113,11 +118,14 @@ class TextIndex:
     def encoder(self) -> Encoder:
         """The encoder, opened when first used."""
         with self._opening:
+            record = self._index.meta["model"]
+            if self._encoder is not None and not self._matched:
+                self._encoder = match_sides(self._encoder, record or {"prompts": "own"})
             if self._encoder is None:
-                record = self._index.meta["model"]
                 self._encoder = open_recorded(record, self._choice)
                 if self._choice.name is None:
                     warn_of_other_revision(record, self._encoder, self._index.path)
+            self._matched = True
             return self._encoder
 
     def __len__(self) -> int:
@@ -140,8 +148,9 @@ class TextIndex:
         return self._index.get(ids)
 
     def encode(self, texts: str | Sequence[str]) -> Float32[np.ndarray, "n dim"]:
-        """Encode texts, or one text, to unit vectors as the index's model makes them."""
-        return self.encoder.encode([texts] if isinstance(texts, str) else check_texts(texts))
+        """Encode texts, or one text, to unit vectors as the index's model makes them of queries."""
+        checked = [texts] if isinstance(texts, str) else check_texts(texts)
+        return encode_queries(self.encoder, checked)
 
     def search(
         self,
@@ -173,6 +182,10 @@ class TextIndex:
     ) -> None:
         """Encode texts and add them, all or none; ids must be new (None: the row numbers)."""
         checked = [texts] if isinstance(texts, str) else check_texts(texts)
+        check_records(ids, checked, metadata)
+        if ids is not None:
+            ids = check_ids(ids)
+            check_new(self._index, ids)
         encoder = self.encoder
         record = model_record(encoder)
         with _encoded(encoder, record, checked, self._index.path, progress) as vectors:
@@ -191,6 +204,9 @@ class TextIndex:
         Metadata stays as it is where `metadata` is None.
         """
         checked = [texts] if isinstance(texts, str) else check_texts(texts)
+        ids = check_ids(ids)
+        check_records(ids, checked, metadata)
+        check_present(self._index, ids)
         encoder = self.encoder
         record = model_record(encoder)
         with _encoded(encoder, record, checked, self._index.path, progress) as vectors:
@@ -224,6 +240,6 @@ def _encoded(
     progress: Progress,
 ) -> Iterator[np.ndarray]:
     """Encode into a file beside `target`, and remove it once the vectors are stored."""
-    path = encode_beside(encoder, record, texts, target, progress)
+    path, _ = encode_beside(encoder, record, texts, target, progress)
     yield np.load(path, mmap_mode="r")
     path.unlink(missing_ok=True)

