@@ -1,8 +1,8 @@
-"""Texts and judged queries, read from files and checked row by row.
+"""Texts, queries and relevance judgments, read from files and checked row by row.
 
 The formats are those of `nestvec.inputs.records`; a JSON object is as in BEIR:
-`{"_id": …, "title": …, "text": …, "metadata": {…}}`. A text that is empty is kept: judged
-collections have such documents, and rows must stay in step with vectors made elsewhere.
+`{"_id": …, "title": …, "text": …, "metadata": {…}}`. Empty texts stay, because test collections
+have such documents, and rows must match those of vectors in other files.
 """
 
 import math
@@ -67,7 +67,7 @@ class RetrievalSet:
                 if doc not in documents:
                     raise DataError(
                         f"query {query!r} is judged against document {doc!r}, which is not in the "
-                        "corpus and could never be found; remove the judgement or add the document"
+                        "corpus and could never be found; remove the judgment or add the document"
                     )
         for query in self.queries.ids:
             if not _has_relevant(self.qrels.get(query, {})):

@@ -1,4 +1,4 @@
-"""Threads of the project: every pool that computes something is made here.
+"""Threads of the project: this module creates every pool that computes something.
 
 For NumPy and compiled kernels, which do not hold Python's lock. `threads` is the number of threads,
 or None for one per core. No result may depend on it: work is divided into blocks whose size does
@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD = 4
-"""Results per thread that `map_ordered` computes before they are asked for."""
+"""Results per thread that `map_ordered` computes in advance."""
 
 
 def check_threads(threads: int | None) -> None:

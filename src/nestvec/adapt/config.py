@@ -130,9 +130,9 @@ class AdaptorConfig:
 
     @classmethod
     def unsupervised(cls) -> "AdaptorConfig":
-        """Keep the vectors' own ranking by a rotation, and stop early: the default without pairs.
+        """Preserve full-width rankings by a rotation, and stop early: the default without pairs.
 
-        Whether another teacher is better shows in relevance judgments alone, which are missing.
+        Only relevance judgments, which are missing, could show that another teacher is better.
         """
         return cls(teacher="vectors", steps=150, learning_rate=1e-3)
 

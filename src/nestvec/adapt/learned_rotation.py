@@ -32,7 +32,7 @@ class Rotation(OrthogonalTransform):
         """Learn the rotation whose prefixes of `dims` rank most as full width does.
 
         Training begins at `fit` and follows the gradient of the distillation loss over orthogonal
-        matrices. The ranking to keep is that of the vectors' own cosines and of those after the
+        matrices. The target is the ranking by the cosines of the vectors and by those after the
         neighbour whitening, half each (docs/how-to/adapting.md). Needs the extra `train`.
         `DimsError` for dims that do not ascend, `VectorsError` for vectors that span too few.
         """

@@ -41,8 +41,8 @@ def audit(
     index, a variant may be a search plan, or {"plan": its text, or "default"}: then the hits that
     the index itself returns by that plan are audited.
 
-    `qrels` are relevance judgments, {query id: {document id: grade}}; without them the full
-    vectors' own ranking is the target. `hard_negatives` are (query id, positive id, negative id,
+    `qrels` are relevance judgments, {query id: {document id: grade}}; without them the ranking by
+    full vectors is the target. `hard_negatives` are (query id, positive id, negative id,
     kind). The `options` are those of `AuditOptions`: ids, self-matches, mining, texts, stress
     tests, thresholds, the seed and a checkpoint.
 

@@ -94,7 +94,7 @@ class AuditInputs:
 
     @cached_property
     def stress_sample(self) -> Int64[np.ndarray, " sample"]:
-        """Rows of up to 300 evaluated queries, for checks that need a ranking of their own."""
+        """Rows of up to 300 evaluated queries, for checks that need another ranking."""
         shuffled = generator(self.seed, "sample").permutation(self.evaluated_queries)
         return np.sort(shuffled[:_SAMPLED_QUERIES])
 

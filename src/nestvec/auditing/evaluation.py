@@ -82,7 +82,7 @@ def _hard_negative_claims(
         (name, threshold, at_most, inputs.hard_negative_source == "user")
         for name, threshold, at_most in _limits(inputs.thresholds)
     ]
-    if _baseline_beats_chance(details.get("counterfactual_documents")):
+    if _baseline_separates(details.get("counterfactual_documents")):
         limits += [
             (f"{name}:{COUNTERFACTUAL}", threshold, at_most, False)
             for name, threshold, at_most, _ in limits
@@ -94,8 +94,8 @@ def _hard_negative_claims(
     )
 
 
-def _baseline_beats_chance(details: Mapping[str, Any] | None) -> bool:
-    """Tell whether full vectors separate positives from hard negatives better than chance."""
+def _baseline_separates(details: Mapping[str, Any] | None) -> bool:
+    """Tell whether full vectors score positives above hard negatives more often than at random."""
     if details is None:
         return False
     accuracy = "triplet_accuracy"
@@ -116,15 +116,16 @@ def _hard_negative_warnings(
     if inputs.hard_negative_source != "user":
         return ()
     checks = []
-    if not _baseline_beats_chance(details["hard_negatives"]):
+    if not _baseline_separates(details["hard_negatives"]):
         message = (
-            "full vectors tell positives from hard negatives no better than chance, so a variant "
-            "has nothing to lose on them; pass hard negatives that the full vectors get right"
+            "full vectors separate positives from hard negatives no better than chance, so a "
+            "variant has nothing to lose on them; pass hard negatives that the full vectors get "
+            "right"
         )
         checks.append(PreflightCheck("above chance", "warning", message))
     if "excess_fragility" not in metrics:
         message = (
-            "excess fragility is not defined, because positives are not told from random "
+            "excess fragility is not defined, because positives do not score above random "
             "documents either; check that ids of queries and documents match"
         )
         checks.append(PreflightCheck("excess fragility", "warning", message))

@@ -147,7 +147,7 @@ def _check_change(
     )
     message = "differs from the full vectors"
     if is_unchanged:
-        message = "these are the full vectors" + ("" if is_full else "; nothing was made smaller")
+        message = "these are the full vectors" + ("" if is_full else "; nothing is compressed")
     return PreflightCheck("change", "fail" if is_unchanged and not is_full else "ok", message)
 
 
@@ -242,8 +242,9 @@ def self_tests(
 ) -> list[PreflightCheck]:
     """Run P6 to P8 on up to 200 queries: check that the audit is repeatable and detects faults.
 
-    Two rankings of the same vectors are equal and overlap in full; random vectors overlap by chance
-    alone; and vectors whose dimensions are shuffled on one side overlap clearly less than most.
+    Two rankings of the same vectors are equal and overlap in full; random vectors overlap as little
+    as random rankings; and vectors whose dimensions are shuffled on one side overlap clearly less
+    than most.
     """
     sample = np.sort(rng.permutation(len(full.queries))[:_SAMPLED_QUERIES])
     queries, sampled_matches = full.queries[sample], self_match[sample]
@@ -260,7 +261,7 @@ def self_tests(
     return [
         _check_repeatable(baseline, repeated),
         _check_full_overlap(overlap(baseline.rows, repeated.rows, K)),
-        _check_chance(overlap(baseline.rows, rank(noise).rows, K), full),
+        _check_random_overlap(overlap(baseline.rows, rank(noise).rows, K), full),
         _check_flagged(overlap(baseline.rows, rank(shuffled).rows, K), rng),
     ]
 
@@ -279,11 +280,13 @@ def _check_full_overlap(overlaps: Float64[np.ndarray, " q"]) -> PreflightCheck:
     return PreflightCheck("full against full", "ok" if mean == 1 else "fail", message, mean)
 
 
-def _check_chance(overlaps: Float64[np.ndarray, " q"], full: EmbeddingPair) -> PreflightCheck:
-    chance, mean = K / len(full.documents), float(overlaps.mean())
-    # Hits by chance are hypergeometric; five Poisson deviations are beyond them.
-    highest = chance + 5 * (chance / (K * len(overlaps))) ** 0.5
-    message = f"random vectors keep {mean:.4f} of the answers; by chance it is {chance:.4f}"
+def _check_random_overlap(
+    overlaps: Float64[np.ndarray, " q"], full: EmbeddingPair
+) -> PreflightCheck:
+    expected, mean = K / len(full.documents), float(overlaps.mean())
+    # The overlap of random rankings is hypergeometric; five Poisson deviations are beyond it.
+    highest = expected + 5 * (expected / (K * len(overlaps))) ** 0.5
+    message = f"random vectors keep {mean:.4f} of the answers; by chance it is {expected:.4f}"
     return PreflightCheck("random vectors", "ok" if mean <= highest else "fail", message, mean)
 
 

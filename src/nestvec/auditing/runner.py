@@ -114,7 +114,7 @@ def encode_and_rank(
 ) -> list[EvaluatedVariant]:
     """Encode a batch and rank it once, deep enough for its longest shortlist.
 
-    The plan of a vector store is a batch of its own, and ranked by a search of that store.
+    The plan of a vector store is a batch by itself, and ranked by a search of that store.
     """
     inputs, plan_search = baseline.inputs, batch[0].plan_search
     if plan_search is not None:

@@ -252,7 +252,7 @@ class _Parser:
         name = self.take().text[1:-1].replace('""', '"')
         if '"' in name or not _is_plain(name):
             raise self.error(
-                "a field with a double quote or U+0000 in its name cannot be asked for", token
+                "a field with a double quote or U+0000 in its name cannot be tested", token
             )
         return name
 

@@ -251,9 +251,9 @@ class Index:
 
     @property
     def vectors(self) -> Float32[np.ndarray, "n dim"]:
-        """The stored vectors of live rows, in the order they were added.
+        """The stored vectors of live rows, in order of insertion.
 
-        They are as the transform made them, if there is one. Memory-mapped while they are one
+        They went through the transform, if there is one. They are memory-mapped while they are one
         segment without deleted rows, else copied.
         """
         return self._snapshot.vectors()
@@ -391,10 +391,10 @@ class Index:
         certify: bool = False,
         threads: int | None = None,
     ) -> Plan:
-        """Check the options of a search and make it ready, before there are queries.
+        """Check the options of a search and prepare it, before there are queries.
 
-        Returns the plan that the search will use. Kernels are compiled and the rows of the filter
-        found, so that the search itself need not wait. Raises what `search` would raise.
+        Returns the plan of the search. Compiles kernels and applies the filter, so that the search
+        itself need not wait for them. Raises what `search` would raise.
         """
         from nestvec.kernels import load, load_exact
 

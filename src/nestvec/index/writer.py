@@ -41,7 +41,7 @@ from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float
 
 FLAT_ROWS = 4096
-"""Fewer rows than this, when added, are kept without codes and searched by their vectors."""
+"""Fewer rows than this, when added, are stored without codes and searched by their vectors."""
 
 _GROWTH = 2
 """An add takes in the segments before it that are at most this many times as large: so there are
@@ -282,18 +282,18 @@ class Writer:
         )
 
     def _find(self, ids: np.ndarray) -> list[int]:
-        """The row of each id; `IdsError` when one is missing."""
+        """Look up the row of each id; `IdsError` when one is missing."""
         rows = self.transaction.rows_with_ids(ids.tolist())
         missing = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is None]
         if missing:
             raise IdsError(
-                f"id {missing[0]!r} is not in the index ({len(missing)} of the {len(ids)} given "
-                "are not); nothing was changed"
+                f"id {missing[0]!r} is not in the index, which lacks {len(missing)} of these "
+                f"{len(ids)} ids; nothing was changed"
             )
         return [row for row in rows if row is not None]
 
     def _require_new(self, ids: np.ndarray) -> None:
-        """`IdsError` when a live row has one of the ids, or ids of the other kind."""
+        """Raise `IdsError` when a live row has one of the ids, or ids of the other type."""
         kind = self.snapshot.ids_kind
         if kind is not None and id_kind(ids) not in (kind, None):
             raise IdsError(f"the ids of this index are of type {kind}; give ids of that type")
@@ -301,7 +301,7 @@ class Writer:
         taken = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is not None]
         if taken:
             raise IdsError(
-                f"id {taken[0]!r} is in the index ({len(taken)} of the {len(ids)} given are); "
+                f"id {taken[0]!r} is in the index, which has {len(taken)} of these {len(ids)} ids; "
                 "use update to replace rows"
             )
 

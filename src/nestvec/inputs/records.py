@@ -59,8 +59,8 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def read_tsv(path: Path) -> Iterator[tuple[str, Record]]:
-    """Records of a TSV, whatever its name."""
-    # Not the csv module: it limits the length of a field unless told otherwise for the process.
+    """Read the records of a TSV, whatever its name."""
+    # Not the csv module, whose limit of the length of a field is a setting of the whole process.
     return _table(
         path, ((line, text.rstrip("\r\n").split("\t")) for line, text in read_lines(path))
     )

@@ -7,7 +7,7 @@ that prefix alone; weights are 1 by default. With one prefix it *is* the plain l
 
 from nestvec.extras import require
 
-require("torch", "train")  # every module below is made of it: say so before they fail
+require("torch", "train")  # every module below imports torch: this error says how to install it
 
 from nestvec.losses.cached import cached_encode  # noqa: E402
 from nestvec.losses.cross_entropy import (  # noqa: E402

@@ -8,8 +8,8 @@ and A_k = Σ_{j≥k} G_j ∘ (1/‖q_j‖)(1/‖c_j‖)ᵀ the gradient is
 
 and the same for C: three products of full width in all, where a loss per prefix makes three of each
 prefix's width. Queries are taken some rows at a time, against all candidates: rows are short enough
-to know their softmax at once, so each exponential is taken once, and gradients are made in the
-forward pass. Beside the inputs' sizes, memory is (prefixes + 3) × rows × candidates, and no more
+to know their softmax at once, so each exponential is taken once, and the forward pass computes
+gradients. Beside the inputs' sizes, memory is (prefixes + 3) × rows × candidates, and no more
 than a few times that of the candidates, however many prefixes there are.
 """
 

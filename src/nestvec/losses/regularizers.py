@@ -20,7 +20,7 @@ def nested_spread_out(
 
     Zero when rows are as spread as random directions of that width (GOR: Zhang et al., 2017). Rows
     should embed different things, such as the queries of a batch. Models trained with it lose
-    less when coded in few bits. No table of all pairs is made: memory is that of dim × dim.
+    less when coded in few bits. Memory is that of dim × dim, not of all pairs.
     Computed in float32 at least, under autocast too.
     """
     nesting = NestingDims.of(dims, check_embeddings(embeddings=embeddings), weights)

@@ -45,7 +45,7 @@ class Targets:
         margin: float | None = None,
     ) -> "Targets":
         """Make all candidates with the label of a query its positives, in equal shares."""
-        # By sorting, so that no q × n table is made.
+        # By sorting, which needs no q × n table.
         order = candidates.argsort(stable=True)
         sorted_labels = candidates[order]
         start = torch.searchsorted(sorted_labels, queries)

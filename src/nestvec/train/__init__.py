@@ -6,7 +6,7 @@
 from nestvec.deprecation import renamed_attributes
 from nestvec.extras import require
 
-require("torch", "train")  # every module below is made of it: say so before they fail
+require("torch", "train")  # every module below imports torch: this error says how to install it
 
 from nestvec.engine.loop import StepEvent, TrainingResult  # noqa: E402
 from nestvec.engine.schedule import Loop  # noqa: E402

@@ -45,7 +45,7 @@ class AffineMap(NamedTuple):
 
 
 class Transform(ABC):
-    """A map of rows of width `dim` to rows of `width`, made so that prefixes are useful.
+    """A map of rows of width `dim` to rows of `width`, fitted so that prefixes are useful.
 
     A transform never changes. Two of them have equal fingerprints if and only if they are equal. A
     new kind is a subclass with the decorator `register_kind` that defines the abstract methods.

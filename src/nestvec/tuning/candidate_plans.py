@@ -17,7 +17,7 @@ _KEEP_FACTORS = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
 _WIDE_KEEPS = (10, 40, 160, 640)
 """Shortlists of the widest plans, in multiples of k."""
 _FEWER_WORDS = 2 / 3
-"""The share of dims that a narrowed first stage reads: less of each row, as many rows kept."""
+"""Share of dims that a narrowed first stage reads: less of each row, with as many candidates."""
 _STEP = 1.5
 """Plans of equal risk differ by at least this factor in cost."""
 

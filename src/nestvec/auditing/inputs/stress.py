@@ -36,7 +36,7 @@ _RESERVED_NAMES = {
     "rarest_tenth",
     *(f"noise_{cosine}" for cosine in COSINES),
 }
-"""Names of the audit's own perturbations and slices."""
+"""Names of the perturbations and slices that audits add themselves."""
 
 
 def validate_stress(

@@ -155,8 +155,8 @@ def _compare(
         "triplet_accuracy": _share(triplet_accuracy.full, rng),
         "group_accuracy": _share(group_accuracy.full, rng),
     }
-    chance = {"triplet_accuracy": 0.5, "group_accuracy": float((1 / (1 + groups.sizes)).mean())}
-    return metrics | flips, {"chance": chance, "full": _as_json(full_metrics), "flips": table}
+    at_random = {"triplet_accuracy": 0.5, "group_accuracy": float((1 / (1 + groups.sizes)).mean())}
+    return metrics | flips, {"chance": at_random, "full": _as_json(full_metrics), "flips": table}
 
 
 def _flips(

@@ -1,8 +1,8 @@
 """Stress: perturbed and unusual queries, and whether compression makes them suffer more.
 
 Every function takes scores of queries, whatever the measure: nDCG or recall where there are
-judgments, or else the overlap with the full vectors' ranking of the *clean* query. (Compared with
-their own ranking of the stressed query, the full vectors would never err.)
+judgments, or else the overlap with the full vectors' ranking of the *clean* query. (Full vectors
+have no errors when they are compared with their ranking of the stressed query.)
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Counterfactual texts: documents with one detail made wrong, so that they no longer answer.
+"""Counterfactual texts: documents with one wrong detail, so that they no longer answer.
 
-Such a document is wrong by construction, whereas a mined negative may be an answer that nobody
-judged. The rules are for English; a text that a rule does not fit has no edit of that kind.
+Such a document is wrong by construction, whereas a mined negative may be an answer without a
+judgment. The rules are for English; a text that a rule does not fit has no edit of that kind.
 """
 
 import re
@@ -39,7 +39,7 @@ Swap = Callable[[str, np.random.Generator], str | None]
 
 
 class CounterfactualTexts(NamedTuple):
-    """Edited texts, their kinds, and the row of the text that each was made of, rising."""
+    """Edited texts, their kinds, and the row of the original of each, rising."""
 
     texts: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -74,7 +74,7 @@ def make_counterfactual_texts(
 def counterfactual_triplets(
     edits: CounterfactualTexts, judgments: RelevanceJudgments, n: int
 ) -> Triplets:
-    """Pair every judged query and its best document with the edits of that as negatives.
+    """Pair every query with judgments and its best document with edits of that as negatives.
 
     Negatives are the rows from `n` on: append the encoded edits, in their order, to the `n`
     documents. Queries whose best document has no edit have no triplet.

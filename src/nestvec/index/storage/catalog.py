@@ -248,12 +248,12 @@ def create(folder: Path) -> Iterator["CatalogTransaction"]:
 
 @contextmanager
 def write_transaction(folder: Path) -> Iterator["CatalogTransaction"]:
-    """The catalog of an index, to be changed by the one who holds its lock."""
+    """Open the catalog of an index for changes; the caller holds the writer lock."""
     with _connect(folder / NAME, "rw") as db:
-        # A commit that has returned stays, whatever happens to the machine.
+        # A commit that has returned is durable, whatever happens to the machine.
         db.execute("PRAGMA synchronous = EXTRA")
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        # Pages go to the file at the end of a transaction alone: readers are not kept waiting.
+        # Pages go to the file at the end of a transaction alone, so that readers need not wait.
         db.execute("PRAGMA cache_spill = OFF")
         yield CatalogTransaction(db, folder)
 

@@ -46,7 +46,7 @@ def list_ids(ids: Any, *, ordered: bool = True) -> list[Any]:
             "give a list"
         )
     else:
-        # Arrays and columns convert their own values; a single one they give as it is.
+        # `tolist` of arrays and columns returns Python values, and a single value without a list.
         values = ids.tolist() if hasattr(ids, "tolist") else list(ids)
         values = values if isinstance(values, list) else [values]
     return [value.item() if isinstance(value, np.generic) else value for value in values]

@@ -52,7 +52,7 @@ def check_replaceable(folder: Path) -> None:
 
 
 def _belongs(entry: Path, names: set[str]) -> bool:
-    """Tell whether the index made this entry: it makes neither links nor folders."""
+    """Tell whether an entry is part of an index, which has neither links nor folders."""
     if entry.is_symlink() or not entry.is_file():
         return False
     patterns = (SEGMENT_FILE, _LEFT_BY_SYSTEMS)
