@@ -89,8 +89,7 @@ def with_default_recall(snapshot: Snapshot) -> Manifest:
     if recall is not None:
         if recall.value < LOW_RECALL:
             _log.warning(
-                "%s: the default plan finds %s; tune a plan, or search with exact=True",
-                snapshot.folder,
+                "the default plan of this index finds %s; tune a plan, or search with exact=True",
                 recall,
             )
         rows = manifest.rows_checksum()
