@@ -7,8 +7,8 @@ from sklearn.metrics import ndcg_score
 from nestvec.auditing.compression.variant_encoder import encode_variant
 from nestvec.auditing.measures.knee import knee
 from nestvec.auditing.measures.relevance import (
-    queries_with_judgments,
     judgments_by_row,
+    queries_with_judgments,
     relevance,
     relevance_values,
 )

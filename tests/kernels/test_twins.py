@@ -222,7 +222,8 @@ def code_rows(rng, rotated, n_cells, codec, rotation, bias):
     cells = Cells(
         rotation=rotation, sigma=codec.sigma[:width], centroids=centroid_bytes(centroids.whole),
         steps=steps, priors=priors, spreads=spreads, starts=assignment.starts,
-        overflow_starts=assignment.overflow_starts, counts=assignment.counts, spill_counts=assignment.spill_counts,
+        overflow_starts=assignment.overflow_starts, counts=assignment.counts,
+        spill_counts=assignment.spill_counts,
         row_offsets=np.concatenate([[0], np.cumsum(assignment.counts)]),
         spill_row_offsets=np.concatenate([[0], np.cumsum(assignment.spill_counts)]),
         spill_record_ids=assignment.spill_record_ids().astype(np.int32), scale=scale,
