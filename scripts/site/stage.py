@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from scripts.site import api, commands, notebooks
-from scripts.site.paths import DOCS, SOURCE, STAGED
+from scripts.site import api, commands, doors, notebooks
+from scripts.site.paths import DOCS, ROOT, SOURCE, STAGED
 
 TUTORIALS = "tutorials"
 
@@ -19,6 +19,7 @@ def stage() -> None:
     for name, text in api.pages(SOURCE).items():
         (reference / "api" / name).write_text(text, encoding="utf-8")
     (reference / "command-line.md").write_text(commands.page(), encoding="utf-8")
+    (reference / "inputs.md").write_text(doors.page(ROOT / "tests"), encoding="utf-8")
     for page in tutorials():
         stage_page(page)
 

@@ -11,7 +11,7 @@ pytest.importorskip("nbconvert")
 
 from nbclient.exceptions import CellExecutionError
 
-from scripts.site import api, commands, notebooks
+from scripts.site import api, commands, doors, notebooks
 from scripts.site.links import check
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +101,20 @@ def test_the_page_of_the_command_line_has_every_command_and_fenced_examples():
         assert f"## `nestvec {command}`" in page
     assert "Examples:" not in page
     assert "```text\nnestvec search" in page
+
+
+def test_the_page_of_inputs_has_a_line_for_each_mark(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        '"""Vectors from files: all kinds."""\n'
+        '@pytest.mark.door("a | b", "read")\ndef test_x(): ...\n'
+        'cases = [pytest.param(1, marks=pytest.mark.door("c", "refused"))]\n'
+    )
+    (tmp_path / "test_b.py").write_text("def test_y(): ...")
+    page = doors.page(tmp_path)
+    assert "## Vectors from files: all kinds\n" in page
+    assert "| a \\| b | read |\n| c | refused |\n" in page
+    assert "test_b" not in page
+    assert len([*doors.read(Path(__file__).parents[1])]) >= 20
 
 
 @pytest.fixture
