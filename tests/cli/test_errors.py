@@ -202,6 +202,7 @@ def test_ctrl_c_exits_130(run, built, monkeypatch):
     assert run("info", built).code == cli.INTERRUPTED == 130
 
 
+@pytest.mark.door("Ctrl-C while the command is loading", "exit code 130 without a traceback")
 def test_ctrl_c_exits_130_while_modules_are_imported(tmp_path):
     (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
     done = subprocess.run(
@@ -214,6 +215,7 @@ def test_ctrl_c_exits_130_while_modules_are_imported(tmp_path):
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@pytest.mark.door("a file that ends too early", "an error that says so")
 def test_a_file_that_ends_too_early_is_not_called_aborted(refuse, built, monkeypatch):
     def end(*_, **__):
         raise EOFError("compressed file ended")
@@ -224,6 +226,7 @@ def test_a_file_that_ends_too_early_is_not_called_aborted(refuse, built, monkeyp
     assert "Aborted" not in sentence
 
 
+@pytest.mark.door("closed standard input", "an error that says so")
 @pytest.mark.parametrize("command", ["search", "delete"])
 def test_closed_standard_input(refuse, built, monkeypatch, command):
     monkeypatch.setattr("sys.stdin", None)

@@ -148,6 +148,7 @@ def test_dates_are_texts_whose_order_is_that_of_time():
     assert holds("day between '2024-02-01' and '2024-02-29T23:59'", {"day": "2024-02-29T12:00"})
 
 
+@pytest.mark.door("a filter nested 20 deep", "read")
 def test_a_filter_nested_as_deep_as_allowed_is_taken_wherever_its_brackets_are():
     for form in ("(n = 2 or n = 3 and {})", "({} and n = 2 or n = 3)", "not {}"):
         deep = "'x' not in n"

@@ -45,6 +45,7 @@ def test_it_is_the_recall_of_the_default_plan_on_sampled_rows(tmp_path, metric):
     assert (measured.n, measured.k, measured.plan) == (100, 10, plan)
 
 
+@pytest.mark.door("vectors on which the default plan finds little", "measured at build, a warning")
 def test_a_low_recall_is_a_warning_and_a_high_one_is_not(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "nestvec.index"):
         good = Index.build(clustered(), tmp_path / "good.nv")

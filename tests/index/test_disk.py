@@ -140,6 +140,9 @@ def test_a_folder_that_may_only_be_read_is_searched_and_refuses_to_be_changed(pa
     assert len(Index.open(path, verify=True)) == 349
 
 
+@pytest.mark.door(
+    "an error of the disk after the last step of a build", "says that the index is complete"
+)
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_error_after_the_last_step_does_not_say_that_nothing_was_written(
     tmp_path, monkeypatch, overwrite

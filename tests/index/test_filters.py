@@ -287,6 +287,10 @@ def test_what_is_worked_out_of_a_segment_is_worked_out_once_whatever_the_filter(
         assert part.coded.derived is whole.coded.derived
 
 
+@pytest.mark.door(
+    "a filter on a misspelt field, or on a value of another type",
+    "a warning that names the fields there are",
+)
 @pytest.mark.parametrize(
     ("where", "message"),
     [

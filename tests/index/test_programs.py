@@ -23,6 +23,7 @@ def found(index, row):
     return index.search(index.vectors[row : row + 1], K).rows.tolist()
 
 
+@pytest.mark.door("an index passed to a new process", "opened there by its path")
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_an_index_is_passed_to_new_processes(small, method):
     with multiprocessing.get_context(method).Pool(1) as pool:
@@ -34,6 +35,7 @@ def test_a_copy_searches_the_same_rows(small):
     assert found(copy.deepcopy(small), 5) == found(small, 5)
 
 
+@pytest.mark.door("searches in an event loop", "run by asyncio.to_thread")
 def test_searches_of_an_event_loop_run_in_threads(small):
     async def search_all():
         searches = (asyncio.to_thread(found, small, row) for row in range(8))

@@ -269,6 +269,7 @@ def test_k_must_be_a_whole_number_from_one_to_ten_thousand_or_the_rows(index, co
         index.search(corpus[1], k)
 
 
+@pytest.mark.door("k above the number of rows", "hits padded to k")
 @pytest.mark.parametrize("options", [{}, {"exact": True}, {"certify": True}, {"where": "id > ''"}])
 def test_hits_of_a_small_index_are_padded_to_k(tmp_path, options):
     index = Index.build(np.eye(3, dtype=np.float32), tmp_path / "i.nv", ids=["a", "b", "c"])
@@ -281,6 +282,7 @@ def test_hits_of_a_small_index_are_padded_to_k(tmp_path, options):
     assert index.get(hits.ids[0])[4:] == [None] * 6
 
 
+@pytest.mark.door("a search of an index without rows", "no hits")
 @pytest.mark.parametrize("options", [{}, {"exact": True}, {"where": "id >= 0"}])
 def test_an_empty_index_has_no_hits(tmp_path, options):
     index = Index.build(np.eye(3, dtype=np.float32), tmp_path / "i.nv")
@@ -315,6 +317,7 @@ def test_more_dims_find_more_and_all_of_them_what_the_default_plan_finds(index, 
     assert (every.rows == index.search(corpus[1], 10).rows).all()
 
 
+@pytest.mark.door("search(dims=) beyond the vectors", "refused with the range")
 @pytest.mark.parametrize("dims", [0, -3, 101, True])
 def test_dims_outside_the_vectors_are_refused(index, corpus, dims):
     with pytest.raises(InputError, match="dims="):

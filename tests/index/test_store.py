@@ -78,6 +78,7 @@ def test_it_says_what_it_is(index):
     assert "<th>rows</th><td>8</td>" in html
 
 
+@pytest.mark.door("delete(where=)", "matching rows go, and are counted")
 def test_rows_that_match_a_filter_are_deleted_and_counted(index):
     assert index.delete(where="n >= 5") == 3
     assert [*index.ids] == [f"row {i}" for i in range(5)]
@@ -102,6 +103,7 @@ def test_a_filter_sees_what_others_have_written(index):
     assert "row 0" not in index
 
 
+@pytest.mark.door("update of metadata", "replaces the record, or merges its fields if told")
 def test_metadata_is_replaced_whole_or_merged_by_field(index):
     index.update(ids=["row 0", "row 1"], metadata=[{"m": 1}, {"n": None}], merge_metadata=True)
     zero, one = index.get(["row 0", "row 1"])
@@ -111,6 +113,7 @@ def test_metadata_is_replaced_whole_or_merged_by_field(index):
     assert index.get("row 0")[0].metadata == {"k": 2}
 
 
+@pytest.mark.door("use of a closed index", "refused, with the way out")
 def test_a_closed_index_says_so(index):
     with index as opened:
         assert len(opened) == DIM
@@ -122,6 +125,7 @@ def test_a_closed_index_says_so(index):
     index.close()
 
 
+@pytest.mark.door("relative paths and ~", "resolved when the index is opened")
 def test_paths_stay_right_when_the_program_changes_folder(index, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(index.path.parent))
     monkeypatch.chdir(index.path.parent)

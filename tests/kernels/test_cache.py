@@ -44,6 +44,7 @@ def flipped(content):
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+@pytest.mark.door("a damaged cache of kernels", "one warning, compiled anew")
 @pytest.mark.parametrize("suffix", ["nbc", "nbi"])
 @pytest.mark.parametrize(
     "damage", [flipped, lambda content: content[: len(content) // 2], lambda _: b""]

@@ -76,6 +76,10 @@ def test_queries_from_the_index_are_labelled(changing, dataset):
     assert "OPTIMISTIC" in str(drift)
 
 
+@pytest.mark.door(
+    "a check of drift on the queries that tuned the plan",
+    "they are left out; refused if no others are there",
+)
 def test_queries_that_tuned_the_plan_do_not_check_it(tuned_index, queries):
     with pytest.raises(InputError, match="tuned on these 600 queries"):
         check_drift(tuned_index, queries[:600], K)

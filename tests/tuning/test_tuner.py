@@ -104,6 +104,9 @@ def isotropic(tmp_path_factory):
     return Index.build(rows[:4000], path), rows[4000:]
 
 
+@pytest.mark.door(
+    "a target that the grid of plans does not reach", "wider plans are tested, up to the full scan"
+)
 @pytest.mark.parametrize("measure", ["perfect_recall", "shortlist_recall"])
 def test_a_high_target_is_reached_on_vectors_without_structure(isotropic, measure):
     index, queries = isotropic
