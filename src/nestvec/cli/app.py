@@ -1,6 +1,6 @@
-"""`nestvec`: the commands, and what becomes of their errors.
+"""`nestvec`: the commands, and the output of their errors.
 
-Exit codes: 0 done · 1 an error, told in one sentence on standard error · 2 wrong usage ·
+Exit codes: 0 done · 1 an error, with one sentence on standard error · 2 wrong usage ·
 130 stopped by Ctrl-C.
 """
 
@@ -107,7 +107,7 @@ _NOTES = _Notes(logging.WARNING)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command (`arguments`, or the process's own) and exit with its code."""
+    """Run a command (`arguments`, or those of the process) and exit with its code."""
     logger = logging.getLogger("nestvec")
     if _NOTES not in logger.handlers:
         logger.addHandler(_NOTES)

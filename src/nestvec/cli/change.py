@@ -100,7 +100,7 @@ def update(
     header: options.Header = None,
     json: options.Json = False,
 ) -> None:
-    """Replace the rows of an index that have the ids of the given ones, all or none.
+    """Replace the rows of an index that have the ids of the data, all or none.
 
     Vectors without texts and other columns leave texts and metadata as they are.
 
@@ -146,7 +146,7 @@ def delete(
     start, opened = time.perf_counter(), Index.open(index)
     if where is not None:
         if ids:
-            raise InputError("ids and --where are given; leave one of the two out")
+            raise InputError("ids and --where exclude each other; leave one of the two out")
         _report(opened, "deleted", opened.delete(where=where), start, json)
         return
     names = ids or read_lines("ids")

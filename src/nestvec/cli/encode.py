@@ -141,7 +141,7 @@ def _encode_texts(
     dimensions: int | None,
     target: _Target,
 ) -> tuple[int, dict[str, Any]]:
-    """Write the unit rows of texts; return how many, and which model made them."""
+    """Write the unit rows of texts; return their number, and facts about the model."""
     from nestvec.collections.bad_texts import name_in_file, tell_blanks
     from nestvec.collections.encoders import model_record
     from nestvec.encode import encode_to_file
@@ -173,7 +173,7 @@ def _encode_texts(
 def _encode_images(
     images: Path, part: str, model: Path, output: Path
 ) -> tuple[int, dict[str, Any]]:
-    """Write the unit rows of images; how many, and which model made them."""
+    """Write the unit rows of images; return their number, and facts about the model."""
     import numpy as np
 
     from nestvec.encode.checkpoint import fingerprint

@@ -64,7 +64,7 @@ def record_of_options(
     dimensions: int | None,
     options: EncoderOptions | None = None,
 ) -> dict[str, Any] | None:
-    """Build the record of the model that made vectors elsewhere; it is not opened."""
+    """Build the record of the model of a file of vectors, without opening it."""
     values = options or EncoderOptions()
     reject_unused("for vectors, which are not encoded again", _flags(values, _OF_RUN))
     if name is None:

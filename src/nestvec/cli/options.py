@@ -33,8 +33,8 @@ EncodedDims = Annotated[
         "--dims",
         metavar="N",
         min=1,
-        help="Truncate all vectors to their first N dimensions, renormalised. An embedding API is "
-        "asked for N.",
+        help="Truncate all vectors to their first N dimensions, renormalised. Requests to an "
+        "embedding API name N.",
     ),
 ]
 

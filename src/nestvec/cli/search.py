@@ -142,7 +142,7 @@ def search(
       nestvec search corpus.nv
     """
     if query and vectors is not None:
-        raise InputError(f"both a question and --vectors {vectors} are given; leave one out")
+        raise InputError(f"a question and --vectors {vectors} exclude each other; leave one out")
     task = _Search(Index.open(index), k, plan, where, exact, certify, threads, dims, min_score)
     view = _View(tuple(columns or ()), full_text)
     if vectors is not None:

@@ -1,4 +1,4 @@
-"""Collections: an index together with the encoder that made its vectors."""
+"""Collections: an index together with the encoder of its texts."""
 
 from nestvec.collections.text_index import TextIndex
 

@@ -1,6 +1,6 @@
-"""Encoders by the record that an index keeps of them, and texts that only go where they were told.
+"""Encoders by their record in an index, which also says to which address texts may go.
 
-A record says which model made the vectors and, for an embedding API, at which address, without
+A record names the model of the vectors and, for an embedding API, its address without
 credentials. Queries and new documents go to that address: never to a public default, and never to
 another address unless the caller names it.
 """
@@ -49,15 +49,15 @@ class EncoderChoice:
     options: EncoderOptions = field(default_factory=EncoderOptions)
 
     def open(self, dimensions: int | None = None) -> Encoder:
-        """Open the encoder by name, the packaged one where no name is given."""
+        """Open the encoder by name; without a name, the packaged one."""
         name, options = self._named(dimensions)
         return open_encoder(name, **options)
 
     def record(self, dimensions: int | None = None) -> dict[str, Any]:
         """Build the record of a model by its name, without opening it.
 
-        Its vectors are taken as those of documents, made with the prompts that are set here or else
-        with the model's own, which are not looked up.
+        Its vectors count as those of documents, encoded with the prompts that are set here or else
+        with those of the model, which is not read.
         """
         name, options = self._named(dimensions)
         record: dict[str, Any] = {"name": name, "revision": None}
@@ -69,7 +69,7 @@ class EncoderChoice:
             for side in SIDES
             if options.get(f"{side}_prompt") is not None
         }
-        record["prompts"] = Prompts(**prompts).to_json() if prompts else _OWN_PROMPTS
+        record["prompts"] = Prompts(**prompts).to_json() if prompts else _MODEL_PROMPTS
         for name in ("dims", "dimensions"):
             if options.get(name) is not None:
                 record[name] = options[name]  # type: ignore[literal-required]
@@ -88,8 +88,8 @@ class EncoderChoice:
         return name, options
 
 
-_OWN_PROMPTS = "own"
-"""Recorded in place of prompts: the model's own, which nobody has looked up."""
+_MODEL_PROMPTS = "own"
+"""Recorded in place of prompts: those of the model, whose files were not read."""
 
 
 def model_record(encoder: Encoder, dimensions: int | None = None) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def model_record(encoder: Encoder, dimensions: int | None = None) -> dict[str, A
 
 
 class PlainEncoder:
-    """An encoder that encodes queries and documents alike, as older indexes were made."""
+    """Encoder without sides, as older indexes used it for queries and documents alike."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -121,10 +121,10 @@ class PlainEncoder:
 def match_sides(
     encoder: Encoder, record: Mapping[str, Any], notify: Notify = _logger.warning
 ) -> Encoder:
-    """Return an encoder that treats sides as the vectors of a record were made.
+    """Return an encoder that uses prompts as the vectors of a record did.
 
-    A record without prompts is of an encoder that has none, or of an index made before prompts were
-    recorded: then queries go without prompts too, as its documents did, and the user is told.
+    A record without prompts is of an encoder that has none, or of an index from before prompts were
+    recorded. Queries then have no prompts either, like its documents, and a note says so.
     """
     prompts = getattr(encoder.info, "prompts", None)
     recorded = record.get("prompts")
@@ -194,11 +194,11 @@ def _open(
 ) -> Encoder:
     """Open a model at the address that the record or the caller names."""
     if not model.startswith(OPENAI_PREFIX):
-        return open_without_notes(model, **_at(choice.base_url, options))
+        return open_without_notes(model, **_with_address(choice.base_url, options))
     address = facts.get("base_url")
     if choice.base_url is not None:
         _check_same_address(model, address, choice)
-        return open_without_notes(model, **_at(choice.base_url, options))
+        return open_without_notes(model, **_with_address(choice.base_url, options))
     if address is not None:
         return _open_at(model, str(address), options, choice.trusted_url, notify)
     url = None if choice.name is None or _is_api(facts) else choice.trusted_url
@@ -207,10 +207,10 @@ def _open(
             f"no address is recorded for {model}, and texts are sent to none by default; name it "
             f"as the base URL (--base-url), which for OpenAI itself is {OPENAI_URL}"
         )
-    return open_without_notes(model, **_at(url, options))
+    return open_without_notes(model, **_with_address(url, options))
 
 
-def _at(base_url: str | None, options: EncoderOptions) -> EncoderOptions:
+def _with_address(base_url: str | None, options: EncoderOptions) -> EncoderOptions:
     """The options with the address of an API, if there is one."""
     copy = options.copy()
     if base_url is not None:
@@ -237,12 +237,12 @@ def _open_at(
     """
     trusted = {OPENAI_URL, *([] if trusted_url is None else [public_address(trusted_url)])}
     if address in trusted or is_loopback(address):
-        return open_without_notes(model, **_at(address, options))
+        return open_without_notes(model, **_with_address(address, options))
     notify(
         f"texts are sent to {address}, as recorded, without a key; name the base URL "
         f"(--base-url {address}) to send the key in OPENAI_API_KEY too"
     )
-    keyless = _at(address, options)
+    keyless = _with_address(address, options)
     keyless["key_variable"], keyless["headers"] = "", None
     return open_without_notes(model, **keyless)
 
@@ -263,7 +263,7 @@ def warn_of_other_revision(
 
 
 def tell_query_prompt(index: Index, path: Path, notify: Notify = _logger.warning) -> None:
-    """Notify that vectors of queries must have been made with the query prompt of an index."""
+    """Notify that vectors of queries must have the query prompt of the index."""
     prompts = (index.meta["model"] or {}).get("prompts")
     if isinstance(prompts, Mapping) and prompts.get("query") != prompts.get("document"):
         notify(

@@ -68,7 +68,7 @@ class InputFile:
     ) -> InputRows:
         """Load the rows; texts are encoded into a file beside `target`, the index to come.
 
-        `vector_model` returns the record of the model that made a file of vectors.
+        `vector_model` returns the record of the model of a file of vectors.
         """
         columns = (self.text_column or None, self.id_column)
         of_texts = {"--text-column": self.text_column, "--id-column": self.id_column}

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from nestvec.encode import Encoder, VectorFile
 
 VectorModel = Callable[[], dict[str, Any] | None]
-"""Returns the record of the model that made a file of vectors."""
+"""Function that returns the record of the model of a file of vectors."""
 Opener = Callable[[], tuple["Encoder", dict[str, Any]]]
-"""Opens the encoder of texts, and returns it with its record."""
+"""Function that opens the encoder of texts, and returns it with its record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class LabelledFile:
         return LabelledRows(vector_file.vectors[matching], ids, texts, metadata, model)
 
     def _beside(self, vector_file: "VectorFile", model: dict[str, Any] | None) -> LabelledRows:
-        """Combine vectors with the columns of their own file, if it has some."""
+        """Combine vectors with the other columns of their file, if it has some."""
         columns_read = columns_beside(self.data, self.key, (self.text_column or None, None))
         n = len(vector_file.vectors)
         ids = columns_read.ids if vector_file.ids is None else vector_file.ids.tolist()

@@ -35,7 +35,7 @@ from nestvec.shapes import Float32
 
 
 class TextIndex:
-    """An index of texts with the encoder that made its vectors.
+    """An index of texts with their encoder.
 
     The encoder is opened when the first text is encoded. `index` is the index itself, for all that
     is not about texts. Any number of threads may search at the same time.
@@ -69,12 +69,12 @@ class TextIndex:
         (None: 0 … n − 1), and `metadata` one mapping per text. The `options` are those
         of `IndexOptions`: metric, rotation, bits and seed.
 
-        Encoding that is stopped in the middle resumes when the same call is made again. The index
+        After an interruption the same call resumes the encoding. The index
         appears whole or not at all. Raises `InputError` for inputs that do not fit together and
         `EncodeError` where the model fails.
         """
         checked = check_texts(texts)
-        # Refused now, not after an hour of encoding.
+        # Checked before an hour of encoding.
         target = check_target(Path(path), overwrite)
         check_length(metadata, len(checked), "metadata records")
         if ids is not None:

@@ -37,7 +37,7 @@ def public_address(url: str) -> str:
 
 
 def is_azure(url: str) -> bool:
-    """True for an address of Azure's interface, which takes the key in a header of its own."""
+    """Tell whether an address is of Azure's API, which reads the key from another header."""
     return any(name == API_VERSION for name, _ in parse_qsl(_split(url).query))
 
 

@@ -180,9 +180,9 @@ def _looks_like_a_path(name: str) -> bool:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' own bar off the terminal while a model loads.
+    """Suppress the progress bar that transformers shows while a model loads.
 
-    Its only switch is global, so it is put back at once; before version 5 there was no such bar.
+    Its only switch is global, so it is reset at once; before version 5 there was no such bar.
     """
     switch = getattr(require("transformers.utils.logging", "text"), "set_tqdm_hook", None)
     if switch is None:

@@ -16,7 +16,7 @@ from nestvec.vectors import normalize
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The model that made the vectors. Vectors are comparable when all fields are equal.
+    """The model of vectors. Vectors are comparable when all fields are equal.
 
     `name` is what `open_encoder` takes; `revision` is a commit, a version or a content hash, and
     None where the model's owner tells none (the embedding APIs); `dim` is the width of the rows;
@@ -79,7 +79,7 @@ class Encoder(Protocol):
     def encode(
         self, items: Sequence[str], progress: Progress = silent
     ) -> Float32[np.ndarray, "n dim"]:
-        """One unit row per text, in the order given; no texts give shape (0, dim).
+        """Return one unit row per text, in the same order; no texts give shape (0, dim).
 
         Raises `InputError` for anything but texts and `EncodeError` when the model gives no usable
         vector for one of them.

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible `/v1/embeddings` endpoint: OpenAI's own, vLLM, TEI, Ollama, llama.cpp…"""
+"""Any OpenAI-compatible `/v1/embeddings` endpoint: of OpenAI, vLLM, TEI, Ollama, llama.cpp…"""
 
 import base64
 import os
@@ -50,8 +50,8 @@ class OpenAIEncoder:
     is sent, which only api.openai.com refuses. `headers` are further headers, each with the
     environment variable that holds its value. Neither is sent to another server by a redirect.
 
-    `dims` truncates all rows: the server is asked for that width and, where it ignores or refuses
-    the request, its rows are truncated and renormalised here. `dimensions` asks, and raises for
+    `dims` truncates all rows: requests name that width and, where the server ignores or refuses
+    it, its rows are truncated and renormalised here. `dimensions` asks, and raises for
     rows of another width. Without `dimensions` one short text is sent at once to learn the width,
     so that a wrong key shows here and not an hour later. `encode_query` and `encode_document` put
     `prompts` before texts, `encode` puts nothing.
@@ -107,7 +107,7 @@ class OpenAIEncoder:
     def encode(
         self, items: Sequence[str], progress: Progress = silent
     ) -> Float32[np.ndarray, "n dim"]:
-        """One unit row per text, in the order given; no texts give shape (0, dim)."""
+        """Return one unit row per text, in the same order; no texts give shape (0, dim)."""
         return self._encode(check_texts(items), progress)
 
     def encode_query(
@@ -226,10 +226,10 @@ def split_batches(texts: list[str], limits: Limits) -> Iterator[list[str]]:
 
 
 def parse_reply(reply: Any, count: int) -> Float32[np.ndarray, "n dim"]:
-    """The vectors of an embeddings reply in the order of their `index`, else `EncodeError`.
+    """Read the vectors of an embeddings reply in the order of their `index`, or `EncodeError`.
 
-    Entries without `index`, or with null, are taken in the order given: some servers write none.
-    Numbers that are null become NaN: the text has no vector then, which is said of the text alone.
+    Entries without `index`, or with null, are read in their order, because some servers write none.
+    Numbers that are null become NaN: that text alone then has no vector.
     """
     entries = reply.get("data") if isinstance(reply, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

@@ -23,14 +23,14 @@ _logger = logging.getLogger(__name__)
 class EncoderOptions(TypedDict, total=False):
     """Keyword options of `open_encoder`; None is the default of each.
 
-    - `dims`: truncate all rows to this prefix, renormalised. An embedding API is asked for it.
-    - `query_prompt`, `document_prompt`: put before each query or document in place of the model's
-      own prompt; "" for none.
+    - `dims`: truncate all rows to this prefix, renormalised; requests to an API name it.
+    - `query_prompt`, `document_prompt`: put before each query or document in place of the prompt
+      of the model; "" for none.
     - `batch_size`: texts in a batch of a model here, or in a request to an API.
 
     For an embedding API only:
 
-    - `base_url`: the address, to which `/embeddings` is appended; OpenAI's own by default.
+    - `base_url`: the address, to which `/embeddings` is appended; that of OpenAI by default.
     - `key_variable`: the environment variable of the key, `OPENAI_API_KEY` by default.
     - `headers`: further headers, each with the environment variable that holds its value.
     - `requests`: requests at a time (4).

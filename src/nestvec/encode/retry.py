@@ -1,4 +1,4 @@
-"""Waits before a busy server is asked again."""
+"""Waits between the attempts of a request to a busy server."""
 
 import random
 import re
@@ -19,8 +19,8 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 class Retry:
     """The number of attempts of a request, and the waits between them.
 
-    A wait that the server names is kept to the letter; a longer one than `longest_wait_s` is an
-    error at once. Where it names none, the wait is drawn evenly from 0 to
+    A wait that the server names is exactly observed; one longer than `longest_wait_s` is an error
+    at once. Where it names none, the wait is drawn evenly from 0 to
     `first_wait_s · 2^(failures - 1)`, at most `longest_wait_s` ("full jitter": clients that failed
     together do not come back together). `sleep`, `clock` (seconds since 1970) and `rng` are
     replaceable, for tests and event loops.
@@ -43,7 +43,7 @@ class Retry:
             )
 
     def backoff_s(self, failures: int) -> float:
-        """The wait after the given number of failures (1 or more) in a row."""
+        """Draw the wait after `failures` (1 or more) in a row."""
         return self.rng.uniform(
             0, min(self.longest_wait_s, self.first_wait_s * 2.0 ** (failures - 1))
         )

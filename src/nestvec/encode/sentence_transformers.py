@@ -34,11 +34,11 @@ class SentenceTransformerEncoder:
     `revision`, `download` and `cache_dir` apply to models of the Hugging Face hub only.
     `trust_remote_code` runs the code that a model brings with it. `dims` truncates all rows.
 
-    `encode_query` and `encode_document` put the model's own prompts before texts, or those that
+    `encode_query` and `encode_document` put the prompts of the model before texts, or those that
     `prompts` has for "query" and "document" ("" for none); `encode` puts the model's default
     prompt, which few models have.
 
-    A text is cut at the model's own maximum length (256 tokens for the default). Rows come out in
+    A text is truncated at the model's maximum length (256 tokens for the default). Rows are in
     input order; the batch that a text falls into changes its row by rounding only.
     """
 
@@ -73,15 +73,20 @@ class SentenceTransformerEncoder:
         self._model = checkpoint.model.to(dtype)
         self._batch_size = batch_size or (16 if device == "cpu" else 128)
         self._dims = dims
-        own = _model_prompts(self._model)
-        self._prompts = replace(own, **{str(side): text for side, text in (prompts or {}).items()})
+        model_prompts = _model_prompts(self._model)
+        self._prompts = replace(
+            model_prompts, **{str(side): text for side, text in (prompts or {}).items()}
+        )
         self._without_side = _default_prompt(self._model)
         self._warned = False
         # One text tells the width under every version of the library, and that the model runs.
         dim = truncated(self._forward(["width"], None), dims, checkpoint.name).shape[1]
         # No prompts are recorded only where a text is the same on both sides and on none.
         has_prompts = (
-            bool(prompts) or _is_routed(self._model) or own != Prompts() or bool(self._without_side)
+            bool(prompts)
+            or _is_routed(self._model)
+            or model_prompts != Prompts()
+            or bool(self._without_side)
         )
         recorded = self._prompts if has_prompts else None
         self.info = ModelInfo(checkpoint.name, checkpoint.revision, dim, None, recorded, dims)
@@ -92,7 +97,7 @@ class SentenceTransformerEncoder:
     def encode(
         self, items: Sequence[str], progress: Progress = silent
     ) -> Float32[np.ndarray, "n dim"]:
-        """One unit row per text, in the order given; no texts give shape (0, dim).
+        """Return one unit row per text, in the same order; no texts give shape (0, dim).
 
         For a model with prompts this is neither a query nor a document, and a warning says so.
         """
@@ -158,7 +163,7 @@ class SentenceTransformerEncoder:
 
 
 def _model_prompts(model: Any) -> Prompts:
-    """The prompts that a model has in its own files, as texts; "" for none."""
+    """Read the prompts in the files of a model, as texts; "" for none."""
     named: dict[str, str] = getattr(model, "prompts", None) or {}
     return Prompts(
         *(

@@ -1,4 +1,4 @@
-"""Encoding a large corpus into a `.npy` file, in a way that survives being stopped."""
+"""Encoding of a large corpus into a `.npy` file, which can be interrupted and resumed."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from nestvec.shapes import Float32
 _logger = logging.getLogger(__name__)
 
 OnBadText = Literal["fail", "skip", "blank"]
-"""What becomes of a text that the model refuses: an error, no row, or a row of zeros."""
+"""Treatment of a text that the model refuses: an error, no row, or a row of zeros."""
 
 _BLOCK_ROWS = 65_536
 
@@ -38,11 +38,11 @@ def encode_to_file(
     """Write the unit rows of `texts` to `path` as float32 [n, dim] `.npy`; row i is text i.
 
     Rows go to `path` + `.partial` with a record beside it, and only a complete file gets the name
-    `path`. Called again after a crash, it goes on behind the last finished chunk of `chunk_rows`;
-    so it does where only texts behind that chunk have changed.
+    `path`. Another call after a crash resumes behind the last finished chunk of `chunk_rows`, also
+    where texts behind that chunk have changed.
 
-    A text that the model refuses raises `BadTextError`, and the rows before it are kept for the
-    next call. With `on_bad_text="blank"` it has a row of zeros, with "skip" it has no row, so that
+    A text that the model refuses raises `BadTextError`, and the next call resumes behind the rows
+    before it. With `on_bad_text="blank"` it has a row of zeros, with "skip" it has no row, so that
     later rows move up. The result says why, by the position of each such text.
 
     Raises `DataError` if `path` exists, or if the unfinished file was begun with other texts or
@@ -79,23 +79,23 @@ def adopt_unfinished(
 ) -> None:
     """Give an unfinished file the name of `path`, if its finished rows are of the first texts.
 
-    `others` are unfinished files (`.partial`) under the names of other texts: a text that was
-    mended must not cost the rows in front of it. Files with rows of zeros are left alone.
+    `others` are unfinished files (`.partial`) under the names of other texts: the correction of a
+    text must not cost the rows before it. Files with rows of zeros are not used.
     """
     if path.with_name(f"{path.name}.partial").exists():
         return
-    for other in sorted(others):
-        record = other.with_name(f"{other.name}.json")
+    for unfinished in sorted(others):
+        record = unfinished.with_name(f"{unfinished.name}.json")
         try:
-            journal = json.loads(record.read_text(encoding="utf-8"))
-            done, digest = int(journal["done"]), str(journal["done_sha256"])
+            state = json.loads(record.read_text(encoding="utf-8"))
+            done, digest = int(state["done"]), str(state["done_sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        same_model = journal.get("model") == _facts(encoder.info, side)
+        same_model = state.get("model") == _facts(encoder.info, side)
         same_texts = digest == _digest_of(hashlib.sha256(), texts[:done]).hexdigest()
-        if same_model and same_texts and 0 < done <= len(texts) and not journal.get("blanks"):
+        if same_model and same_texts and 0 < done <= len(texts) and not state.get("blanks"):
             # The rows before their record: without one they are refused, never misread.
-            other.replace(path.with_name(f"{path.name}.partial"))
+            unfinished.replace(path.with_name(f"{path.name}.partial"))
             record.replace(path.with_name(f"{path.name}.partial.json"))
             return
 
@@ -106,7 +106,7 @@ def _facts(model: ModelInfo, side: Side) -> dict[str, Any]:
 
 
 def check_output(path: str | Path) -> Path:
-    """The path of a new `.npy` file; `InputError` for another ending, `DataError` if it exists."""
+    """Check the path of a new `.npy` file; `InputError` or, if it exists, `DataError`."""
     path = Path(path)
     if path.suffix != ".npy":
         raise InputError(f"'{path}' does not end in .npy, the format written; rename it")
@@ -116,7 +116,7 @@ def check_output(path: str | Path) -> Path:
 
 
 def _rows_before(error: BadTextError, start: int, n: int) -> Float32[np.ndarray, "n dim"]:
-    """The rows in front of the first bad text of a chunk of `n` that begins at `start`."""
+    """Select the rows before the first bad text of a chunk of `n` that begins at `start`."""
     has_rows = error.rows is not None and len(error.rows) == n
     rows: Float32[np.ndarray, "n dim"] = error.rows if has_rows else np.empty((0, 1), np.float32)
     return rows[: min(error.reasons, default=start) - start]
@@ -125,13 +125,13 @@ def _rows_before(error: BadTextError, start: int, n: int) -> Float32[np.ndarray,
 class _Partial:
     """The unfinished file `PATH.partial`, and `PATH.partial.json`: its record and finished rows.
 
-    Only the very same work may go on with it: rows of the same model, side and texts. Texts behind
-    the finished rows may be others: those that were paid for are kept when a later one is mended.
+    It is resumed only by the same model and side, with the same texts of the finished rows. Texts
+    behind these may differ, so that the correction of a text costs none of the rows before it.
     """
 
     def __init__(self, target: Path, model: ModelInfo, texts: list[str], side: Side) -> None:
         self.data = target.with_name(f"{target.name}.partial")
-        self.journal = target.with_name(f"{target.name}.partial.json")
+        self.state_path = target.with_name(f"{target.name}.partial.json")
         self.done = 0
         self.blanks: dict[int, str] = {}
         self._target = target
@@ -143,17 +143,17 @@ class _Partial:
         self._record = {"model": facts, "rows": len(texts), "texts_sha256": total.hexdigest()}
 
     def resume(self, on_bad_text: str) -> None:
-        """Go on behind the finished rows, if there are any; `DataError` if they do not fit."""
+        """Resume behind the finished rows, if there are any; `DataError` if they do not fit."""
         if not self.data.exists():
             return
-        journal, done = self._read()
+        state, done = self._read()
         way_out = f"remove '{self.data}' to start again"
         _digest_of(self._digest, self._texts[:done])
-        self._check_same(journal, way_out)
+        self._check_same(state, way_out)
         too_short = done > 0 and self.data.stat().st_size < self._offset(done)
         if too_short or not 0 <= done <= len(self._texts):
             raise DataError(f"'{self.data}' is shorter than its record says; {way_out}")
-        self.blanks = {int(row): str(reason) for row, reason in journal.get("blanks", {}).items()}
+        self.blanks = {int(row): str(reason) for row, reason in state.get("blanks", {}).items()}
         if self.blanks and on_bad_text == "fail":
             raise DataError(
                 f"'{self.data}' has rows of zeros for {len(self.blanks)} texts that the model "
@@ -162,19 +162,19 @@ class _Partial:
         self.done = done
 
     def _read(self) -> tuple[dict[str, Any], int]:
-        """The record and the number of finished rows."""
+        """Read the record and the number of finished rows."""
         try:
-            journal = json.loads(self.journal.read_text(encoding="utf-8"))
-            return journal, int(journal.pop("done"))
+            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+            return state, int(state.pop("done"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise DataError(
-                f"'{self.data}' has no readable record '{self.journal.name}'; remove "
+                f"'{self.data}' has no readable record '{self.state_path.name}'; remove "
                 f"'{self.data}' to start again"
             ) from e
 
-    def _check_same(self, journal: Mapping[str, Any], way_out: str) -> None:
-        different = [name for name, fact in self._record.items() if journal.get(name) != fact]
-        if journal.get("done_sha256") == self._digest.hexdigest():
+    def _check_same(self, state: Mapping[str, Any], way_out: str) -> None:
+        different = [name for name, fact in self._record.items() if state.get(name) != fact]
+        if state.get("done_sha256") == self._digest.hexdigest():
             if different and "model" not in different:
                 _logger.warning(
                     "the rows in '%s' are kept; texts behind them have changed", self.data
@@ -187,10 +187,10 @@ class _Partial:
             )
 
     def open(self) -> BinaryIO:
-        """The file, cut behind its finished rows, at its end."""
+        """Open the file at its end, truncated behind its finished rows."""
         if self.done == 0:
             self._target.parent.mkdir(parents=True, exist_ok=True)
-            # The record first: a file of rows without one could never be taken up again.
+            # The record first, because a file of rows without one could not be resumed.
             self._note()
             self.data.write_bytes(self._header())
         file = self.data.open("r+b")
@@ -200,7 +200,7 @@ class _Partial:
         return file
 
     def append(self, file: BinaryIO, rows: Float32[np.ndarray, "n dim"]) -> None:
-        """Write finished rows, and only then say so."""
+        """Write finished rows, and after that their number."""
         file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         # The record may claim only what the disk has, even if the power fails between the two.
         file.flush()
@@ -218,7 +218,7 @@ class _Partial:
             self.data.unlink()
         else:
             self.data.replace(self._target)
-        self.journal.unlink()
+        self.state_path.unlink()
 
     def _write_without_blanks(self, path: Path) -> None:
         shape = (len(self._texts), self._dim)
@@ -234,12 +234,12 @@ class _Partial:
             os.fsync(file.fileno())
 
     def _note(self) -> None:
-        fresh = self.journal.with_suffix(".new")
+        fresh = self.state_path.with_suffix(".new")
         state = {"done": self.done, "done_sha256": self._digest.hexdigest()}
         if self.blanks:
             state["blanks"] = self.blanks
         fresh.write_text(json.dumps({**self._record, **state}), encoding="utf-8")
-        fresh.replace(self.journal)
+        fresh.replace(self.state_path)
 
     def _header(self, rows: int | None = None) -> bytes:
         buffer = BytesIO()
@@ -271,7 +271,7 @@ def _encode_chunk(
 
 
 def _digest_of(digest: "hashlib._Hash", texts: Sequence[str]) -> "hashlib._Hash":
-    """The digest, with these texts added."""
+    """Add texts to a digest, and return it."""
     for text in texts:
         # The length keeps ["ab", "c"] apart from ["a", "bc"].
         encoded = text.encode()

@@ -61,9 +61,10 @@ def make_counterfactuals(
     seed: int,
     progress: Progress,
 ) -> Counterfactuals | None:
-    """Edit and encode the best documents of up to 200 judged queries, each up to four times.
+    """Edit and encode the best documents of up to 200 queries, each up to four times.
 
-    An edit makes one detail wrong. None without texts or encoder, or where no rule fits any text.
+    The queries have judgments. An edit makes one detail wrong. None without texts or encoder, or
+    where no rule fits any text.
     `InputError` for an encoder that is not the one of the vectors.
     """
     if texts.documents is None or texts.encoder is None:
@@ -133,7 +134,7 @@ def _edit_corpus(
 def _check_encoder(
     encoder: Encoder, texts: Sequence[str], vectors: Float32[np.ndarray, "n dim"], side: Side
 ) -> None:
-    """`InputError` unless the encoder makes of a few texts the vectors that they have."""
+    """Raise `InputError` unless the encoder reproduces the vectors of a few texts."""
     sample = np.linspace(0, len(texts) - 1, min(_COMPARED_TEXTS, len(texts))).astype(int)
     expected, sampled = vectors[sample], [texts[row] for row in sample]
     encoded_again = encode_side(encoder, side, sampled)
