@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.model import encoder_choice
+from nestvec.cli.model import encoder_choice, encoder_options
 from nestvec.cli.output import Columns, as_json, note, print_facts, print_json, print_table, size
 from nestvec.cli.renamed import choices, renamed_choices
 from nestvec.collections.corpus_and_queries import CorpusAndQueries, ids_of, remove_encoded
@@ -97,6 +97,10 @@ def fit(
     dims: _Dims = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    query_prompt: options.QueryPrompt = None,
+    document_prompt: options.DocumentPrompt = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     key: options.Key = None,
     text_column: options.TextColumn = None,
     seed: Annotated[
@@ -127,7 +131,8 @@ def fit(
     check_place(output)
     if method is not Method.adaptor:
         _refuse_training_options(method, queries, qrels, force, confidence, dims)
-    encoder = encoder_choice(model, base_url)
+    of_encoder = encoder_options(query_prompt, document_prompt, trust_remote_code, header)
+    encoder = encoder_choice(model, base_url, of_encoder)
     files = CorpusAndQueries(corpus, queries, encoder, output.parent, bar, key, text_column)
     documents, query_rows = files.load_optional()
     _check_raw(corpus, documents)
@@ -228,6 +233,10 @@ def compare(
     dims: _Dims = None,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    query_prompt: options.QueryPrompt = None,
+    document_prompt: options.DocumentPrompt = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     key: options.Key = None,
     text_column: options.TextColumn = None,
     seed: Annotated[
@@ -251,7 +260,8 @@ def compare(
     """
     from nestvec.adapt.compare import compare as compare_transforms
 
-    encoder = encoder_choice(model, base_url)
+    of_encoder = encoder_options(query_prompt, document_prompt, trust_remote_code, header)
+    encoder = encoder_choice(model, base_url, of_encoder)
     files = CorpusAndQueries(corpus, queries, encoder, output, bar, key, text_column)
     documents, query_rows = files.load()
     _check_raw(corpus, documents)

@@ -13,7 +13,7 @@ import typer
 
 from nestvec.auditing.inputs.files import AuditFiles
 from nestvec.cli import options
-from nestvec.cli.model import encoder_choice
+from nestvec.cli.model import encoder_choice, encoder_options
 from nestvec.cli.output import Columns, note, print_json, print_table, shorten
 from nestvec.cli.renamed import choices, renamed_choices
 from nestvec.collections.corpus_and_queries import CorpusAndQueries
@@ -109,6 +109,10 @@ def audit(
     ] = True,
     model: options.Maker = None,
     base_url: options.BaseUrl = None,
+    query_prompt: options.QueryPrompt = None,
+    document_prompt: options.DocumentPrompt = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     key: options.Key = None,
     text_column: options.TextColumn = None,
     dims: Annotated[
@@ -170,7 +174,8 @@ def audit(
     if junit is not None:
         _prepare_file(junit)
     other_queries = {"perturbed": perturbed, "out_of_distribution": ood_queries}
-    encoder = encoder_choice(model, base_url)
+    of_encoder = encoder_options(query_prompt, document_prompt, trust_remote_code, header)
+    encoder = encoder_choice(model, base_url, of_encoder)
     paths = CorpusAndQueries(corpus, queries, encoder, output, bar, key, text_column)
     files = AuditFiles.load(paths, other_queries)
     if files.encoder is None:

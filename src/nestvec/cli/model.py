@@ -34,6 +34,21 @@ def encoder_choice(
     return EncoderChoice(name, base_url, trusted_url, used)
 
 
+def encoder_options(
+    query_prompt: str | None,
+    document_prompt: str | None,
+    trust_remote_code: bool,
+    header: Sequence[str] | None,
+) -> EncoderOptions:
+    """The options of `open_encoder` that commands have which encode a few texts."""
+    return {
+        "query_prompt": query_prompt,
+        "document_prompt": document_prompt,
+        "trust_remote_code": trust_remote_code,
+        "headers": headers_of(header),
+    }
+
+
 def headers_of(values: Sequence[str] | None) -> dict[str, str] | None:
     """The headers of `--header NAME=VARIABLE`; None without any."""
     headers = {}

@@ -21,7 +21,6 @@ from nestvec.shapes import Float
 
 if TYPE_CHECKING:
     from nestvec.encode import Encoder
-    from nestvec.encode.registry import EncoderOptions
 
 _SHOWN_CHARS = 160
 _HIT_COLUMNS: Columns = {"rank": "right", "score": "right", "id": "left", "text": "left"}
@@ -151,14 +150,10 @@ def search(
         return
     task.check()
     texts = query or _piped_lines(json)
-    from nestvec.cli.model import headers_of, open_for_queries
+    from nestvec.cli.model import encoder_options, open_for_queries
     from nestvec.collections.encoders import encode_queries
 
-    of_encoder: EncoderOptions = {
-        "query_prompt": query_prompt,
-        "trust_remote_code": trust_remote_code,
-        "headers": headers_of(header),
-    }
+    of_encoder = encoder_options(query_prompt, None, trust_remote_code, header)
     encoder = open_for_queries(task.index, model, base_url, of_encoder)
     if texts is None:
         _converse(task, encoder, view)

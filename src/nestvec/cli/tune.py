@@ -8,7 +8,14 @@ import numpy as np
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import Columns, print_json, print_table, short_path, size
+from nestvec.cli.model import encoder_choice, encoder_options
+from nestvec.cli.output import Columns, note, print_json, print_table, short_path, size
+from nestvec.collections.encoders import (
+    EncoderChoice,
+    encode_queries,
+    open_for_queries,
+    tell_query_prompt,
+)
 from nestvec.collections.input_rows import (
     check_not_transformed,
     read_texts_to_encode,
@@ -92,6 +99,9 @@ def tune(
         str | None, typer.Option(metavar="MODEL", help="In place of the model the index records.")
     ] = None,
     base_url: options.BaseUrl = None,
+    query_prompt: options.QueryPrompt = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    header: options.Header = None,
     json: options.Json = False,
 ) -> None:
     """Find the cheapest plan with a guarantee, and make it the index's default.
@@ -120,7 +130,9 @@ def tune(
         named = {f"--{name.replace('_', '-')}": target for name, target in targets.items()}
         unused = {**named, "--confidence": confidence, "--plan": plan, "--no-save": not save}
         reject_unused("with --check-drift, which tests the saved plan", unused)
-    evaluation = _read(opened, queries, qrels, (key, text_column), (model, base_url))
+    of_encoder = encoder_options(query_prompt, None, trust_remote_code, header)
+    encoder = encoder_choice(model, base_url, of_encoder)
+    evaluation = _read(opened, queries, qrels, (key, text_column), encoder)
     if check_drift:
         shown = _check(opened, evaluation, k, seed, json)
     else:
@@ -134,7 +146,7 @@ def _read(
     path: Path,
     qrels: Path | None,
     columns: tuple[str | None, list[str] | None],
-    encoder: tuple[str | None, str | None],
+    encoder: EncoderChoice,
 ) -> "EvaluationQueries":
     """Read the queries of a file and their relevance judgments, if there are any."""
     from nestvec.tuning.queries import EvaluationQueries
@@ -151,15 +163,14 @@ def _vectors(
     index: Index,
     path: Path,
     columns: tuple[str | None, list[str] | None],
-    encoder: tuple[str | None, str | None],
+    encoder: EncoderChoice,
 ) -> tuple[Float[np.ndarray, "q dim"], Sequence[Any]]:
     """Read the vectors of a file, or encode its texts; also return the ids."""
-    (key, text_column), (model, base_url) = columns, encoder
+    key, text_column = columns
     if holds_vectors(path, key, text_column):
-        from nestvec.collections.encoders import tell_query_prompt
         from nestvec.encode import read_vectors
 
-        unused = {"--model": model, "--base-url": base_url}
+        unused = {"--model": encoder.name, "--base-url": encoder.base_url}
         reject_unused("for vectors, which are not encoded", unused)
         vector_file = read_vectors(path, key)
         check_not_transformed(path, vector_file.adapted_by)
@@ -167,11 +178,8 @@ def _vectors(
         return vector_file.vectors, range(
             len(vector_file.vectors)
         ) if vector_file.ids is None else vector_file.ids.tolist()
-    from nestvec.cli.model import open_for_queries
-    from nestvec.collections.encoders import encode_queries
-
     corpus = read_texts_to_encode(path, text_column)
-    return encode_queries(open_for_queries(index, model, base_url), corpus.texts), corpus.ids
+    return encode_queries(open_for_queries(index, encoder, note), corpus.texts), corpus.ids
 
 
 def _tune(

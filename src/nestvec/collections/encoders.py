@@ -17,7 +17,8 @@ import numpy as np
 
 from nestvec.encode import Encoder, ModelInfo, encode_to_file, open_encoder
 from nestvec.encode.address import OPENAI_URL, is_loopback, public_address
-from nestvec.encode.encoder import encode_side
+from nestvec.encode.checkpoint import is_cached
+from nestvec.encode.encoder import encode_plain, encode_side
 from nestvec.encode.prompts import SIDES, Prompts, Side
 from nestvec.encode.registry import OPENAI_PREFIX, EncoderOptions, open_without_notes
 from nestvec.encode.writer import OnBadText, adopt_unfinished
@@ -113,9 +114,7 @@ class PlainEncoder:
         self, items: Sequence[str], progress: Progress = silent
     ) -> Float32[np.ndarray, "n dim"]:
         """One unit row per text, by `encode` of the encoder."""
-        encode = getattr(self._encoder, "encode_without_side", self._encoder.encode)
-        rows: Float32[np.ndarray, "n dim"] = encode(items, progress)
-        return rows
+        return encode_plain(self._encoder, items, progress)
 
 
 def match_sides(
@@ -132,9 +131,9 @@ def match_sides(
         return encoder
     if recorded is None:
         notify(
-            f"warning: the index was made without prompts, and {encoder.info.name} has some (query "
-            f"{prompts.query!r}, document {prompts.document!r}); queries go without them too, as "
-            "the documents did: index again for better answers"
+            f"warning: no prompts are recorded with the vectors, and {encoder.info.name} has some "
+            f"(query {prompts.query!r}, document {prompts.document!r}); texts are encoded without "
+            "prompts here, as those vectors were: encode again for better answers"
         )
         return PlainEncoder(encoder)
     if isinstance(recorded, Mapping) and recorded.get("document", "") != prompts.document:
@@ -175,6 +174,9 @@ def _recorded_options(
 ) -> EncoderOptions:
     """The options that a record holds, and those of the caller before them."""
     options = EncoderOptions()
+    revision = facts.get("revision")
+    if same_model and is_cached(str(facts["name"]), revision):
+        options["revision"] = revision
     if same_model and facts.get("dimensions") is not None:
         options["dimensions"] = facts["dimensions"]
     if same_model and facts.get("dims") is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from nestvec.collections.input_rows import columns_beside, read_texts_to_encode, reject_unused
 from nestvec.data import read_texts
+from nestvec.encode.encoder import encode_plain
 from nestvec.errors import DataError, InputError
 from nestvec.inputs import ARRAYS, file_format, holds_vectors
 from nestvec.progress import Progress, silent
@@ -61,7 +62,7 @@ class LabelledFile:
         matching = _matching_rows(corpus.metadata, self.only)
         encoder, model = open_encoder()
         texts = [corpus.texts[row] for row in matching]
-        vectors = encoder.encode(texts, self.progress)
+        vectors = encode_plain(encoder, texts, self.progress)
         ids, metadata = (
             [corpus.ids[row] for row in matching],
             [corpus.metadata[row] for row in matching],

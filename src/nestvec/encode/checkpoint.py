@@ -1,6 +1,7 @@
 """Finding and loading a Sentence Transformers model: packaged, from a folder, or from the hub."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,8 +88,7 @@ def _load_from_hub(
     would try 18 times over 70 seconds before they admit that there is no network.
     """
     cache = str(cache_dir or require("huggingface_hub.constants", "text").HF_HUB_CACHE)
-    # As Sentence Transformers does: a name without an owner is one of its own models.
-    repository = name if "/" in name else f"sentence-transformers/{name}"
+    repository = _repository(name)
     folder = _find_cached(repository, revision, cache)
     if folder is not None:
         try:
@@ -106,6 +106,24 @@ def _load_from_hub(
     of_hub: dict[str, Any] = {"revision": commit, "cache_folder": cache, **code}
     model = _load(repository, device, local_files_only=False, **of_hub)
     return Checkpoint(model, name, commit)
+
+
+def is_cached(name: str, revision: str | None) -> bool:
+    """Tell whether this commit of a model of the hub is on this machine.
+
+    So an index can be searched with the very commit it was made with, though a newer one is there.
+    """
+    if not re.fullmatch("[0-9a-f]{40}", revision or ""):
+        return False
+    if name == PACKAGED or Path(name).expanduser().is_dir() or _looks_like_a_path(name):
+        return False
+    cache = str(require("huggingface_hub.constants", "text").HF_HUB_CACHE)
+    return _find_cached(_repository(name), revision, cache) is not None
+
+
+def _repository(name: str) -> str:
+    """As Sentence Transformers does: a name without an owner is one of its own models."""
+    return name if "/" in name else f"sentence-transformers/{name}"
 
 
 def _find_cached(repository: str, revision: str | None, cache: str) -> Path | None:

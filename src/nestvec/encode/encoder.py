@@ -56,10 +56,13 @@ def truncated(
     return rows[:, :dims]
 
 
-def check_prefix(dims: int | None) -> None:
-    """Raise `DimsError` for `dims` that are no whole number above 0; the width is not known yet."""
-    if dims is not None and (isinstance(dims, bool) or not isinstance(dims, int) or dims < 1):
+def check_prefix(dims: int | None) -> int | None:
+    """Return `dims`, else `DimsError` for no whole number above 0; the width is not known yet."""
+    if dims is None:
+        return None
+    if isinstance(dims, bool) or not isinstance(dims, int | np.integer) or dims < 1:
         raise DimsError(f"dims={dims!r} is no whole number above 0; use 1 or more, or leave it out")
+    return int(dims)
 
 
 @runtime_checkable
@@ -95,6 +98,15 @@ def encode_side(
     An encoder need not report progress: it may take the texts alone.
     """
     method: Callable[..., Any] = getattr(encoder, f"encode_{side}", None) or encoder.encode
+    rows = method(texts, progress) if _takes_progress(method) else method(texts)
+    return np.asarray(rows, dtype=np.float32)
+
+
+def encode_plain(
+    encoder: Encoder, texts: Sequence[str], progress: Progress = silent
+) -> Float32[np.ndarray, "n dim"]:
+    """Encode texts of no side, such as those to classify; without the warning of `encode`."""
+    method: Callable[..., Any] = getattr(encoder, "encode_without_side", encoder.encode)
     rows = method(texts, progress) if _takes_progress(method) else method(texts)
     return np.asarray(rows, dtype=np.float32)
 

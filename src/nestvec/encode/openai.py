@@ -80,7 +80,7 @@ class OpenAIEncoder:
             raise InputError("model is empty; name one, such as 'text-embedding-3-small'")
         if dimensions is not None and dimensions < 1:
             raise DimsError(f"dimensions={dimensions} is below 1; use 1 or more, or leave it out")
-        check_prefix(dims)
+        dims = check_prefix(dims)
         if dimensions is not None and dims is not None and dims != dimensions:
             raise DimsError(f"dims={dims} and dimensions={dimensions} differ; leave one out")
         if timeout_s <= 0:

@@ -56,7 +56,7 @@ class SentenceTransformerEncoder:
         prompts: Mapping[Side, str] | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        check_prefix(dims)
+        dims = check_prefix(dims)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size={batch_size} is below 1; use 1 or more, or leave it out")
         torch = require("torch", "text")
