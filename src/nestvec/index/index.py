@@ -129,7 +129,7 @@ class Index:
         return cls(Snapshot.load(absolute(path), verify=verify))
 
     def close(self) -> None:
-        """Let go of the files; whatever is done with the index after this is an `InputError`."""
+        """Release the files; any later use of the index is an `InputError`."""
         self._shown = None
 
     def __enter__(self) -> "Index":
@@ -186,7 +186,7 @@ class Index:
 
     @property
     def path(self) -> Path:
-        """The folder, as an absolute path: it stays right when the program changes directory."""
+        """The folder, as an absolute path, which stays valid when the program changes directory."""
         return self._path
 
     @property
@@ -260,7 +260,7 @@ class Index:
 
     @property
     def ids(self) -> np.ndarray:
-        """The ids of live rows, in the order they were added."""
+        """The ids of live rows, in order of insertion."""
         return self._snapshot.ids()
 
     def iter_vectors(
@@ -499,7 +499,7 @@ class Index:
             writer.upsert(checked, array, texts, metadata)
 
     def compact(self, *, progress: Progress = silent) -> None:
-        """Make one coded segment of all live rows; what was deleted is gone for good."""
+        """Merge all live rows into one coded segment, and remove deleted rows for good."""
         with self._writing("compact", progress) as writer:
             writer.compact()
 

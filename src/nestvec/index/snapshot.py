@@ -175,7 +175,7 @@ class Snapshot:
         return self.manifest.generation
 
     def live_masks(self) -> list[UInt8[np.ndarray, " _"] | None]:
-        """Per part: 1 for each live local row and 0 for each deleted one, or None for all live."""
+        """Return the mask of each part: 1 for a live row, 0 for a deleted one; None if all live."""
         return [part.live for part in self.parts]
 
     def numbers(self) -> Int64[np.ndarray, " n"]:
@@ -206,7 +206,7 @@ class Snapshot:
                 yield part.rows.ids[rows], part.rows.vectors[rows]
 
     def vectors_of(self, numbers: Sequence[int]) -> Float32[np.ndarray, "n dim"]:
-        """The vectors of some live rows."""
+        """Look up the vectors of some live rows."""
         vectors = np.empty((len(numbers), self.dim), np.float32)
         for part in self.parts:
             mine = np.flatnonzero(np.isin(numbers, part.rows.numbers))
@@ -215,13 +215,13 @@ class Snapshot:
         return vectors
 
     def documents(self, rows: Sequence[int] | Int64[np.ndarray, " n"]) -> list[Document]:
-        """Id, text and metadata of some live rows, in their order."""
+        """Look up id, text and metadata of some live rows, in their order."""
         numbers = [int(row) for row in rows]
         self.require(numbers)
         return catalog.documents(self.folder, numbers, self.manifest)
 
     def rows_of(self, ids: Sequence[Id]) -> list[int | None]:
-        """The live row of each id, or None for an id that none has."""
+        """Look up the live row of each id, or None for an id that no live row has."""
         listed = catalog.rows_of(self.folder, ids, self.manifest)
         if listed is None:
             # The catalog is of a later generation: only the segments have the rows of this one.

@@ -80,7 +80,7 @@ def create(
 
 @contextmanager
 def open_writer(shown: Snapshot, purpose: str, progress: Progress) -> Iterator["Writer"]:
-    """Hold the lock, start from the last commit, and leave no trace of what does not commit."""
+    """Lock the index at its last commit, and remove the files of a change that fails."""
     folder = shown.folder
     with (
         writer_lock(folder, purpose),
@@ -114,7 +114,7 @@ def _as_storage_errors(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """The right to change an index, and the generation that it starts from."""
+    """A locked index with the generation that a change starts from."""
 
     snapshot: Snapshot
     transaction: CatalogTransaction
@@ -182,7 +182,7 @@ class Writer:
         self.replace(ids[exists], ids, vectors, (texts, metadata))
 
     def compact(self) -> None:
-        """Commit one coded segment of all live rows; forget what is stored with the others."""
+        """Commit one coded segment of all live rows, and delete the records of other rows."""
         self.transaction.drop_tombstones()
         parts = self.snapshot.parts
         if not parts or [(p.entry.layout, p.live is None) for p in parts] == [(CODED, True)]:

@@ -1,4 +1,4 @@
-"""The plan for those who give none, from the figures in docs/explanation/decisions/0022."""
+"""The plan of searches without one, from the figures in docs/explanation/decisions/0022."""
 
 from nestvec.index.storage.coded_segment import Segment
 from nestvec.plan import Plan, Stage

@@ -1,7 +1,7 @@
 """Recall of the default plan, measured on rows of the index when all of them have been coded.
 
 The rule behind the default plan was fitted to embeddings of texts and images. On vectors without
-structure it finds much less, and only a measurement shows it.
+structure its recall is much lower, and only a measurement shows it.
 """
 
 import logging
@@ -83,7 +83,7 @@ def measure_default_recall(snapshot: Snapshot) -> DefaultRecall | None:
 
 
 def with_default_recall(snapshot: Snapshot) -> Manifest:
-    """Measure the default plan of a generation before it is committed, and note it in there."""
+    """Measure the default plan of a generation before its commit, and store it in the manifest."""
     recall, manifest = measure_default_recall(snapshot), snapshot.manifest
     meta = {name: value for name, value in manifest.meta.items() if name != _KEY}
     if recall is not None:

@@ -44,7 +44,7 @@ def resolve_plan(
 
 
 def check_k(k: int, rows: int) -> None:
-    """`InputError` unless `k` is a whole number from 1 to the rows, or to 10,000 of fewer rows."""
+    """Raise `InputError` unless `k` is a whole number from 1 to the number of rows, or 10,000."""
     limit = max(rows, MAX_PADDING)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= limit:
         raise InputError(f"k={k!r} is not a whole number from 1 to {limit:,}")

@@ -103,7 +103,7 @@ def _known_meta(path: Path, mode: str) -> dict[str, Any] | None:
 
 @contextmanager
 def read_transaction(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that sees one commit; what a killed writer left half done is undone first."""
+    """Open a connection that sees one commit; SQLite first undoes what a killed writer left."""
     path = folder / NAME
     with _nonsense(path), _connect(path, "ro") as db:
         try:
@@ -119,7 +119,7 @@ def read_transaction(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _begin(db: sqlite3.Connection) -> None:
-    """Start to read: only a first look at the file settles which commit is seen."""
+    """Begin a transaction by reading, because only the first read fixes the commit that it sees."""
     if db.in_transaction:
         db.execute("ROLLBACK")
     db.execute("BEGIN")
@@ -127,7 +127,7 @@ def _begin(db: sqlite3.Connection) -> None:
 
 
 def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
-    """The commit that `db` sees, its checksum checked."""
+    """Read the commit that `db` sees, and check its checksum."""
     (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
     if (folder / NAME).stat().st_size % page_bytes:
         raise ValueError("it is cut off within a page")
@@ -196,7 +196,7 @@ def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | No
 
 
 def rows_of(folder: Path, ids: Iterable[Id], generation: Manifest) -> list[int | None] | None:
-    """The live row of each id, or None without one; None at all unless `of` is the last commit.
+    """Look up the live row of each id, or None; None alone unless `generation` is the last commit.
 
     Only the last commit, and none of format 1, has a table of its ids.
     """
@@ -215,7 +215,7 @@ def _find(db: sqlite3.Connection, ids: Iterable[Id]) -> list[int | None]:
 
 
 def verify(folder: Path) -> None:
-    """`DamagedIndexError` unless every page and every row is as it was written."""
+    """Raise `DamagedIndexError` unless every page and every row is as it was written."""
     with read_transaction(folder) as db:
         (answer,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         if answer != "ok":
@@ -227,7 +227,7 @@ def verify(folder: Path) -> None:
 
 
 def live_rows(folder: Path, generation: Manifest) -> list[tuple[Id, int]] | None:
-    """All ids and their rows, by row; None unless `of` is the last commit, and of this format."""
+    """List all ids and their rows, by row; None unless `generation` is the last commit."""
     with read_transaction(folder) as db:
         latest = read_manifest(db, folder)
         if latest != generation or latest.meta["format"] == 1:
@@ -240,7 +240,7 @@ def live_rows(folder: Path, generation: Manifest) -> list[tuple[Id, int]] | None
 
 @contextmanager
 def create(folder: Path) -> Iterator["CatalogTransaction"]:
-    """The catalog of a new index, to be filled and committed."""
+    """Create the catalog of a new index, for the caller to fill and commit."""
     with _connect(folder / NAME, "rwc") as db:
         db.executescript(SCHEMA)
         yield CatalogTransaction(db, folder)
@@ -259,14 +259,14 @@ def write_transaction(folder: Path) -> Iterator["CatalogTransaction"]:
 
 
 class CatalogTransaction:
-    """A catalog open for writing. Nothing that it does is seen by readers until `commit`."""
+    """A catalog open for writing; readers see none of the changes before `commit`."""
 
     def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
         self._db = db
         self._folder = folder
 
     def read(self) -> Manifest:
-        """The last commit, brought to the current format if it has an older one."""
+        """Read the last commit, after an upgrade to the current format if it has an older one."""
         with _nonsense(self._folder / NAME), self._transaction():
             if _format(self._db) == 1:
                 manifest = format_1.upgrade(self._db)
@@ -274,12 +274,12 @@ class CatalogTransaction:
             return read_manifest(self._db, self._folder)
 
     def sweep(self, next_row: int) -> None:
-        """Forget rows that a writer put here and did not live to commit."""
+        """Delete rows that a killed writer stored and did not commit."""
         with self._transaction():
             self._db.execute("DELETE FROM rows WHERE row >= ?", (next_row,))
 
     def rows_with_ids(self, ids: Iterable[Id]) -> list[int | None]:
-        """The row of each id, or None for an id that no live row has."""
+        """Look up the row of each id, or None for an id that no live row has."""
         return _find(self._db, ids)
 
     def records(self, rows: Iterable[int]) -> Iterator[RowRecord]:
@@ -294,7 +294,7 @@ class CatalogTransaction:
     def store_rows(self, records: Iterable[RowRecord]) -> int:
         """Store rows that no commit names yet, and return the checksum of all their checksums.
 
-        In many small transactions: one large one would hold up readers, and memory.
+        There are many small transactions, because a large one would block readers and take memory.
         """
         total, remaining = 0, iter(records)
         while batch := [(*r, row_checksum(*r)) for r in islice(remaining, _ROWS_PER_TRANSACTION)]:
@@ -328,7 +328,7 @@ class CatalogTransaction:
             )
 
     def drop_tombstones(self) -> None:
-        """Drop what is stored with rows that are not live; give space back if that is much."""
+        """Delete the records of rows that are not live, and shrink the file if they are many."""
         with self._transaction():
             self._db.execute("DELETE FROM rows WHERE row NOT IN (SELECT row FROM ids)")
         pages, free = (
@@ -365,7 +365,7 @@ def _connect(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _sqlite_errors(path: Path) -> Iterator[None]:
-    """Tell what SQLite cannot do from what it finds damaged."""
+    """Turn errors of SQLite into `StorageError` if it cannot read or write, else into damage."""
     try:
         yield
     except sqlite3.Error as e:
@@ -379,7 +379,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _nonsense(path: Path) -> Iterator[None]:
-    """Whatever fails while a catalog is understood is damage to it."""
+    """Turn any error in reading the values of a catalog into `DamagedIndexError`."""
     try:
         yield
     except NestvecError:

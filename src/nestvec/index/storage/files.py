@@ -1,4 +1,4 @@
-"""The files of an index as the catalog lists them: named, measured, checked, swept."""
+"""The files of an index and their entries in the catalog: sizes, checksums, removal."""
 
 import os
 import re
@@ -15,13 +15,13 @@ SEGMENT_FILE = re.compile(r"\d{6,}\.(vectors|codes)\.safetensors")
 
 
 def file_entry(path: Path) -> FileEntry:
-    """The file as a catalog lists it; it is on disk for good when this returns."""
+    """Make the catalog entry of a file, which is durable on disk when this returns."""
     _sync(path)
     return FileEntry(path.name, path.stat().st_size, checksums(path))
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that the folder's names are on disk."""
+    """Make the names of the files in a folder durable on disk."""
     _sync(folder)
 
 

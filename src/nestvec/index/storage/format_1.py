@@ -1,7 +1,7 @@
 """Indexes of format 1: one segment, nothing deleted, ids beside the codes.
 
 They are searched by their vectors alone, exactly and slowly; the first write brings the catalog to
-format 2, and `compact` codes the vectors anew. Nothing is lost on the way.
+format 2, and `compact` codes the vectors anew.
 """
 
 import json
@@ -53,7 +53,7 @@ def read_manifest(db: sqlite3.Connection) -> Manifest:
 
 
 def open_rows(folder: Path) -> SegmentRows:
-    """The rows of the one segment; its codes are left alone but for the ids among them."""
+    """Open the rows of the only segment; of the file of codes only the ids are read."""
     path = folder / codes_name(1)
     vectors, arrays = map_tensors(folder / vectors_name(1)), map_tensors(path)
     try:

@@ -42,7 +42,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """A segment as the catalog knows it."""
+    """Catalog entry of a segment: its number, layout, rows, deleted rows and files."""
 
     segment: int
     layout: str
@@ -55,7 +55,7 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One generation of an index: all that a reader needs to know to open it."""
+    """One generation of an index: the facts, segments and files that open it."""
 
     meta: Mapping[str, Any]
     entries: tuple[SegmentEntry, ...]
@@ -71,7 +71,7 @@ class Manifest:
         return int(self.meta["generation"])
 
     def checksum(self) -> int:
-        """CRC-32 of the canonical JSON of all of it."""
+        """CRC-32 of the canonical JSON of the manifest."""
         return zlib.crc32(json.dumps([self.meta, self._segments()], sort_keys=True).encode())
 
     def rows_checksum(self) -> int:
@@ -89,13 +89,13 @@ class Manifest:
 
 
 def row_checksum(row: int, id_: Id, text: str | None, metadata: str | None) -> int:
-    """CRC-32 of all that is stored with a row, in a form that no other row has."""
+    """Compute the CRC-32 of a row's id, text and metadata, in an unambiguous form."""
     length = -1 if text is None else len(text)
     return zlib.crc32(f"{row} {id_!r} {length} {text} {metadata}".encode())
 
 
 def file_entry(name: Any, size_bytes: Any, checksums: Any) -> FileEntry:
-    """A file as listed; `ValueError` for what cannot be one."""
+    """Read a file entry; `ValueError` for values that cannot be one."""
     if [type(value) for value in (name, size_bytes, checksums)] != [str, int, bytes]:
         raise ValueError("its list of files is damaged")
     if not name.isprintable() or Path(name).name != name:

@@ -132,7 +132,7 @@ def _check_text(text: Any, name: str, error: type[InputError] = InputError) -> N
 
 
 def as_json(value: Mapping[str, Any], name: str) -> str:
-    """The JSON text of an object; `InputError` when it is none."""
+    """Write an object as JSON text; `InputError` for values that JSON does not have."""
     try:
         return json.dumps(dict(value), allow_nan=False)  # SQLite takes NaN for damage
     except (TypeError, ValueError, RecursionError) as e:

@@ -18,7 +18,7 @@ _CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE in Linux's fcntl.h and
 
 @contextmanager
 def staging(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `path` that becomes `path` in one step, or vanishes on any error.
+    """Create a folder beside `path` that becomes `path` in one step, or vanishes on any error.
 
     With `overwrite` it takes the place of the index there, locked until then. What a killed build
     left behind is swept by the next build of the same path.
@@ -64,7 +64,7 @@ def _publish(stage: Path, path: Path, overwrite: bool) -> None:
 
 
 def _swap_folders(stage: Path, path: Path) -> bool:
-    """Let the two folders change places, in one step; whether the system can do that."""
+    """Swap two folders in one step; False where the system cannot do that."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
@@ -72,7 +72,7 @@ def _swap_folders(stage: Path, path: Path) -> bool:
 
 
 def _replace_in_two_steps(stage: Path, path: Path) -> None:
-    """A kill in between leaves the old index beside the place where it was."""
+    """Replace a folder; a kill in between leaves the old index under another name beside it."""
     replaced = path.parent / f"{stage.name}-replaced"
     path.rename(replaced)
     try:

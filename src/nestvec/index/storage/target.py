@@ -1,4 +1,4 @@
-"""The folder that a build writes, and the proof that an overwrite deletes an index and no more."""
+"""The folder that a build writes, and a check that an overwrite deletes an index and no more."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _MOST_NAMED = 3
 
 
 def check_target(path: Path, overwrite: bool) -> Path:
-    """The folder that a build at `path` writes: where a link there leads, else `path`.
+    """Return the folder that a build at `path` writes: the target of a link, else `path`.
 
     `StorageError` if it exists, or with `overwrite` if anything would be deleted but an index.
     """
@@ -31,7 +31,7 @@ def check_target(path: Path, overwrite: bool) -> Path:
 
 
 def check_replaceable(folder: Path) -> None:
-    """`StorageError` unless `folder` holds an index, whole or damaged, and nothing else."""
+    """Raise `StorageError` unless `folder` holds an index, even damaged, and nothing else."""
     meta = catalog.recognize(folder)
     if meta is None:
         raise StorageError(

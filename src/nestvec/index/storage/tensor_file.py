@@ -1,8 +1,9 @@
 """Files of named arrays in the safetensors format, written as a stream and read by memory map.
 
-The `safetensors` package holds whole tensors in memory, both ways; an index must not. The format is
-one page: 8 bytes with the length of a JSON header, the header with name → dtype, shape and byte
-range, then the arrays (github.com/huggingface/safetensors). Tests hold this module to the package.
+The `safetensors` package reads and writes whole tensors in memory; an index must not. The format is
+simple: 8 bytes with the length of a JSON header, the header with dtype, shape and byte range of
+each array by name, then the arrays (github.com/huggingface/safetensors). Tests compare this module
+with the package.
 """
 
 import json
@@ -79,7 +80,7 @@ class TensorWriter:
 
 
 def _reserve(file: BufferedWriter, size: int) -> None:
-    """Give the file its size and its disk: a map into a full disk would kill the process."""
+    """Allocate the whole file on disk, because a map into a full disk would kill the process."""
     if hasattr(os, "posix_fallocate"):
         file.flush()
         os.posix_fallocate(file.fileno(), 0, size)
@@ -95,7 +96,7 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def map_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file, mapped and not read; `DamagedIndexError` unless the file is whole.
+    """Map the arrays of a file without reading them; `DamagedIndexError` if it is not whole.
 
     Arrays are read-only, and so is the map: writable ones, private too, would count in full against
     limits of memory (RLIMIT_DATA).
@@ -120,7 +121,7 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def checksums(path: Path) -> bytes:
-    """CRC-32 of each MiB of the file, four bytes each: a later reader may check a part alone."""
+    """Compute the CRC-32 of each MiB of a file, four bytes each, so that parts can be checked."""
     with path.open("rb") as file:
         chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
         return b"".join(zlib.crc32(chunk).to_bytes(4, "little") for chunk in chunks)

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the system lets go of when its holder dies."""
+"""The lock of the only writer, which the system releases when its holder dies."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ NAME = "writer.lock"
 
 @contextmanager
 def writer_lock(folder: Path, purpose: str) -> Iterator[None]:
-    """Hold the right to write to the index in `folder`; `LockedError` names who holds it.
+    """Lock the index in `folder` for writing; `LockedError` names the holder of the lock.
 
     A `flock` on a file that is never removed: it excludes threads as well as processes, on this
     machine and, where the file system passes locks on, on others.
