@@ -1,5 +1,7 @@
 """Whatever happens to its files, an index answers rightly or says what is wrong."""
 
+import json
+import shutil
 import sqlite3
 import zlib
 from contextlib import closing
@@ -7,11 +9,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from nestvec import Index, NestvecError
+from nestvec import Index, NestvecError, Plan
 from nestvec.errors import DamagedIndexError, NewerFormatError, StorageError
 from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.index.storage.catalog import NAME
 from nestvec.index.storage.coded_segment import BULK, Segment, codes_name
+from nestvec.index.storage.manifest import Manifest
 from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.index.storage.tensor_file import CHUNK_BYTES, map_tensors
 from nestvec.kernels.layout import CELL, ROW
@@ -266,3 +269,51 @@ def test_a_record_that_leads_nowhere_is_named_by_the_search_that_meets_it(
             continue  # which cell a row is in, a scan of all vectors does not ask
         with pytest.raises(DamagedIndexError, match="a record names a"):
             opened.search(corpus[1][:3], 10, plan=plan)
+
+
+NONSENSE = (None, True, -1, 2**70, "x", "", [], {}, [[]], {"a": 1}, 1e308)
+
+
+def crafted(meta):
+    """Entries of the catalog with one value, at any depth, missing or replaced."""
+    for name, value in meta.items():
+        yield {key: other for key, other in meta.items() if key != name}
+        for nonsense in NONSENSE:
+            yield {**meta, name: nonsense}
+        if isinstance(value, dict):
+            for inner in crafted(value):
+                yield {**meta, name: inner}
+
+
+@pytest.mark.door("a catalog whose entries make no sense, with a right checksum", "damage, named")
+def test_crafted_entries_of_the_catalog_are_damage_or_do_no_harm(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((1000, 8)).astype(np.float32)
+    index = Index.build(vectors, tmp_path / "i.nv")
+    plan = Plan.parse("probe=all; full")
+    index.save_plan(10, plan, {}, index.snapshot.manifest.rows_checksum())
+    refused = []
+    for meta in crafted(dict(index.meta)):
+        copy = shutil.copytree(index.path, tmp_path / "crafted.nv")
+        manifest = Manifest(meta, index.snapshot.manifest.entries)
+        with closing(sqlite3.connect(copy / NAME)) as db, db:
+            db.execute("DELETE FROM meta")
+            entries = {**meta, "checksum": manifest.checksum()}
+            rows = [(key, json.dumps(value)) for key, value in entries.items()]
+            db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+        refused.append(is_refused(copy))
+        shutil.rmtree(copy)
+    assert sum(refused) > 0.8 * len(refused) > 200
+
+
+def is_refused(path):
+    """Do with an index what people do, and tell whether it is called damaged."""
+    try:
+        index = Index.open(path)
+        index.search(index.vectors[:2], 10)
+        _ = repr(index), index._repr_html_(), index.default_plan(10), index.stored_plans
+        assert index.default_recall is None or index.default_recall.n
+        index.add(index.vectors[:3])
+        index.delete([0])
+    except (DamagedIndexError, NewerFormatError):
+        return True
+    return False

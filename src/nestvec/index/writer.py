@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.documents import Id
-from nestvec.errors import IdsError, NestvecError, StorageError
+from nestvec.errors import DamagedIndexError, IdsError, NestvecError, StorageError
 from nestvec.index.build.segment_builder import BuildOptions, write_segment
 from nestvec.index.plans.default_recall import with_default_recall
 from nestvec.index.plans.stored_plans import with_stored_plan
@@ -122,8 +122,16 @@ class Writer:
 
     @property
     def next_row(self) -> int:
-        """The number of the next row that is added."""
-        return int(self.snapshot.meta["next_row"])
+        """The number of the next row that is added; `DamagedIndexError` if a row has it already."""
+        number = int(self.snapshot.meta["next_row"])
+        numbers = [part.rows.numbers for part in self.snapshot.parts if len(part.rows)]
+        last = max((int(part[-1]) for part in numbers), default=-1)
+        if number <= last:
+            raise DamagedIndexError(
+                f"the catalog in {self.snapshot.folder} says that row {number} is the next, and "
+                f"row {last} is there; restore it or build the index again"
+            )
+        return number
 
     def add(
         self,

@@ -102,8 +102,8 @@ def stored_default_recall(manifest: Manifest) -> DefaultRecall | None:
     entry: Mapping[str, Any] | None = manifest.meta.get(_KEY)
     if entry is None or entry["rows"] != manifest.rows_checksum():
         return None
-    value, low, high, n, k = (entry[name] for name in ("value", "low", "high", "n", "k"))
-    return DefaultRecall(value, low, high, n, k, Plan.parse(entry["plan"]))
+    value, low, high = (float(entry[name]) for name in ("value", "low", "high"))
+    return DefaultRecall(value, low, high, entry["n"], entry["k"], Plan.parse(entry["plan"]))
 
 
 def _kth_scores(

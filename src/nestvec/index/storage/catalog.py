@@ -28,6 +28,7 @@ from nestvec.index.storage.manifest import (
     file_entry,
     row_checksum,
 )
+from nestvec.index.storage.meta_checks import check_meta
 
 NAME = "catalog.sqlite"
 _TIMEOUT_S = 60.0
@@ -152,6 +153,7 @@ def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
     manifest = Manifest({k: v for k, v in meta.items() if k != "checksum"}, entries)
     if files or meta["checksum"] != manifest.checksum():
         raise ValueError("it differs from its checksum")
+    check_meta(manifest)
     return manifest
 
 
