@@ -202,9 +202,11 @@ def test_an_audit_of_texts_encodes_each_side(files, asymmetric, plain, tmp_path)
 
     docs, queries = files
     loaded = CorpusAndQueries(docs, queries, EncoderChoice(asymmetric), tmp_path / "cache")
-    documents, asked = loaded.load()
+    documents, loaded_queries = loaded.load()
     assert_same(documents.vectors, plain.encode([DOCUMENT_PROMPT + text for text in DOCUMENTS]))
-    assert_same(asked.vectors, plain.encode([QUERY_PROMPT + QUERY, f"{QUERY_PROMPT}interest"]))
+    assert_same(
+        loaded_queries.vectors, plain.encode([QUERY_PROMPT + QUERY, f"{QUERY_PROMPT}interest"])
+    )
 
 
 @pytest.mark.door("an audit of sides that were encoded alike", "refused, naming the side")

@@ -132,9 +132,17 @@ def test_a_vector_with_nan_is_of_one_text_alone(server, number):
     assert_allclose(error.value.rows[3:], server.rows(TEXTS[3:]), atol=1e-6)
 
 
-@pytest.mark.door("a server that cannot write NaN into its reply (500)", "the text is named")
-def test_a_reply_that_cannot_be_written_is_of_one_text(server):
-    message = "json: unsupported value: NaN"
+@pytest.mark.door("a server error (500) about one text: NaN, or too long", "the text is named")
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to encode response: json: unsupported value: NaN",
+        "input is too large to process. increase the physical batch size",
+        "the input length exceeds the context length",
+        "input (900 tokens) exceeds the maximum of 512 tokens",
+    ],
+)
+def test_a_reply_that_cannot_be_written_is_of_one_text(server, message):
     server.behave = lambda body: refusal(message, 500) if "text 5" in body["input"] else None
     with pytest.raises(BadTextError) as error:
         encoder_of(server).encode(TEXTS)

@@ -19,6 +19,13 @@ _PASSING = frozenset({408, 409, 425, 429})
 # Refusals that may be about the size of the request, or about one of the texts.
 _ABOUT_TEXTS = frozenset({400, 413, 422})
 
+# Failures of a server (5xx) that no further attempt mends: so llama.cpp and Ollama report a text
+# that is too long, and a vector with NaN, which JSON cannot hold.
+_NEVER = re.compile(
+    r"\bNaN\b|\btoo (large|long)\b|context (length|size|window)"
+    r"|exceed\w* .{0,40}(tokens?|length|batch size)\b"
+)
+
 _BAD_REQUEST = 400
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 3
@@ -173,12 +180,11 @@ class Connection:
         """The error for a reply that is none: worth another try, about the texts, or final."""
         # An empty account is reported as 429 too, but waiting does not fill it.
         passing = (status in _PASSING or status >= 500) and "insufficient_quota" not in reply.text
-        # Servers written in Go cannot write a vector with NaN into their reply, at any attempt.
-        unwritable = status >= 500 and "NaN" in reply.text
-        if passing and not unwritable:
+        about_texts = status in _ABOUT_TEXTS or (status >= 500 and _NEVER.search(reply.text))
+        if passing and not about_texts:
             return _PassingError(message, reply.headers)
         way_out = _WAY_OUT.get(status, "check base_url, the key and the account")
-        kind = RefusedTextsError if unwritable or status in _ABOUT_TEXTS else EncodeError
+        kind = RefusedTextsError if about_texts else EncodeError
         return kind(f"{self._endpoint.shown} refused with {message}; {way_out}")
 
     def _parse(self, text: str) -> Any:
