@@ -1,5 +1,6 @@
 """Fitting an adaptor: its initialization, its training, and the guard against bad adaptors."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -94,8 +95,8 @@ def test_teachers_are_the_vectors_their_neighbour_whitening_or_the_initializatio
     rows, intents = pairs_of_intents(rng, 200, 24)
     for data in (TrainingData.read(rows), TrainingData.read(rows, qrels_of(intents))):
         whitening = neighbour_whitening(data, AdaptorConfig(), 0)
-        own, other = teacher_maps(data, AdaptorConfig(teacher="average"), 0)
-        assert (own == np.eye(24)).all()
+        identity, other = teacher_maps(data, AdaptorConfig(teacher="average"), 0)
+        assert (identity == np.eye(24)).all()
         assert (other == whitening).all()
         assert (teacher_maps(data, FREE, 0)[0] == whitening).all()
         assert len(teacher_maps(data, AdaptorConfig.unsupervised(), 0)) == 1
@@ -273,8 +274,8 @@ def test_completing_an_adaptor_changes_no_prefix_and_mends_full_width(vectors, r
         assert np.allclose(before, after, atol=1e-5)
 
     def away(one):
-        given = one.transform(vectors)
-        return np.abs(given @ given.T - vectors @ vectors.T).mean()
+        rotated = one.transform(vectors)
+        return np.abs(rotated @ rotated.T - vectors @ vectors.T).mean()
 
     assert away(whole) < away(broken) or whole is broken
     assert (whole is broken) is (width == 11)  # one column mends nothing
@@ -413,6 +414,23 @@ def test_a_checkpoint_of_other_work_is_refused(skewed, tmp_path):
 def refused(error, match, *arguments, **options):
     with pytest.raises(error, match=match):
         MatryoshkaAdaptor.fit(*arguments, **options)
+
+
+@pytest.mark.door("vectors that leave dimensions empty, with dims up to full width", "completed")
+@pytest.mark.parametrize(
+    "fit", [MatryoshkaAdaptor.fit, Rotation.learn], ids=["adaptor", "rotation"]
+)
+def test_directions_that_no_vector_has_are_completed_at_full_width(vectors, fit, caplog):
+    flat = vectors.copy()
+    flat[:, 9:] = 0
+    options = {"config": QUICK} if fit == MatryoshkaAdaptor.fit else {}
+    with caplog.at_level(logging.INFO, "nestvec.adapt"):
+        fitted = fit(flat, [3, 6, DIM], **options)
+    assert "span 9 of their 12 dimensions" in caplog.text
+    through = fitted.transform(flat)
+    np.testing.assert_allclose(through @ through.T, flat @ flat.T, atol=2e-5)
+    with pytest.raises(VectorsError, match="fewer than the 10"):
+        fit(flat, [3, 10, DIM], **options)
 
 
 def test_vectors_that_nothing_can_be_learned_from_are_refused(vectors):

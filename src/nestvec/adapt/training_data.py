@@ -1,6 +1,7 @@
 """`TrainingData`: documents, queries, and the relevance judgments that connect them."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,6 +21,8 @@ from nestvec.vectors import (
     check_vectors,
     normalize,
 )
+
+_log = logging.getLogger("nestvec.adapt")
 
 MAX_ROWS = 50_000
 """Documents that are used, drawn at random from more; the paper's "corpus batch"."""
@@ -227,11 +230,14 @@ def check_dims_list(dims: Any, width: int) -> tuple[int, ...]:
 
 
 def check_rank(documents: Float32[np.ndarray, "n dim"], nesting_dims: tuple[int, ...]) -> None:
-    """Refuse rows that span fewer dimensions than the widest prefix: `VectorsError`.
+    """Refuse rows that span fewer dimensions than the widest prefix below full width.
 
-    Full rank is not needed: the packaged MiniLM itself leaves 3 of its 384 dimensions empty.
+    `VectorsError`. Full width needs no rank: directions that no vector has take part in no score,
+    and are completed to an orthonormal basis. A log message says how many there are; the packaged
+    MiniLM leaves 3 of its 384 dimensions empty.
     """
-    (n, dim), widest = documents.shape, nesting_dims[-1]
+    n, dim = documents.shape
+    widest = max((dims for dims in nesting_dims if dims < dim), default=1)
     if n < widest:
         raise VectorsError(
             f"there are {n} vectors for prefixes of {widest} dimensions; give at least as many "
@@ -245,4 +251,8 @@ def check_rank(documents: Float32[np.ndarray, "n dim"], nesting_dims: tuple[int,
         raise VectorsError(
             f"the vectors span only {rank} of their {dim} dimensions, fewer than the {widest} "
             "of the widest prefix; give vectors that differ more, or smaller dims"
+        )
+    if rank < nesting_dims[-1]:
+        _log.info(
+            "the vectors span %d of their %d dimensions; the others are completed", rank, dim
         )
