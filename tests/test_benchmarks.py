@@ -23,8 +23,8 @@ def _from_the_root(monkeypatch):
 
 
 def unit_rows(rows, dim, seed=0):
-    made = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    vectors = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def supported(metric):
@@ -190,11 +190,11 @@ def test_synthetic_rows_are_unit_and_wide_and_the_same_every_time():
     from benchmarks.search import synthetic
 
     real = unit_rows(500, 16)
-    made = synthetic.like(real, 48, 300)
-    assert made.shape == (300, 48)
-    assert made.dtype == np.float32
-    assert np.allclose(np.linalg.norm(made, axis=1), 1, atol=1e-6)
-    assert (made == synthetic.like(real, 48, 300)).all()
+    similar = synthetic.like(real, 48, 300)
+    assert similar.shape == (300, 48)
+    assert similar.dtype == np.float32
+    assert np.allclose(np.linalg.norm(similar, axis=1), 1, atol=1e-6)
+    assert (similar == synthetic.like(real, 48, 300)).all()
 
 
 def test_the_fitted_power_law_is_the_one_that_made_the_rows():
@@ -247,16 +247,16 @@ def test_a_run_measures_recall_and_speed_of_every_setting():
 
     eye = np.eye(8, dtype=np.float32)
     data = Dataset("eye", eye, eye * np.arange(1, 9, dtype=np.float32)[:, None])
-    said = []
+    lines = []
     found = measure(
         {"made-up": slow_and_fast(2)}, data, brute_force(data, 2), 2,
-        Effort(rounds=2, seconds=0.01, least=4), said.append,
+        Effort(rounds=2, seconds=0.01, least=4), lines.append,
     )  # fmt: skip
     rows = [one.as_json() for one in found]
     assert [(row["setting"], row["recall"]) for row in rows] == [("half", 0.5), ("all", 1.0)]
     assert all(len(row["rounds"]) == 2 and row["queries_per_s"] > 0 for row in rows)
     assert rows[0]["is_default"], "the default is timed however poor"
-    assert said[-1] == "round 2 of 2"
+    assert lines[-1] == "round 2 of 2"
 
 
 def result_of(rows, ours, peers):
@@ -293,16 +293,19 @@ def test_the_report_compares_with_the_best_peer_and_reads_off_the_growth():
         result_of(rows, 2e6 / rows**0.5, {"a": 1e6 / rows**0.5, "b": 1e3})
         for rows in (10_000, 40_000, 160_000)
     ]
-    said = report(results, [])
-    small, large = said["sets"]["arxiv-sentences-10000"], said["sets"]["arxiv-sentences-160000"]
+    summary = report(results, [])
+    small, large = (
+        summary["sets"]["arxiv-sentences-10000"],
+        summary["sets"]["arxiv-sentences-160000"],
+    )
     assert small["searches"]["10"]["0.95"]["best_peer"] == "a"
     assert small["searches"]["10"]["0.95"]["times"] == 2
     assert large["times_build_of_best_graph"] == 10
     assert large["hot_share_of_float32"] == 0.25
     assert large["two_threads"]["10"]["nestvec"] == 1.9
     assert large["batches"]["10"]["0.95"] == {"nestvec": 100, "best_peer": "b", "b": 50, "times": 2}
-    assert said["growth"]["10"]["0.99"]["nestvec"]["exponent"] == 0.5
-    assert said["growth"]["10"]["0.99"]["b"]["exponent"] == 0
+    assert summary["growth"]["10"]["0.99"]["nestvec"]["exponent"] == 0.5
+    assert summary["growth"]["10"]["0.99"]["b"]["exponent"] == 0
 
 
 # --- engines --------------------------------------------------------------------------------------

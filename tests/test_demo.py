@@ -29,8 +29,8 @@ def report(folder):
 
 def test_it_measures_the_documents_and_the_queries_that_they_answer(report):
     data = load()
-    kept = set(data.corpus.ids[:LIMIT])
-    answered = sum(bool(kept & data.qrels[query].keys()) for query in data.queries.ids)
+    included = set(data.corpus.ids[:LIMIT])
+    answered = sum(bool(included & data.qrels[query].keys()) for query in data.queries.ids)
     assert (report.rows, report.queries) == (LIMIT, answered)
 
 

@@ -36,7 +36,7 @@ def one(ranking):
 def with_gaps(ids):
     """Some ids replaced by -1, "no answer"."""
     return st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)).map(
-        lambda keep: [id_ if kept else -1 for id_, kept in zip(ids, keep, strict=True)]
+        lambda keep: [id_ if keeps else -1 for id_, keeps in zip(ids, keep, strict=True)]
     )
 
 

@@ -74,8 +74,8 @@ def test_the_one_sided_bound_is_where_the_binomial_p_crosses(counted, confidence
      (4750, 5000, 0.944, 0.956)],
 )  # fmt: skip
 def test_the_table_of_intervals_of_95_in_100(successes, n, low, high):
-    made = proportion(successes, n)
-    assert (made.low, made.high) == pytest.approx((low, high), abs=6e-4)
+    estimate = proportion(successes, n)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=6e-4)
 
 
 @law
@@ -248,13 +248,13 @@ def test_the_interval_of_a_single_unit_is_infinite(rng):
 
 
 def test_resamples_without_a_denominator_are_left_out(rng):
-    made = bootstrap_ratio([1, 0, 0], [1, 0, 0], rng)
-    assert made == (1, 1, 1, 3)
+    estimate = bootstrap_ratio([1, 0, 0], [1, 0, 0], rng)
+    assert estimate == (1, 1, 1, 3)
 
 
 def test_more_queries_than_a_block_are_drawn_block_by_block(rng):
-    made = bootstrap_mean(rng.random(1 << 20), rng, resamples=5)
-    assert made.low <= made.value <= made.high
+    estimate = bootstrap_mean(rng.random(1 << 20), rng, resamples=5)
+    assert estimate.low <= estimate.value <= estimate.high
 
 
 # --- many tests ----------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ def test_a_variant_without_the_classes_falls_to_chance(rng):
     full = classes(rng)
     noise = rng.standard_normal(full.shape).astype(np.float32)
     result = few_shot(full, noise, LABELS, PRIMARY, rng)
-    chance = result.details["few_shot"]["chance"]
-    assert result.metrics["few_shot_accuracy"].value == pytest.approx(chance, abs=0.02)
+    expected = result.details["few_shot"]["chance"]
+    assert result.metrics["few_shot_accuracy"].value == pytest.approx(expected, abs=0.02)
     assert result.metrics["few_shot_difference"].high < -0.5
 
 

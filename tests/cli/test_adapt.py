@@ -37,10 +37,10 @@ def fitted(run, tmp_path, vectors_path):
 @pytest.mark.parametrize(("method", "kind"), [("pca", Rotation), ("neighbour-whitening", Linear)])
 def test_closed_forms_are_fitted_without_training(run, tmp_path, vectors_path, method, kind):
     path = tmp_path / "a.safetensors"
-    told = run("adapt", "fit", vectors_path, "-o", path, "--method", method, "--json").json
+    facts = run("adapt", "fit", vectors_path, "-o", path, "--method", method, "--json").json
     assert isinstance(Transform.load(path), kind)
-    assert told["fingerprint"] == Transform.load(path).fingerprint
-    assert told["lossless"] is (method == "pca")
+    assert facts["fingerprint"] == Transform.load(path).fingerprint
+    assert facts["lossless"] is (method == "pca")
 
 
 def test_an_adaptor_is_trained_reported_and_written(run, tmp_path, small_path):
@@ -59,20 +59,22 @@ def test_an_adaptor_is_trained_reported_and_written(run, tmp_path, small_path):
 def test_transformed_vectors_record_their_transform_and_are_searched_by_it(
     run, refuse, tmp_path, vectors_path, queries_path, fitted
 ):
-    corpus, asked = tmp_path / "out.npy", tmp_path / "asked.safetensors"
+    corpus, transformed = tmp_path / "out.npy", tmp_path / "asked.safetensors"
     assert run("adapt", "apply", fitted, vectors_path, "-o", corpus).code == 0
-    told = run("adapt", "apply", fitted, queries_path, "-o", asked, "--side", "queries", "--json")
-    assert told.json["transform"] == Transform.load(fitted).fingerprint
+    done = run(
+        "adapt", "apply", fitted, queries_path, "-o", transformed, "--side", "queries", "--json"
+    )
+    assert done.json["transform"] == Transform.load(fitted).fingerprint
     assert np.load(corpus).shape == (300, 128)
     built = tmp_path / "adapted.nv"
     assert run("index", vectors_path, "-o", built, "--transform", fitted).code == 0
     raw = run("search", built, "--vectors", queries_path, "--exact", "--json").json
-    through = run("search", built, "--vectors", asked, "--exact", "--json").json
+    through = run("search", built, "--vectors", transformed, "--exact", "--json").json
     assert [q["hits"] for q in raw["queries"]] == [q["hits"] for q in through["queries"]]
     plain = tmp_path / "plain.nv"
     Index.build(np.load(corpus), plain)
-    assert "through no transform" in refuse("search", plain, "--vectors", asked)
-    assert "already" in refuse("adapt", "apply", fitted, asked, "-o", tmp_path / "twice.npy")
+    assert "through no transform" in refuse("search", plain, "--vectors", transformed)
+    assert "already" in refuse("adapt", "apply", fitted, transformed, "-o", tmp_path / "twice.npy")
 
 
 def test_fewer_dims_are_of_unit_length(run, tmp_path, vectors_path, fitted):
@@ -122,8 +124,8 @@ def test_a_comparison_is_printed_saved_and_drawn(run, tmp_path, small_path):
         "pca, 8 bits",
     ):
         assert method in done.out
-    told = json.loads((out / "comparison.json").read_text())
-    assert {"ndcg@10", "overlap@10"} == told["cells"][0]["metrics"].keys()
+    comparison = json.loads((out / "comparison.json").read_text())
+    assert {"ndcg@10", "overlap@10"} == comparison["cells"][0]["metrics"].keys()
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -149,16 +151,16 @@ def test_bad_input_is_an_error_in_one_sentence(
 
 def test_an_unwritable_path_is_an_error_before_anything_is_fitted(refuse, tmp_path, vectors_path):
     (tmp_path / "folder.safetensors").mkdir()
-    for out, said in (("a.npy", "rename"), ("folder.safetensors", "is a folder")):
+    for out, message in (("a.npy", "rename"), ("folder.safetensors", "is a folder")):
         # `vectors_path` has fewer queries than asked for: a fit would fail otherwise.
-        assert said in refuse("adapt", "fit", vectors_path, "-o", tmp_path / out, "--dims", 129)
+        assert message in refuse("adapt", "fit", vectors_path, "-o", tmp_path / out, "--dims", 129)
 
 
 @pytest.mark.parametrize("option", [("--dims", 4), ("--confidence", 0.9), ("--force",)])
 def test_options_that_would_do_nothing_are_refused(refuse, tmp_path, vectors_path, option):
     out = tmp_path / "a.safetensors"
-    told = refuse("adapt", "fit", vectors_path, "-o", out, "--method", "pca", *option)
-    assert f"{option[0]} given for --method pca" in told
+    error = refuse("adapt", "fit", vectors_path, "-o", out, "--method", "pca", *option)
+    assert f"{option[0]} given for --method pca" in error
 
 
 def test_ids_that_are_not_written_are_noted(run, tmp_path, vectors, fitted):
@@ -175,29 +177,31 @@ def test_vectors_of_another_model_are_refused_at_any_size(refuse, tmp_path, rng)
     MatryoshkaAdaptor(eye, eye, (8,), 0.95).save(tmp_path / "a.safetensors")
     np.save(tmp_path / "foreign.npy", Rotation.random(64, 1).transform(rows))
     for dims in ((), ("--dims", 8)):
-        told = refuse("adapt", "apply", tmp_path / "a.safetensors", tmp_path / "foreign.npy",
+        error = refuse("adapt", "apply", tmp_path / "a.safetensors", tmp_path / "foreign.npy",
                       "-o", tmp_path / "out.npy", *dims)  # fmt: skip
-        assert "do not look like" in told
+        assert "do not look like" in error
 
 
 def test_nothing_goes_through_a_transform_twice(
     run, refuse, tmp_path, vectors_path, queries_path, fitted
 ):
-    rows, asked, built = (tmp_path / name for name in ("a.safetensors", "q.safetensors", "i.nv"))
+    rows, transformed, built = (
+        tmp_path / name for name in ("a.safetensors", "q.safetensors", "i.nv")
+    )
     run("adapt", "apply", fitted, vectors_path, "-o", rows)
-    run("adapt", "apply", fitted, queries_path, "-o", asked, "--side", "queries")
+    run("adapt", "apply", fitted, queries_path, "-o", transformed, "--side", "queries")
     run("index", vectors_path, "-o", built, "--transform", fitted)
     for command in (
         ("index", rows, "-o", tmp_path / "twice.nv", "--transform", fitted),
         ("add", built, rows),
         ("adapt", "fit", rows, "-o", tmp_path / "twice.safetensors", "--method", "pca"),
-        ("adapt", "compare", rows, asked),
-        ("tune", built, asked),
-        ("audit", built, asked),
+        ("adapt", "compare", rows, transformed),
+        ("tune", built, transformed),
+        ("audit", built, transformed),
     ):
         assert "went through the transform" in refuse(*command), command
     assert "went through no transform" in refuse("audit", rows, queries_path)
-    assert run("audit", rows, asked, "--dims", 8, "--bits", 32).code == 0
+    assert run("audit", rows, transformed, "--dims", 8, "--bits", 32).code == 0
 
 
 def test_old_options_of_compare_and_fit_work_with_a_note(run, tmp_path, small_path, fitted):

@@ -46,10 +46,10 @@ def test_starting_loads_neither_torch_nor_kernels():
 
 
 def test_vectors_are_indexed_and_found(run, tmp_path, vectors_path, vectors):
-    made = run("index", vectors_path, "-o", tmp_path / "new.nv", "--json")
-    assert made.code == 0
-    assert made.json["rows"] == 300
-    assert made.json["dim"] == 128
+    done = run("index", vectors_path, "-o", tmp_path / "new.nv", "--json")
+    assert done.code == 0
+    assert done.json["rows"] == 300
+    assert done.json["dim"] == 128
     found = run("search", tmp_path / "new.nv", "--vectors", vectors_path, "-k", 3, "--json").json
     assert [query["hits"][0]["id"] for query in found["queries"]] == list(range(300))
     assert found["queries"][7]["hits"][0]["score"] == pytest.approx(1.0, abs=1e-6)
@@ -60,12 +60,12 @@ def test_a_filter_leaves_what_it_is_true_of(run, tmp_path, vectors_path, vectors
 
     path = tmp_path / "years.nv"
     Index.build(vectors, path, metadata=[{"year": 2000 + row % 30} for row in range(300)])
-    asked = ("search", path, "--vectors", vectors_path, "-k", 15, "--where", "year = 2029")
-    found = run(*asked, "--json").json
-    assert found["where"] == "year = 2029"
-    for query in found["queries"]:
+    command = ("search", path, "--vectors", vectors_path, "-k", 15, "--where", "year = 2029")
+    hits = run(*command, "--json").json
+    assert hits["where"] == "year = 2029"
+    for query in hits["queries"]:
         assert sorted(hit["id"] for hit in query["hits"]) == list(range(29, 300, 30))
-    assert run(*asked).out.count(" 10  ") >= 300
+    assert run(*command).out.count(" 10  ") >= 300
 
 
 def test_a_plan_is_obeyed_and_reported(run, built, vectors_path):
@@ -187,9 +187,9 @@ def test_on_a_terminal_it_prompts_until_an_empty_line(answering):
 def test_an_interrupted_index_goes_on_from_its_vectors(run, answering, tmp_path, texts):
     wrong = run("index", texts, "-o", tmp_path / "new.nv", "--bits", 99)
     assert wrong.code == 1
-    kept = list(tmp_path.glob("new.nv.vectors-*.npy"))
-    assert len(kept) == 1
-    kept[0].touch()
+    encoded = list(tmp_path.glob("new.nv.vectors-*.npy"))
+    assert len(encoded) == 1
+    encoded[0].touch()
     assert run("index", texts, "-o", tmp_path / "new.nv").code == 0
     assert list(tmp_path.glob("new.nv.vectors-*")) == []
 

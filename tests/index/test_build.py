@@ -211,7 +211,7 @@ def test_wrong_ids_are_refused(message, vectors, path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"texts": ["x"] * 69}, "69 texts were given for 70 vectors"),
         ({"metadata": [{}] * 71}, "71 metadata records were given for 70 vectors"),
@@ -220,9 +220,9 @@ def test_wrong_ids_are_refused(message, vectors, path):
         ({"model": {"name": object()}}, "model"),
     ],
 )
-def test_texts_and_metadata_that_cannot_be_stored_are_refused(given, message, vectors, path):
+def test_texts_and_metadata_that_cannot_be_stored_are_refused(arguments, message, vectors, path):
     with pytest.raises(InputError, match=message):
-        Index.build(vectors, path, **given)
+        Index.build(vectors, path, **arguments)
     assert not list(path.parent.iterdir())
 
 
@@ -334,13 +334,13 @@ def test_a_replaced_index_goes_on_answering_those_who_have_it_open(vectors, path
 def test_overwriting_replaces_nothing_but_an_index(kind, vectors, path):
     if kind == "folder":
         path.mkdir()
-        kept = path / "thesis.txt"
+        foreign = path / "thesis.txt"
     else:
-        kept = path
-    kept.write_text("years of work")
+        foreign = path
+    foreign.write_text("years of work")
     with pytest.raises(StorageError, match="replaces nothing else"):
         Index.build(vectors, path, overwrite=True)
-    assert kept.read_text() == "years of work"
+    assert foreign.read_text() == "years of work"
 
 
 def test_missing_folders_on_the_way_are_made(vectors, tmp_path):

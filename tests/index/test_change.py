@@ -85,10 +85,10 @@ class Changes(RuleBasedStateMachine):
         chosen = self.some(share)
         vectors = whole(self.rng, len(chosen))
         ids = [id_ for id_, *_ in chosen]
-        said = [f"u{i}" for i in range(len(ids))] if texts else [text for *_, text in chosen]
-        self.index.update(vectors, ids=ids, texts=said if texts else None)
+        new_texts = [f"u{i}" for i in range(len(ids))] if texts else [text for *_, text in chosen]
+        self.index.update(vectors, ids=ids, texts=new_texts if texts else None)
         self.rows = [row for row in self.rows if row[0] not in set(ids)]
-        self.rows += list(zip(ids, vectors, said, strict=True))
+        self.rows += list(zip(ids, vectors, new_texts, strict=True))
 
     @rule()
     def compact(self):
@@ -259,7 +259,7 @@ def test_an_update_keeps_what_it_is_not_given(base, rng):
 
 
 @pytest.mark.parametrize(
-    ("given", "error"),
+    ("arguments", "error"),
     [
         ({"vectors": np.ones((2, 9), np.float32)}, VectorsError),
         ({"vectors": np.full((2, 8), np.nan, np.float32)}, VectorsError),
@@ -270,11 +270,11 @@ def test_an_update_keeps_what_it_is_not_given(base, rng):
         ({"metadata": [{}, {"x": object()}]}, InputError),
     ],
 )
-def test_what_cannot_be_added_changes_nothing(base, given, error, rng):
+def test_what_cannot_be_added_changes_nothing(base, arguments, error, rng):
     index, _ = base
     files = {file.name for file in index.path.iterdir()}
     with pytest.raises(error):
-        index.add(**{"vectors": whole(rng, 2), "ids": [9000, 9001], **given})
+        index.add(**{"vectors": whole(rng, 2), "ids": [9000, 9001], **arguments})
     assert {file.name for file in index.path.iterdir()} <= files | {"writer.lock"}
     index.add(whole(rng, 2), ids=[9000, 9001])
     assert len(Index.open(index.path, verify=True)) == 3002
@@ -369,20 +369,20 @@ def test_a_second_writer_hears_who_is_writing(base, rng):
 
 def test_threads_that_write_at_once_are_told_so_or_succeed(base, rng):
     index, _ = base
-    done, told = [], []
+    done, refused = [], []
 
     def add(number):
         try:
             index.add(np.ones((1, 8), np.float32), ids=[10_000 + number])
             done.append(10_000 + number)
         except LockedError:
-            told.append(number)
+            refused.append(number)
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(done) + len(told) == 8
+    assert len(done) + len(refused) == 8
     assert done
     assert sorted(index.ids.tolist()[3000:]) == sorted(done)

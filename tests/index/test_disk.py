@@ -61,9 +61,9 @@ def test_a_full_disk_is_an_error_that_loses_nothing(path, change):
     before = Index.open(path)
     outcomes = set()
     for limit in (100, 5_000, 20_000, 50_000, 100_000, 400_000):
-        said = run(LIMITED, change, path, limit)
-        outcomes.add(said.split()[0])
-        if said.startswith("done"):
+        output = run(LIMITED, change, path, limit)
+        outcomes.add(output.split()[0])
+        if output.startswith("done"):
             break
         now = Index.open(path, verify=True)
         assert now.ids.tolist() == before.ids.tolist()
@@ -132,11 +132,11 @@ def test_a_folder_that_may_only_be_read_is_searched_and_refuses_to_be_changed(pa
     for parent in list(path.parents)[1:-2]:  # pytest's own folders are for their maker alone
         if parent.stat().st_uid == os.geteuid():
             parent.chmod(parent.stat().st_mode | 0o055)
-    said = run(READ_ONLY, path).splitlines()
+    lines = run(READ_ONLY, path).splitlines()
     path.parent.chmod(0o755)
     path.chmod(0o755)
-    assert len(said) == 5
-    assert all("cannot" in line or "was not" in line for line in said), said
+    assert len(lines) == 5
+    assert all("cannot" in line or "was not" in line for line in lines), lines
     assert len(Index.open(path, verify=True)) == 349
 
 

@@ -85,10 +85,10 @@ KINDS = [strangers, normal, falling, whole, duplicates, near_ties, far, huge, ti
 
 def any_queries(rng, kind, vectors):
     """Some of the same kind, some of the rows themselves, a zero."""
-    own = vectors[rng.integers(0, len(vectors), 2)]
+    stored = vectors[rng.integers(0, len(vectors), 2)]
     with np.errstate(over="ignore"):
         other = kind(rng, 2, vectors.shape[1]).astype(np.float32)
-    return np.concatenate([other, own, -own[:1], np.zeros_like(own[:1])])
+    return np.concatenate([other, stored, -stored[:1], np.zeros_like(stored[:1])])
 
 
 def built(tmp_path_factory, vectors, **options):
@@ -277,10 +277,10 @@ def test_patience_gives_up_and_no_patience_does_not(index, corpus):
     assert not given_up.any()
 
 
-@pytest.mark.parametrize("asked", ["exact", "certify"])
-def test_a_plan_that_ends_in_estimates_proves_nothing(index, corpus, asked):
+@pytest.mark.parametrize("option", ["exact", "certify"])
+def test_a_plan_that_ends_in_estimates_proves_nothing(index, corpus, option):
     with pytest.raises(PlanError, match="end it with '> full'"):
-        index.search(corpus[1], 5, plan="probe=all; 64x1:30", **{asked: True})
+        index.search(corpus[1], 5, plan="probe=all; 64x1:30", **{option: True})
 
 
 def test_threads_do_not_change_what_is_exact(index, corpus):

@@ -45,8 +45,8 @@ def filtered(corpus, metadata, tmp_path_factory):
     """3,000 rows, a seventh of them without metadata."""
     path = tmp_path_factory.mktemp("filters") / "i.nv"
     texts = [f"text {row}" for row in range(len(corpus[0]))]
-    given = [m or {} for m in metadata]
-    return Index.build(corpus[0], path, texts=texts, metadata=given)
+    records = [m or {} for m in metadata]
+    return Index.build(corpus[0], path, texts=texts, metadata=records)
 
 
 def allowed_rows(index, where):
@@ -171,9 +171,9 @@ def test_what_changes_is_seen_and_what_is_deleted_is_not_found(corpus, tmp_path)
     index = Index.build(vectors[:2000], tmp_path / "i.nv", metadata=[{"n": n} for n in range(2000)])
     where = "n >= 1000"
 
-    def holds(rows, given):
+    def holds(rows, condition):
         hits = index.search(queries, K, plan=EXACT, where=where)
-        assert (hits.rows == brute_force(queries, given, rows, K)).all()
+        assert (hits.rows == brute_force(queries, condition, rows, K)).all()
 
     holds(range(1000, 2000), vectors)
     index.add(vectors[2000:2500], ids=range(2000, 2500), metadata=[{"n": n} for n in range(500)])

@@ -76,12 +76,12 @@ def test_damage_is_found_or_does_no_harm(victim, changed, corpus, name, rng, soa
     for harmed in damages(data, rng, 5000 if soak else 120):
         (victim / name).write_bytes(harmed)
         try:
-            said = everything(Index.open(victim, verify=True), queries)
+            contents = everything(Index.open(victim, verify=True), queries)
         except StorageError:  # of which DamagedIndexError is one
             found += 1
             continue
         assert name == NAME, "a damaged segment file was opened"
-        assert said == expected
+        assert contents == expected
     assert found > (0 if name == NAME else 100)
     (victim / name).write_bytes(data)
     assert everything(Index.open(victim, verify=True), queries) == expected
@@ -97,15 +97,15 @@ def test_damage_that_nobody_looked_for_harms_no_search(victim, changed, corpus, 
     for harmed in damages(data, rng, 5000 if soak else 120):
         (victim / name).write_bytes(harmed)
         try:
-            said = everything(Index.open(victim), queries)
+            contents = everything(Index.open(victim), queries)
         except NestvecError:
             continue
-        assert said[1] == expected[1]
-        for ids, _, rows in said[0]:
+        assert contents[1] == expected[1]
+        for ids, _, rows in contents[0]:
             assert {row for line in rows for row in line} <= live
             assert all(len(set(line)) == 10 for line in ids)
         if name == NAME:
-            assert said == expected
+            assert contents == expected
 
 
 @pytest.mark.parametrize("name", [*FILES, NAME])
@@ -118,8 +118,8 @@ def test_a_writer_finds_damage_or_does_no_harm(victim, changed, corpus, name, rn
             index = Index.open(victim, verify=True)
             index.add(corpus[0][2000:2010], ids=[f"new {i}" for i in range(10)])
             index.delete(["new 3"])
-            said = Index.open(victim, verify=True).ids.tolist()
-            assert said == [*expected, *(f"new {i}" for i in range(10) if i != 3)]
+            contents = Index.open(victim, verify=True).ids.tolist()
+            assert contents == [*expected, *(f"new {i}" for i in range(10) if i != 3)]
         except StorageError:
             pass
         for file in victim.iterdir():

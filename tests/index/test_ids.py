@@ -75,23 +75,23 @@ COLLECTIONS = {
 @pytest.mark.parametrize("name", [int, str])
 def test_collections_of_ids_of_any_kind_are_accepted(kind, change, name, tmp_path):
     ids = [name(i) for i in (31, 3, 12)]
-    given = COLLECTIONS[kind](ids)
+    collection = COLLECTIONS[kind](ids)
     every = [name(i) for i in range(70)]
     if change == "build":
-        assert Index.build(VECTORS[:3], tmp_path / "i.nv", ids=given).ids.tolist() == ids
+        assert Index.build(VECTORS[:3], tmp_path / "i.nv", ids=collection).ids.tolist() == ids
         return
     index = built(tmp_path / "i.nv", every)
     rest = [id_ for id_ in every if id_ not in ids]
     if change == "delete":
-        index.delete(given)
+        index.delete(collection)
         assert index.ids.tolist() == rest
     elif change == "update":
-        index.update(-VECTORS[:3], ids=given)
+        index.update(-VECTORS[:3], ids=collection)
         assert index.ids.tolist() == rest + ids
         assert (index.vectors[-3:] == -VECTORS[:3]).all()
     else:
         index.delete(ids)
-        index.add(-VECTORS[:3], ids=given)
+        index.add(-VECTORS[:3], ids=collection)
         assert index.ids.tolist() == rest + ids
 
 

@@ -151,11 +151,11 @@ def test_an_index_that_is_dropped_is_let_go_at_once(corpus, tmp_path):
     vectors, queries = corpus
     index = Index.build(vectors[:200], tmp_path / "i.nv")
     index.search(queries[:1])
-    held = ref(index.snapshot), ref(index.snapshot.parts[0].coded)
+    references = ref(index.snapshot), ref(index.snapshot.parts[0].coded)
     gc.disable()
     try:
         del index
-        assert [each() for each in held] == [None, None]
+        assert [each() for each in references] == [None, None]
     finally:
         gc.enable()
 

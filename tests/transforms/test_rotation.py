@@ -54,8 +54,8 @@ def test_no_other_prefix_holds_more_energy(seed, dim, data):
     vectors = skewed(rng, 100, dim)
     dims = data.draw(st.integers(1, dim))
     other = np.linalg.qr(rng.standard_normal((dim, dims)))[0]
-    kept = np.square(Rotation.fit(vectors).transform(vectors, dims).astype(float)).sum()
-    assert kept >= np.square(vectors @ other).sum() * (1 - 1e-5)
+    pca_energy = np.square(Rotation.fit(vectors).transform(vectors, dims).astype(float)).sum()
+    assert pca_energy >= np.square(vectors @ other).sum() * (1 - 1e-5)
 
 
 def test_the_largest_entry_of_each_direction_is_positive(rng):

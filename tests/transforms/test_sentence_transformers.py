@@ -51,9 +51,9 @@ def test_a_saved_model_needs_no_code_of_ours(tmp_path, rng, vectors):
     before = through(modules, vectors, "query")
     router = modules[0]
     router.save(str(tmp_path))
-    told = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
-    assert "sentence_transformers" in told
-    assert "nestvec" not in told
+    configs = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert "sentence_transformers" in configs
+    assert "nestvec" not in configs
     assert json.loads((tmp_path / "router_config.json").read_text())
     loaded = type(router).load(str(tmp_path))
     assert (through([loaded], vectors, "query") == before).all()
@@ -67,10 +67,10 @@ def test_a_model_with_a_transform_encodes_transformed_vectors(tmp_path):
     texts = ["nested dolls", "matryoshka"]
     plain = whole.model.encode(texts, show_progress_bar=False)
     rotation = Rotation.random(384, 1)
-    made = sentence_transformers.SentenceTransformer(
+    model = sentence_transformers.SentenceTransformer(
         modules=[*whole.model, *rotation.to_sentence_transformers()], device="cpu"
     )
-    made.save(str(tmp_path / "model"))
+    model.save(str(tmp_path / "model"))
     loaded = sentence_transformers.SentenceTransformer(str(tmp_path / "model"), device="cpu")
     assert np.allclose(
         loaded.encode(texts, show_progress_bar=False), rotation.transform(plain), atol=1e-5

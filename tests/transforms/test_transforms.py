@@ -192,9 +192,9 @@ def test_equal_seeds_give_equal_rotations_and_others_do_not():
 def test_centred_pca_has_the_principal_directions_without_the_mean(rng):
     rows = (numbers(rng, 300, 6) * np.arange(6, 0, -1) + 20).astype(np.float32)
     centred = Linear.fit_centered_pca(rows)
-    given = centred.transform(rows).astype(float)
-    assert np.allclose(given.mean(axis=0), 0, atol=1e-4)
-    covariance = given.T @ given
+    whitened = centred.transform(rows).astype(float)
+    assert np.allclose(whitened.mean(axis=0), 0, atol=1e-4)
+    covariance = whitened.T @ whitened
     assert np.allclose(covariance, np.diag(np.diag(covariance)), atol=0.5)
     assert (np.diff(np.diag(covariance)) < 0).all()
     assert not centred.preserves_inner_products
@@ -209,8 +209,8 @@ def test_rows_without_noise_among_neighbours_give_finite_directions(copies, rng)
         assert np.linalg.matrix_rank(fitted.matrix) == 6
     rows = np.repeat(numbers(rng, 40, 6), 4, axis=0)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    given = Linear.fit_neighbour_whitening(rows).transform(unit)
-    assert np.allclose(given @ given.T, unit @ unit.T, atol=1e-5)
+    rotated = Linear.fit_neighbour_whitening(rows).transform(unit)
+    assert np.allclose(rotated @ rotated.T, unit @ unit.T, atol=1e-5)
 
 
 def test_all_other_rows_are_neighbours_where_there_are_few(rng):
@@ -227,11 +227,11 @@ def test_no_rows_have_no_neighbours():
 
 def test_an_adaptor_keeps_the_length_of_every_row(rng, vectors):
     rows = vectors * rng.uniform(0.1, 9, (len(vectors), 1)).astype(np.float32)
-    given = KINDS["adaptor"](rng)
-    for side in (given.transform, given.transform_queries):
+    adaptor = KINDS["adaptor"](rng)
+    for side in (adaptor.transform, adaptor.transform_queries):
         lengths = np.linalg.norm(side(rows), axis=1)
         assert np.allclose(lengths, np.linalg.norm(rows, axis=1), rtol=1e-5)
-    assert (given.transform(np.zeros((2, DIM), np.float32)) == 0).all()
+    assert (adaptor.transform(np.zeros((2, DIM), np.float32)) == 0).all()
 
 
 def test_only_a_chain_of_rotations_preserves_inner_products():
