@@ -153,3 +153,14 @@ def test_the_old_name_of_stored_plans_works_with_a_note(index):
     with pytest.warns(DeprecationWarning, match="please use Index.stored_plans"):
         assert index.tuned == index.stored_plans
     assert list(index.stored_plans) == [10]
+
+
+def test_the_hits_of_a_query_do_not_depend_on_its_batch(tmp_path, rng):
+    rows = rng.standard_normal((2000, 384)).astype(np.float32)
+    index = Index.build(rows, tmp_path / "wide.nv", transform=Rotation.random(384, 1))
+    queries = rng.standard_normal((40, 384)).astype(np.float32)
+    together = index.search(queries)
+    for row, query in enumerate(queries):
+        alone = index.search(query[None])
+        assert (alone.rows[0] == together.rows[row]).all()
+        assert (alone.scores[0] == together.scores[row]).all()

@@ -58,6 +58,26 @@ def test_streaming_gives_the_same_bits_as_memory(transform, vectors, tmp_path, m
         assert label == {"adapter": transform.fingerprint, "side": side}
 
 
+@pytest.mark.door("queries that go through a transform one by one or together", "equal to the bit")
+@pytest.mark.parametrize("name", [*KINDS, "wide rotation", "wide linear"])
+def test_a_query_is_mapped_alike_in_any_batch(name, rng):
+    wide = {
+        "wide rotation": lambda rng: Rotation.random(384, 3),
+        "wide linear": lambda rng: Linear(numbers(rng, 384, 100), numbers(rng, 100)),
+    }
+    transform = (KINDS | wide)[name](rng)
+    queries = numbers(rng, 100, transform.dim)
+    together = transform.transform_queries(queries)
+    for batch in (1, 2, 7, 33):
+        parts = [transform.transform_queries(queries[i : i + batch]) for i in range(0, 100, batch)]
+        assert (np.concatenate(parts) == together).all()
+    assert (transform.transform_queries(queries[::-1])[::-1] == together).all()
+    assert transform.transform_queries(queries[:0]).shape == (0, transform.width)
+    np.testing.assert_allclose(
+        together, transform.apply(queries, transform.width, "queries"), rtol=1e-3, atol=1e-4
+    )
+
+
 def test_a_chain_applies_its_parts_in_order(transform, vectors):
     first = Rotation.random(DIM, 9)
     chained = first.compose(transform)

@@ -142,7 +142,11 @@ class Transform(ABC):
     def transform_queries(
         self, queries: ArrayLike, dims: int | None = None
     ) -> Float32[np.ndarray, "q dims"]:
-        """Map queries [q, dim], as `transform` maps documents; only two-sided maps differ."""
+        """Map queries [q, dim], as `transform` maps documents; only two-sided maps differ.
+
+        Each query is mapped by itself, so that the result does not depend on the others to the last
+        bit: BLAS adds in another order for another number of rows.
+        """
         return self._gather(queries, dims, "queries")
 
     def transform_blocks(
@@ -155,7 +159,11 @@ class Transform(ABC):
             block = array[first_row : first_row + BLOCK_ROWS]
             check_finite(block, "vectors", first_row)
             check_magnitude(block, "vectors", first_row)
-            yield self.apply(np.ascontiguousarray(block, dtype=np.float32), width, side)
+            rows = np.ascontiguousarray(block, dtype=np.float32)
+            if side == "documents":
+                yield self.apply(rows, width, side)
+            elif len(rows):
+                yield np.concatenate([self.apply(row[None], width, side) for row in rows])
 
     def transform_file(
         self,
