@@ -59,7 +59,13 @@ class DataError(InputError):
 
 
 class EncodeError(NestvecError):
-    """A model or an embedding API did not give usable vectors."""
+    """A model or an embedding API did not give usable vectors.
+
+    `rows_before` [m, dim] holds the vectors of the first texts of the call, where there are some:
+    what was computed, or paid for, before the failure.
+    """
+
+    rows_before: Any = None
 
 
 class BadTextError(EncodeError):

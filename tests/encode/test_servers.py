@@ -212,6 +212,39 @@ def test_what_was_paid_for_is_kept_when_a_run_goes_on_with_skip(run, server, cor
     assert len(np.load(tmp_path / "v.npy")) == 5
 
 
+@pytest.mark.door(
+    "an account that is empty, or a server that fails, at the end", "all before is kept"
+)
+def test_a_failure_at_the_end_keeps_what_was_paid_for(server, tmp_path):
+    body = '{"error": {"message": "no credit left", "code": "insufficient_quota"}}'
+    server.behave = lambda request: Reply(429, body) if "text 36" in request["input"] else None
+    encoder = encoder_of(server, limits=Limits(texts=5, requests=1))
+    with pytest.raises(EncodeError, match="no credit left"):
+        encode_to_file(encoder, TEXTS, tmp_path / "v.npy")
+    server.bodies.clear()
+    server.behave = lambda request: None
+    encode_to_file(encoder, TEXTS, tmp_path / "v.npy")
+    assert server.sent() == TEXTS[35:]
+    assert_allclose(np.load(tmp_path / "v.npy"), server.rows(TEXTS), atol=1e-6)
+
+
+def test_a_failure_behind_a_bad_text_keeps_what_is_before_it(server, tmp_path):
+    def behave(request):
+        if "text 36" in request["input"]:
+            return Reply(401, "{}")
+        return no("text 12")(request)
+
+    server.behave = behave
+    encoder = encoder_of(server, limits=Limits(texts=5, requests=1))
+    with pytest.raises(EncodeError, match="401"):
+        encode_to_file(encoder, TEXTS, tmp_path / "v.npy")
+    server.bodies.clear()
+    server.behave = lambda request: None
+    encode_to_file(encoder, TEXTS, tmp_path / "v.npy")
+    assert server.sent() == TEXTS[12:]
+    assert_allclose(np.load(tmp_path / "v.npy"), server.rows(TEXTS), atol=1e-6)
+
+
 def test_rows_of_zeros_are_not_gone_on_with_as_if_all_were_well(server, tmp_path):
     server.behave = no("text 1")
     encoder = encoder_of(server)

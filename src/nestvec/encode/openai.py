@@ -145,10 +145,14 @@ class OpenAIEncoder:
             def send(batch: list[str]) -> list[np.ndarray | str]:
                 return self._sizer.send(batch, lambda part: self._post(connection, part))
 
-            # `map` gives results in order, and cancels what has not begun when one of them raises.
-            for batch in pool.map(send, batches):
-                results.extend(batch)
-                advance(len(batch))
+            try:
+                # `map` gives results in order, and cancels what has not begun when one raises.
+                for batch in pool.map(send, batches):
+                    results.extend(batch)
+                    advance(len(batch))
+            except (EncodeError, KeyboardInterrupt) as e:
+                e.rows_before = self._rows_before(results)  # type: ignore[union-attr]
+                raise
         return self._unit_rows(results)
 
     def _post(self, connection: Connection, texts: list[str]) -> Float32[np.ndarray, "n dim"]:
@@ -180,6 +184,14 @@ class OpenAIEncoder:
             dict(sorted(reasons.items())),
             rows,
         )
+
+    def _rows_before(self, results: list[np.ndarray | str]) -> Float32[np.ndarray, "n dim"]:
+        """The rows in front of the first text that has none."""
+        try:
+            return self._unit_rows(results)
+        except BadTextError as e:
+            rows: Float32[np.ndarray, "n dim"] = e.rows[: min(e.reasons)]
+            return rows
 
     def _probe(self) -> int:
         """The width of the rows, which one short text tells."""

@@ -68,6 +68,11 @@ def encode_to_file(
                     raise
                 rows = e.rows
                 partial.blanks.update(e.reasons)
+            except (EncodeError, KeyboardInterrupt) as e:
+                rows_before = getattr(e, "rows_before", None)
+                if rows_before is not None:
+                    partial.append(file, rows_before)
+                raise
             partial.append(file, rows)
             advance(len(chunk))
     partial.finish(skip=on_bad_text == "skip")
@@ -263,7 +268,9 @@ def _encode_chunk(
         reasons = {start + position: reason for position, reason in e.reasons.items()}
         raise BadTextError(f"{place}: {e}", reasons, e.rows) from e
     except EncodeError as e:
-        raise EncodeError(f"{place}: {e}") from e
+        error = EncodeError(f"{place}: {e}")
+        error.rows_before = e.rows_before
+        raise error from e
     due = (len(chunk), encoder.info.dim)
     if rows.shape != due:
         raise EncodeError(f"{encoder.info.name} gave shape {rows.shape} where {due} is due")
