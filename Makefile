@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # torch: on Linux, PyPI offers a build with gigabytes of CUDA. PyTorch's own index has the CPU build
-# of the pinned version, which pip prefers to PyPI's. It is asked only where it can be reached: pip
+# of the version in constraints.txt, which pip prefers to PyPI's. It is asked only where it can be reached: pip
 # would retry in vain for minutes elsewhere. Set PIP_FLAGS to choose for yourself.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 PIP_FLAGS ?= $(shell $(PYTHON) -c "from urllib.request import urlopen; \
@@ -88,7 +88,7 @@ clean:
 $(VENV)/.demo: EXTRAS := demo
 $(VENV)/.dev: EXTRAS := all,dev,docs
 $(VENV)/.bench: EXTRAS := all,bench
-$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS) --editable '.[$(EXTRAS)]'
 	touch $@

@@ -15,6 +15,8 @@ from nestvec.extras import require
 from nestvec.shapes import Int64, UInt8
 from nestvec.train.data.held_out import hold_out
 
+DIGITS = "digits"
+_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
@@ -58,8 +60,9 @@ class ImageFile:
     """A file or folder of labelled images, and the number of images to hold out."""
 
     images: str
-    """A .npz with `train_images` [n, height, width(, channels)] and `train_labels` (or `images`
-    and `labels`), or a folder or .zip with files `…/class/name.jpg`."""
+    """One of "digits", the 1,797 handwritten digits of scikit-learn; a .npz with `train_images`
+    [n, height, width(, channels)] and `train_labels` (or `images` and `labels`); a folder or .zip
+    with files `…/class/name.jpg`."""
     part: str = "train"
     """The prefix of the arrays in a .npz, or the folder above the classes, where there is one."""
     classes: tuple[str, ...] | None = None
@@ -75,13 +78,22 @@ class ImageFile:
 
     def read(self) -> tuple[Images, Images]:
         """Read the images to train on, and those held out."""
-        images = read_images(Path(self.images), self.part)
+        is_digits = self.images == DIGITS and not Path(DIGITS).exists()
+        images = read_digits() if is_digits else read_images(Path(self.images), self.part)
         if self.classes is not None:
             images = Images(images.pixels, images.labels, self.classes)
         if self.limit is not None and self.limit < len(images):
             sample = np.random.default_rng(self.seed).permutation(len(images))[: self.limit]
             images = images.select(np.sort(sample))
         return images.split(self.held_out, self.seed)
+
+
+def read_digits() -> Images:
+    """Load the digits that scikit-learn ships, of 8 × 8 pixels, doubled to 16 × 16."""
+    digits = require("sklearn.datasets", "train").load_digits()
+    pixels = np.repeat(np.repeat(digits.images, 2, axis=1), 2, axis=2)
+    gray = np.round(pixels * (255 / 16)).astype(np.uint8)  # scikit-learn counts from 0 to 16
+    return Images(gray[..., None], digits.target.astype(np.int64), _DIGIT_NAMES)
 
 
 def read_images(path: Path, part: str = "train") -> Images:
