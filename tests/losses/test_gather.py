@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
 
 from nestvec.errors import InputError
 from nestvec.losses import gather, nested_info_nce
@@ -35,12 +36,23 @@ def work(rank, port, folder):
         results[name] = [loss.detach(), *torch.autograd.grad(loss, leaves)]
     queries, documents, _ = (v[rank : rank + 1] for v in vectors())
     results["one each"] = nested_info_nce(queries, documents, DIMS, gather=True)
+    results["ddp"] = ddp_step(half)
     try:
         gather(torch.zeros(2 + rank, 4))
     except InputError as e:
         results["uneven"] = str(e)
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
+
+
+def ddp_step(half, wrap=DistributedDataParallel):
+    """Compute the loss of a part of the batch and the gradient of a model's weights."""
+    torch.manual_seed(0)
+    model = wrap(torch.nn.Linear(8, 8, dtype=torch.float64))
+    queries, documents, negatives = model(torch.cat([v[half] for v in vectors()])).chunk(3)
+    loss = nested_info_nce(queries, documents, DIMS, negatives=negatives, gather=True)
+    loss.backward()
+    return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +74,16 @@ def test_two_halves_equal_the_full_batch(results, name):
     for position, expected in enumerate(torch.autograd.grad(full, leaves), 1):
         halves = torch.cat([results[rank][name][position] for rank in range(2)]) / 2
         torch.testing.assert_close(halves, expected)
+
+
+@pytest.mark.door("two processes of DistributedDataParallel", "loss and gradient of one process")
+def test_data_parallel_training_equals_one_process(results):
+    loss, *gradients = ddp_step(slice(None), wrap=lambda model: model)
+    both = [result["ddp"] for result in results]
+    torch.testing.assert_close((both[0][0] + both[1][0]) / 2, loss)
+    for position, expected in enumerate(gradients, 1):
+        for result in both:
+            torch.testing.assert_close(result[position], expected)
 
 
 def test_a_batch_of_one_pair_has_the_document_of_the_other_process_as_a_negative(results):

@@ -253,6 +253,4 @@ def check_rank(documents: Float32[np.ndarray, "n dim"], nesting_dims: tuple[int,
             "of the widest prefix; give vectors that differ more, or smaller dims"
         )
     if rank < nesting_dims[-1]:
-        _log.info(
-            "the vectors span %d of their %d dimensions; the others are completed", rank, dim
-        )
+        _log.info("the vectors span %d of their %d dimensions; the others are completed", rank, dim)

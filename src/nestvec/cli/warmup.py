@@ -3,10 +3,11 @@
 import time
 
 from nestvec import kernels
-from nestvec.cli.output import print_facts
+from nestvec.cli import options
+from nestvec.cli.output import print_facts, print_json
 
 
-def warmup() -> None:
+def warmup(json: options.Json = False) -> None:
     """Compile the kernels of index, search and audit for this processor, and cache them.
 
     Without it, the first command that needs a kernel does so. In a container image, run it in the
@@ -18,4 +19,8 @@ def warmup() -> None:
     start = time.perf_counter()
     for load in (kernels.load, kernels.load_exact, kernels.load_scoring):
         load()
-    print_facts({"kernels": "ready", "time": f"{time.perf_counter() - start:,.1f} s"})
+    seconds = time.perf_counter() - start
+    if json:
+        print_json({"ready": True, "seconds": round(seconds, 3)})
+    else:
+        print_facts({"kernels": "ready", "time": f"{seconds:,.1f} s"})
