@@ -341,12 +341,12 @@ def test_options_that_do_not_fit_are_refused(options, wrong):
         nested_info_nce(torch.randn(4, 24), torch.randn(4, 24), DIMS, **options)
 
 
-def test_a_batch_of_one_pair_is_refused_unless_there_are_negatives(batch):
+def test_a_batch_of_one_pair_is_0_with_a_warning_unless_there_are_negatives(batch):
     queries, documents, negatives = batch(1, 1, 1)
-    with pytest.raises(InputError, match="larger batch"):
-        nested_info_nce(queries, documents, DIMS)
+    with pytest.warns(UserWarning, match="no negative"):
+        assert nested_info_nce(queries, documents, DIMS) == 0
     assert nested_info_nce(queries, documents, DIMS, negatives=negatives) > 0
-    with pytest.raises(InputError, match="queries alone"):
+    with pytest.warns(UserWarning, match="queries alone"):
         nested_info_nce(queries, documents, DIMS, negatives=negatives, bidirectional=True)
 
 

@@ -1,6 +1,7 @@
 """Contrastive training of all prefixes with in-batch negatives."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TypedDict
@@ -24,6 +25,11 @@ _METHODS: dict[str, SoftmaxLoss] = {
     "blocks": blocks.softmax_loss,
     "reference": reference.softmax_loss,
 }
+
+_NO_NEGATIVE = (
+    "a batch of one pair has no negative, so its loss is 0 and teaches nothing; if it is not only "
+    "the last batch, use larger ones, or negatives, which serve queries alone (not bidirectional)"
+)
 
 
 class InfoNCEOptions(TypedDict, total=False):
@@ -77,7 +83,8 @@ def nested_info_nce(
 
     Half precision is computed in float32, under autocast too. Raises `DimsError` for dims that do
     not fit, `VectorsError` for tensors that do not fit each other and `InputError` for options that
-    do not, or a batch without a negative (in either direction).
+    do not. A query without a negative, as in a last batch of one pair, has the loss 0 and no
+    gradient, which a `UserWarning` says.
     """
     values = complete(options, _DEFAULTS, "nested_info_nce")
     excluded, margin, bidirectional, cosine, gather, method = (values[name] for name in _DEFAULTS)
@@ -159,12 +166,9 @@ def _check_pairs(queries: Tensor, documents: Tensor, negatives: Tensor | None) -
 
 
 def _check_candidates(n_queries: int, candidates: Tensor, excluded: Tensor | None) -> None:
-    """Check that there is a negative, and that `excluded` has the shape of the scores."""
+    """Warn where there is no negative, and check that `excluded` has the shape of the scores."""
     if len(candidates) < 2:
-        raise InputError(
-            "a batch of one pair has no negative; use a larger batch, "
-            "or negatives, which serve queries alone (not bidirectional)"
-        )
+        warnings.warn(_NO_NEGATIVE, stacklevel=4)
     if excluded is None:
         return
     shape = (n_queries, len(candidates))

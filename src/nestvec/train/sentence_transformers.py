@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from sentence_transformers.sentence_transformer.data_collator import (
+    SentenceTransformerDataCollator,
+)
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from torch import Tensor, nn
 
@@ -114,6 +117,45 @@ def _mini_batches(features: Features, size: int) -> Iterator[Features]:
             name: value[start : start + size] if isinstance(value, Tensor) and value.ndim else value
             for name, value in features.items()
         }
+
+
+class RaggedNegativesCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
+    """A collator for rows with different numbers of negatives: None, a text or a list of texts.
+
+    The columns after anchor and positive become one column of all negatives in the batch, without
+    the missing ones; a batch without negatives has no such column. `NestedInfoNCELoss` compares
+    every query of the batch with all of them. With `gather`, processes need equal numbers.
+    """
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        """Preprocess a batch of rows into the columns anchor, positive and, if any, negatives."""
+        other = {"dataset_name", *self.valid_label_columns}
+        pair, negatives = [], []
+        for name in features[0] if features else ():
+            if name not in other:
+                (pair if len(pair) < 2 else negatives).append(name)
+        rows = [{n: v for n, v in row.items() if n not in negatives} for row in features]
+        batch: dict[str, Any] = super().__call__(rows)
+        texts = [text for row in features for name in negatives for text in _present(row[name])]
+        if texts:
+            # All three columns, because prompts and tasks may depend on the place of a column.
+            padded = [
+                {**dict.fromkeys(pair, ""), negatives[0]: text, **_dataset(features[0])}
+                for text in texts
+            ]
+            columns = super().__call__(padded)
+            batch |= {name: value for name, value in columns.items() if name not in batch}
+        return batch
+
+
+def _present(negatives: str | Sequence[str | None] | None) -> list[str]:
+    """List the texts of one cell; None, in place of a list or in one, is no text."""
+    cell = [negatives] if negatives is None or isinstance(negatives, str) else negatives
+    return [text for text in cell if text is not None]
+
+
+def _dataset(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("dataset_name",) if name in row}
 
 
 class NestedEvaluator(SentenceEvaluator):

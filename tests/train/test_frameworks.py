@@ -1,0 +1,139 @@
+"""The losses in trainers of others: LoRA, several datasets, ragged negatives, Lightning."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sentence_transformers", minversion="6.1")
+datasets = pytest.importorskip("datasets")
+pytest.importorskip("accelerate")
+
+from sentence_transformers import (  # noqa: E402
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+
+from nestvec.losses import nested_info_nce  # noqa: E402
+from nestvec.train.sentence_transformers import (  # noqa: E402
+    NestedInfoNCELoss,
+    RaggedNegativesCollator,
+)
+
+DIMS = [8, 32]
+
+
+def pairs(rng, n=8):
+    words = rng.integers(0, 30, (n, 4))
+    columns = {"anchor": words, "positive": words + 30}
+    return {name: [" ".join(f"w{w}" for w in row) for row in ws] for name, ws in columns.items()}
+
+
+def train(model, data, folder, steps=2, **options):
+    arguments = SentenceTransformerTrainingArguments(
+        str(folder), max_steps=steps, per_device_train_batch_size=4, learning_rate=1e-2,
+        report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, use_cpu=True,
+    )  # fmt: skip
+    loss = NestedInfoNCELoss(model, DIMS)
+    trainer = SentenceTransformerTrainer(model, arguments, train_dataset=data, loss=loss, **options)
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def weights(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+@pytest.mark.door(
+    "a model with a LoRA adapter", "the adapter alone is trained; it is saved and loaded"
+)
+def test_lora_leaves_the_base_weights_and_is_saved(model, rng, tmp_path):
+    peft = pytest.importorskip("peft", minversion="0.22")
+    model.add_adapter(
+        peft.LoraConfig(
+            task_type="FEATURE_EXTRACTION", r=2, lora_alpha=4, target_modules=["query", "value"]
+        )
+    )
+    before = weights(model)
+    train(model, datasets.Dataset.from_dict(pairs(rng)), tmp_path / "run")
+    changed = {name for name, value in weights(model).items() if not value.equal(before[name])}
+    assert changed
+    assert all("lora_" in name for name in changed)
+    model.eval()
+    model.save(str(tmp_path / "saved"), create_model_card=False)
+    loaded = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    assert (loaded.encode(["w1 w2"]) == model.encode(["w1 w2"])).all()
+
+
+@pytest.mark.door("several datasets in one training", "batches come from one dataset at a time")
+def test_several_datasets(model, rng, tmp_path):
+    data = {name: datasets.Dataset.from_dict(pairs(rng)) for name in ("first", "second")}
+    before = weights(model)
+    assert len(train(model, datasets.DatasetDict(data), tmp_path / "run")) == 2
+    assert any(not value.equal(before[name]) for name, value in weights(model).items())
+
+
+@pytest.mark.door(
+    "a last batch of one pair", "its loss is 0, without a gradient, and a warning says so"
+)
+def test_a_last_batch_of_one(model, rng, tmp_path):
+    with pytest.warns(UserWarning, match="a batch of one pair has no negative") as caught:
+        losses = train(model, datasets.Dataset.from_dict(pairs(rng, 5)), tmp_path / "run")
+    assert losses[0] > 0
+    assert losses[1] == 0
+    assert len([one for one in caught if "no negative" in str(one.message)]) == 1
+
+
+@pytest.mark.door(
+    "None, one or several negatives in a row", "missing ones are left out by a collator"
+)
+def test_ragged_negatives(model, rng):
+    cells = [None, ["w1 w2"], ["w3", None, "w4 w5"], []]
+    data = {**pairs(rng, 4), "negative": cells, "another": ["w6", None, None, "w7 w8 w9"]}
+    rows = list(datasets.Dataset.from_dict(data))
+    collate = RaggedNegativesCollator(model.preprocess)
+    batch = collate(rows)
+    texts = model.tokenizer.batch_decode(batch["negative_input_ids"], skip_special_tokens=True)
+    assert texts == ["w6", "w1 w2", "w3", "w4 w5", "w7 w8 w9"]
+    assert len(batch["anchor_input_ids"]) == len(batch["positive_input_ids"]) == 4
+    bare = collate([row | {"negative": None, "another": None} for row in rows])
+    assert not any(name.startswith(("negative", "another")) for name in bare)
+    columns = [
+        {key: batch[f"{name}_{key}"] for key in ("input_ids", "attention_mask")}
+        for name in ("anchor", "positive", "negative")
+    ]
+    loss = NestedInfoNCELoss(model.eval(), DIMS)
+    assert loss(columns, None) > loss(columns[:2], None)  # each negative adds to the sum
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning with this torch
+@pytest.mark.door("a module of Lightning", "the loss and the step are those of a plain loop")
+def test_lightning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(16, 32)
+
+        def training_step(self, batch, _):
+            return nested_info_nce(self.layer(batch[0]), self.layer(batch[1]), DIMS)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    rows = torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(1))
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*rows), batch_size=4)
+    module, expected = Module(), Module()
+    trainer = lightning.Trainer(
+        max_steps=2, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, batches)
+    optimizer = expected.configure_optimizers()
+    for batch in batches:
+        optimizer.zero_grad()
+        expected.training_step(batch, 0).backward()
+        optimizer.step()
+    torch.testing.assert_close(module.layer.weight, expected.layer.weight)
