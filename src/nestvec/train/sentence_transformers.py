@@ -119,7 +119,7 @@ def _mini_batches(features: Features, size: int) -> Iterator[Features]:
         }
 
 
-class RaggedNegativesCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
+class RaggedNegativesCollator(SentenceTransformerDataCollator):
     """A collator for rows with different numbers of negatives: None, a text or a list of texts.
 
     The columns after anchor and positive become one column of all negatives in the batch, without
@@ -130,7 +130,8 @@ class RaggedNegativesCollator(SentenceTransformerDataCollator):  # type: ignore[
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Preprocess a batch of rows into the columns anchor, positive and, if any, negatives."""
         other = {"dataset_name", *self.valid_label_columns}
-        pair, negatives = [], []
+        pair: list[str] = []
+        negatives: list[str] = []
         for name in features[0] if features else ():
             if name not in other:
                 (pair if len(pair) < 2 else negatives).append(name)
