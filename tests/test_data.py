@@ -16,6 +16,7 @@ from nestvec.data import (
     Corpus,
     RetrievalSet,
     read_columns,
+    read_qrels,
     read_retrieval_set,
     read_texts,
     read_triplets,
@@ -410,9 +411,7 @@ def test_a_missing_part_is_named(folder, part, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q1\tz\t1", "line 5 judges document 'z'"),
-        ("q9\ta\t1", "line 5 judges query 'q9'"),
-        ("q1\ta\t1", "line 5 judges query 'q1', document 'a' again"),
+        ("q1\ta\t1", "line 5 judges query 'q1', document 'a' again, with another grade: 1 after 2"),
         ("q2\ta\tgood", "line 5 has the score 'good'"),
         ("q2\ta\tnan", "line 5 has the score 'nan'"),
         ("q2\ta", "line 5 has 2 fields"),
@@ -426,15 +425,70 @@ def test_a_judgement_that_makes_no_sense_is_named(folder, line, message):
 @pytest.mark.parametrize(
     ("qrels", "message"),
     [
-        ("q1\ta\t2\nq2\tb\t1\n", "it needs 'query-id', 'corpus-id', 'score'"),
+        ("q1\tz\t1\nq9\ta\t1\n", "of 2 judgments, 1 name a query .* and none is left"),
+        ("q1\ta\tb\tc\td\n", "line 1 has 5 fields, and no header names them"),
         ("query-id\tcorpus-id\tscore\n", "judges no document relevant"),
         ("query-id\tcorpus-id\tscore\nq1\ta\t0\n", "judges no document relevant"),
         ("", "judges no document relevant"),
     ],
 )
-def test_judgments_without_header_or_content_are_refused(folder, qrels, message):
+def test_judgments_without_content_are_refused(folder, qrels, message):
     with pytest.raises(DataError, match=message):
         read_retrieval_set(folder(qrels=qrels))
+
+
+FORMS = {
+    "TREC, tabs": ("qrels.txt", "q1\t0\ta\t2\nq1\t0\tb\t0\nq2\t0\tb\t1\n"),
+    "TREC, spaces": ("qrels.trec", "q1 0 a 2\r\nq1 Q0   b 0\r\n\r\nq2 0 b 1"),
+    "no header": ("qrels.tsv", "q1\ta\t2\nq1\tb\t0\nq2\tb\t1\n"),
+    "a trailing tab": ("q.tsv", QRELS.replace("\n", "\t\n")),
+    "a byte order mark": ("q.tsv", "\ufeff" + QRELS),
+    "names with underscores": ("q.tsv", "query_id\tcorpus_id\tscore\n" + QRELS.split("\n", 1)[1]),
+    "columns in another order": ("q.tsv", "score\tdoc_id\tqid\n2\ta\tq1\n0\tb\tq1\n1\tb\tq2\n"),
+    "CSV": ("q.csv", 'Query-ID,Doc_ID,Relevance\nq1,a,2\n"q1",b,0\nq2,b,1.0\n'),
+    "JSON lines": (
+        "q.jsonl",
+        '{"query-id": "q1", "corpus-id": "a", "score": 2}\n'
+        '{"query_id": "q1", "corpus_id": "b", "score": 0}\n\n'
+        '{"qid": "q2", "docid": "b", "label": 1}\n',
+    ),
+}
+
+
+@pytest.mark.door(
+    "judgments: TREC, CSV, JSON lines, other names or no header, a trailing tab", "read"
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_judgments_are_read_in_every_form(write, form):
+    name, content = FORMS[form]
+    qrels = read_qrels(write(name, content), ["q1", "q2"], ["a", "b"])
+    assert qrels == {"q1": {"a": 2.0, "b": 0.0}, "q2": {"b": 1.0}}
+
+
+@pytest.mark.door("judgments without scores", "grade 1")
+@pytest.mark.parametrize(
+    "content", ["q1\ta\nq2\tb\n", "query-id\tcorpus-id\nq1\ta\nq2\tb\n", "q1 a\nq2 b"]
+)
+def test_judgments_without_scores_have_grade_1(write, content):
+    qrels = read_qrels(write("q.tsv", content), ["q1", "q2"], ["a", "b"])
+    assert qrels == {"q1": {"a": 1.0}, "q2": {"b": 1.0}}
+
+
+@pytest.mark.door("judgments of unknown ids, and equal ones twice", "left out, counted and told")
+def test_judgments_of_unknown_ids_are_left_out_and_counted(write, caplog):
+    path = write("q.tsv", QRELS + "q1\tz\t1\nq1\ty\t1\nq9\ta\t1\nq1\ta\t2\n")
+    assert read_qrels(path, ["q1", "q2"], ["a", "b"]) == {
+        "q1": {"a": 2.0, "b": 0.0}, "q2": {"b": 1.0},
+    }  # fmt: skip
+    (message,) = caplog.messages
+    assert "of 7 judgments, 1 name a query that is not there, such as 'q9'" in message
+    assert "2 name a document that is not there, such as 'z' and 1 come twice" in message
+
+
+def test_json_lines_that_judge_nothing_are_refused(write):
+    for content in ('{"query-id": "q1"}', "[1, 2]", "{", "[" * 100_000):
+        with pytest.raises(DataError, match="line 1"):
+            read_qrels(write("q.jsonl", content), ["q1"], ["a"])
 
 
 @pytest.mark.parametrize(

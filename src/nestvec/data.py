@@ -5,6 +5,7 @@ The formats are those of `nestvec.inputs.records`; a JSON object is as in BEIR:
 have such documents, and rows must match those of vectors in other files.
 """
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from nestvec.errors import DataError, IdsError, InputError
 from nestvec.inputs.formats import TABLES, file_format
+from nestvec.inputs.judgment_rows import read_judgment_rows
 from nestvec.inputs.numbers import long_lists, vector_fields, without_field
 from nestvec.inputs.records import Record, listed, read_records, read_tsv
 from nestvec.table import typed
@@ -23,10 +25,11 @@ Id = int | str
 
 ID_COLUMNS = ("_id", "id")
 BODY_COLUMNS = ("text", "abstract")
-QRELS_COLUMNS = ("query-id", "corpus-id", "score")
 TRIPLET_COLUMNS = ("query-id", "positive-id", "negative-id")
 UNLABELLED = "unlabelled"
 """Kind of a hard negative whose kind is not recorded."""
+
+_log = logging.getLogger("nestvec.data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,18 +336,56 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
 def read_qrels(
     path: str | os.PathLike[str], queries: Sequence[Id], documents: Sequence[Id]
 ) -> dict[Id, dict[Id, float]]:
-    """Read grades by query and document, under these ids, from a TSV of query-id, corpus-id, score.
+    """Read grades by query and document, under these ids.
 
-    `DataError` for an id that is not among `queries` or `documents`, or a pair that comes twice.
+    The file is a table of query-id, corpus-id, score (BEIR), one of TREC's four columns, a table
+    without header or without scores (then 1), or JSON lines. Judgments of queries or documents that
+    are not among the ids, and equal ones that come twice, are left out, and a log message counts
+    them. `DataError` where no judgment is left, and for a pair with two grades.
     """
     path = Path(path)
+    # A file has only strings; the texts may have integers.
+    known = [{str(id_): id_ for id_ in ids} for ids in (queries, documents)]
     qrels: dict[Id, dict[Id, float]] = {}
-    for place, row, (query, doc) in _rows_by_id(path, QRELS_COLUMNS, queries, documents):
+    unknown: dict[str, list[str]] = {"query": [], "document": []}
+    repeated = n_rows = 0
+    for row in read_judgment_rows(path):
+        n_rows += 1
+        grade = _grade(path, row.place, row.grade)
+        query, doc = known[0].get(row.query), known[1].get(row.document)
+        if query is None or doc is None:
+            kind, id_ = ("query", row.query) if query is None else ("document", row.document)
+            unknown[kind].append(id_)
+            continue
         grades = qrels.setdefault(query, {})
-        if doc in grades:
-            raise DataError(f"{path}, {place} judges query {query!r}, document {doc!r} again")
-        grades[doc] = _grade(path, place, row["score"])
+        if grades.get(doc, grade) != grade:
+            raise DataError(
+                f"{path}, {row.place} judges query {query!r}, document {doc!r} again, with another "
+                f"grade: {grade:g} after {grades[doc]:g}; leave one of them out"
+            )
+        repeated += doc in grades
+        grades[doc] = grade
+    _report_left_out(path, n_rows, unknown, repeated, is_empty=not qrels)
     return qrels
+
+
+def _report_left_out(
+    path: Path, n_rows: int, unknown: Mapping[str, list[str]], repeated: int, is_empty: bool
+) -> None:
+    """Log how many judgments were left out, and why; `DataError` if these are all."""
+    reasons = [
+        f"{len(ids):,} name a {kind} that is not there, such as {ids[0]!r}"
+        for kind, ids in unknown.items()
+        if ids
+    ]
+    if repeated:
+        reasons.append(f"{repeated:,} come twice")
+    if not reasons:
+        return
+    problem = f"{path}: of {n_rows:,} judgments, {' and '.join(reasons)}"
+    if is_empty:
+        raise DataError(f"{problem}, and none is left; use the ids of the texts")
+    _log.warning("%s; these were left out", problem)
 
 
 def read_triplets(

@@ -46,8 +46,12 @@ def test_judgments_of_no_query_are_refused(qrels):
         judgments_by_row(qrels, ["a"], ["x"])
 
 
-def test_the_error_names_a_missing_relevant_document():
-    with pytest.raises(InputError, match="'gone'"):
+def test_judgments_of_missing_documents_are_left_out_and_counted(caplog):
+    judgments = judgments_by_row({"a": {"gone": 1, "x": 2, "lost": 1}}, ["a"], ["x"])
+    assert judgments.grades.tolist() == [2]
+    assert "2 judgments name documents" in caplog.text
+    assert "'gone'" in caplog.text
+    with pytest.raises(InputError, match="any of the queries"):
         judgments_by_row({"a": {"gone": 1}}, ["a"], ["x"])
 
 

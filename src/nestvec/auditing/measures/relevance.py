@@ -1,5 +1,6 @@
 """Relevance of rankings by judgments, and how much of it a variant retains."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ from nestvec.errors import InputError
 from nestvec.metrics import Id, Qrels, mrr_at_k, ndcg_at_k, relevance_recall_at_k
 from nestvec.shapes import Float64, Int64
 from nestvec.statistics import Estimate, bootstrap_mean, bootstrap_ratio, proportion
+
+_log = logging.getLogger("nestvec.auditing")
 
 NDCG = f"ndcg@{K}"
 LARGE_LOSS = 0.2
@@ -25,20 +28,25 @@ def judgments_by_row(
 ) -> RelevanceJudgments:
     """Translate judgments above grade 0 to rows, for the queries of the audit.
 
-    Queries without any are left out: they have no relevance to retain. `InputError` for a document
-    that is missing, which no variant could find, and where no judgment remains.
+    Queries without any are left out: they have no relevance to retain. So are judgments of
+    documents that are missing, which no variant could find; a log message counts them.
+    `InputError` where no judgment remains.
     """
     documents = {id_: row for row, id_ in enumerate(ids)}
-    entries = []
+    entries, missing = [], []
     for query, id_ in enumerate(query_ids):
         for document, grade in qrels.get(id_, {}).items():
-            if grade > 0 and document not in documents:
-                raise InputError(
-                    f"query {id_!r} is judged against document {document!r}, which is not among "
-                    "the vectors; remove the judgment or add the document"
-                )
-            if grade > 0:
+            if grade > 0 and document in documents:
                 entries.append((query, documents[document], float(grade)))
+            elif grade > 0:
+                missing.append(document)
+    if missing and entries:
+        _log.warning(
+            "%d judgments name documents that are not among the vectors, such as %r; they were "
+            "left out",
+            len(missing),
+            missing[0],
+        )
     if not entries:
         raise InputError(
             "the judgments name no relevant document (grade above 0) for any of the queries; pass "
