@@ -14,6 +14,7 @@ import nestvec
 from nestvec.errors import DimsError, VectorsError
 from nestvec.vectors import (
     MAX_ENTRY,
+    as_array,
     as_float32,
     as_queries,
     check_dims,
@@ -143,12 +144,10 @@ def test_any_rank_but_two_is_refused(shape):
         truncate(np.ones(shape), 1)
 
 
-@pytest.mark.parametrize(
-    "dtype", [np.int64, np.uint8, np.bool_, np.complex128, np.longdouble, object]
-)
-def test_anything_but_floats_is_refused(dtype):
-    with pytest.raises(VectorsError, match="takes float16, float32 and float64: use"):
-        truncate(np.ones((2, 3), dtype), 1)
+@pytest.mark.parametrize("dtype", [np.bool_, np.complex128, np.longdouble, "U3", "M8[s]"])
+def test_anything_but_numbers_is_refused(dtype):
+    with pytest.raises(VectorsError, match="takes integers, float16, float32 and float64: use"):
+        truncate(np.ones((2, 3), np.int64).astype(dtype), 1)
 
 
 def test_vectors_without_dimensions_are_refused():
@@ -230,7 +229,7 @@ def test_one_wrong_entry_of_the_queries_is_refused_by_its_row(place, wrong):
         as_queries(queries, 3)
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (1, 2), (1, 1, 3), (2, 0)])
+@pytest.mark.parametrize("shape", [(), (2,), (1, 2), (1, 1, 3), (2, 0)])
 def test_queries_of_another_shape_are_refused(shape):
     with pytest.raises(VectorsError):
         as_queries(np.ones(shape, np.float32), 3)
@@ -262,3 +261,104 @@ def test_shapes_cost_nothing_outside_tests():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+VALUES = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+class _DlpackAlone:
+    def __dlpack__(self, **options):
+        return np.array(VALUES, np.float32).__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return np.array(VALUES, np.float32).__dlpack_device__()
+
+
+class _StreamAlone:
+    def __arrow_c_stream__(self, requested_schema=None):
+        pa = pytest.importorskip("pyarrow")
+        lists = pa.array(VALUES, pa.list_(pa.float32(), 3))
+        return pa.table({"vector": lists}).__arrow_c_stream__(requested_schema)
+
+
+def _of_library(kind):
+    library, _, form = kind.partition(" ")
+    module = pytest.importorskip(library)
+    if library == "torch":
+        if form == "list":
+            return [module.tensor(row, requires_grad=True) for row in VALUES]
+        tensor = module.tensor(VALUES, requires_grad=form == "requires_grad")
+        return tensor if form == "requires_grad" else tensor.to(getattr(module, form))
+    if library == "pandas":
+        series = module.Series(VALUES, index=[7, 3])
+        return {"series": series, "frame": module.DataFrame(VALUES, columns=list("abc")),
+                "column": series.to_frame()}[form]  # fmt: skip
+    if library == "polars":
+        fixed = module.Series("v", VALUES, dtype=module.Array(module.Float32, 3))
+        return {"list": module.Series("v", VALUES), "array": fixed, "column": fixed.to_frame(),
+                "frame": module.DataFrame(VALUES, orient="row")}[form]  # fmt: skip
+    lists = module.array(VALUES)
+    return {"list": lists, "fixed": module.array(VALUES, module.list_(module.float32(), 3)),
+            "chunks": module.chunked_array([lists, lists[:0]]),
+            "table": module.table({"v": lists})}[form]  # fmt: skip
+
+
+@pytest.mark.door("vectors of torch, pandas, Polars or Arrow", "the same as in NumPy")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "torch float32", "torch bfloat16", "torch half", "torch requires_grad", "torch list",
+        "pandas series", "pandas frame", "pandas column",
+        "polars list", "polars array", "polars column", "polars frame",
+        "pyarrow list", "pyarrow fixed", "pyarrow chunks", "pyarrow table",
+    ],
+)  # fmt: skip
+def test_vectors_of_other_libraries(kind):
+    vectors = _of_library(kind)
+    assert check_vectors(vectors).tolist() == VALUES
+    assert as_queries(vectors, 3).tolist() == VALUES
+
+
+@pytest.mark.door("an object with `__dlpack__` or `__arrow_c_stream__` alone", "the same vectors")
+@pytest.mark.parametrize("kind", [_DlpackAlone, _StreamAlone])
+def test_objects_with_one_protocol(kind):
+    assert as_array(kind()).tolist() == VALUES
+
+
+@pytest.mark.door("integer vectors", "read as floats")
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", object])
+def test_integers_become_floats(dtype):
+    vectors = check_vectors(np.array(VALUES).astype(dtype))
+    assert vectors.dtype.kind == "f"
+    assert vectors.tolist() == VALUES
+
+
+@pytest.mark.door("ragged or missing rows", "refused by row")
+@pytest.mark.parametrize("wrong", [[1.0], None, [1.0, None, 2.0], "abc"])
+@pytest.mark.parametrize("kind", ["list", "pandas", "polars", "pyarrow"])
+def test_ragged_and_missing_rows_are_named(kind, wrong):
+    rows = [*VALUES, wrong]
+    if kind == "pandas":
+        rows = pytest.importorskip("pandas").Series(rows)
+    elif kind != "list":
+        if wrong == "abc":
+            pytest.skip("a column of lists has no strings")
+        rows = (
+            pytest.importorskip("polars").Series("v", rows)
+            if kind == "polars"
+            else pytest.importorskip("pyarrow").array(rows)
+        )
+    with pytest.raises(VectorsError, match=r"vectors\[2\]"):
+        check_finite(check_vectors(rows), "vectors")
+
+
+@pytest.mark.door("one vector as the query", "one query")
+def test_one_vector_is_one_query():
+    assert as_queries([1.0, 2.0, 3.0], 3).shape == (1, 3)
+    with pytest.raises(VectorsError, match="2 dimensions but 3"):
+        as_queries(np.ones(2), 3)
+
+
+def test_what_is_no_array_is_refused():
+    with pytest.raises(VectorsError, match="generator"):
+        as_array(row for row in VALUES)

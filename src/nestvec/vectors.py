@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.errors import DimsError, VectorsError
+from nestvec.extras import require
 from nestvec.shapes import Float, Float32
 
 MAX_ENTRY = 1e15
@@ -18,18 +19,14 @@ BLOCK_ROWS = 65_536
 def check_vectors(
     vectors: ArrayLike, name: str = "vectors", dim: int | None = None
 ) -> Float[np.ndarray, "n dim"]:
-    """Return the vectors as a 2-D float array, unchanged in dtype and not copied.
+    """Return the vectors as a 2-D float array; floats keep their dtype and are not copied.
 
-    `VectorsError` for any rank but 2, any dtype but float16, float32 and float64, zero width, and
-    any width but `dim` (None: any). `check_finite` checks values, so that a memory map can be
-    checked block by block.
+    Vectors are arrays, tensors on the CPU, tables and columns, as `as_array` takes them. Integers
+    become floats. `VectorsError` for any rank but 2, other dtypes, zero width, and any width but
+    `dim` (None: any). `check_finite` checks values, so that a memory map can be checked block by
+    block.
     """
-    array = np.asanyarray(vectors)
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise VectorsError(
-            f"{name} have dtype {array.dtype}; nestvec takes float16, float32 and float64: "
-            f"use {name}.astype('float32')"
-        )
+    array = as_array(vectors, name)
     if array.ndim != 2:
         raise VectorsError(
             f"{name} have shape {array.shape}; pass 2-D [rows, dim]: "
@@ -43,6 +40,89 @@ def check_vectors(
             "embed them with the model of the other vectors"
         )
     return array
+
+
+def as_array(vectors: Any, name: str = "vectors") -> np.ndarray:
+    """Return numbers of any library as a NumPy array of floats of at most 64 bits.
+
+    Takes what NumPy does (`__array__`, nested lists), tensors that require a gradient or hold
+    bfloat16, columns of lists (pandas, Polars, Arrow), and objects with `__dlpack__` or
+    `__arrow_c_stream__` alone. Integers become float32 if they have up to 16 bits, else float64.
+    `VectorsError` for ragged or missing rows and for what is not numbers.
+    """
+    array = vectors if isinstance(vectors, np.ndarray) else _foreign_array(vectors, name)
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.ma.filled(array.astype(np.result_type(array, np.float16)), np.nan)
+    if array.dtype == object:
+        array = _stacked(array, name)
+    if array.dtype.kind in "iu":
+        return array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+    if array.dtype.kind == "V" and array.dtype.names is None and "float" in array.dtype.name:
+        return array.astype(np.float32)  # bfloat16 and smaller floats of ml_dtypes
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise VectorsError(
+            f"{name} have dtype {array.dtype}; nestvec takes integers, float16, float32 and "
+            f"float64: use {name}.astype('float32')"
+        )
+    return array
+
+
+def _foreign_array(vectors: Any, name: str) -> np.ndarray:
+    """Convert by the first protocol that the values have; an array of objects where none fits."""
+    if hasattr(vectors, "detach"):
+        tensor = vectors.detach()
+        # NumPy has no type for these: PyTorch converts them.
+        is_small = str(tensor.dtype).startswith(("torch.bfloat16", "torch.float8"))
+        vectors = tensor.float() if is_small else tensor
+    elif not hasattr(vectors, "__array__"):
+        if hasattr(vectors, "__dlpack__"):
+            return np.from_dlpack(vectors)
+        if hasattr(vectors, "__arrow_c_stream__"):
+            vectors = require("pyarrow", "parquet").table(vectors)
+        elif isinstance(vectors, list | tuple) and any(hasattr(row, "detach") for row in vectors):
+            vectors = [None if row is None else _foreign_array(row, name) for row in vectors]
+    try:
+        return np.asanyarray(vectors)
+    except (ValueError, TypeError, RuntimeError) as e:
+        if not isinstance(vectors, list | tuple):
+            raise VectorsError(
+                f"{name} of type {type(vectors).__name__} cannot be read as an array "
+                f"({' '.join(str(e).split())}); pass an array on the CPU"
+            ) from e
+    rows = np.empty(len(vectors), object)
+    for position, row in enumerate(vectors):
+        rows[position] = row
+    return rows
+
+
+def _stacked(array: np.ndarray, name: str) -> np.ndarray:
+    """Stack an array of objects, such as a column of lists, to numbers; rows are equally long."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 0:
+        raise VectorsError(
+            f"{name} are a {type(array.item()).__name__}, which is no array; pass 2-D [rows, dim]"
+        )
+    rows: list[np.ndarray] = []
+    for position, row in enumerate(array):
+        try:
+            # Python numbers in a row of objects: None and NA are refused here.
+            values = np.asarray(row)
+            values = values.astype(np.float64) if values.dtype == object else values
+        except (TypeError, ValueError):
+            values = np.empty(0, object)
+        if values.dtype.kind not in "fiuV":
+            raise VectorsError(
+                f"{name}[{position}] is missing or holds something else than numbers; "
+                "remove these rows or embed them again"
+            )
+        if rows and values.shape != rows[0].shape:
+            raise VectorsError(
+                f"{name}[{position}] has {values.size} dimensions, {name}[0] has {rows[0].size}; "
+                "make all rows equally long"
+            )
+        rows.append(values)
+    return np.stack(rows) if rows else np.empty((0, 0))
 
 
 def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
@@ -73,7 +153,10 @@ def check_magnitude(block: Float[np.ndarray, "n dim"], name: str, first_row: int
 
 
 def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
-    """Check queries by `as_float32` and `check_magnitude`; return them in the layout of kernels."""
+    """Check queries by `as_float32` and `check_magnitude`; return them in the layout of kernels.
+
+    One vector [dim] is one query.
+    """
     # Most queries need no conversion; to test for that alone takes a tenth as long.
     if (
         type(queries) is np.ndarray
@@ -81,8 +164,10 @@ def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
         and _is_within_magnitude(queries)
     ):
         return queries
+    array = as_array(queries, "queries")
+    rows = array[None] if array.ndim == 1 and array.size else array
     # Kernels are compiled for writable arrays alone: a read-only one would compile them anew.
-    array = np.require(as_float32(queries, "queries", dim), requirements=["C", "W", "E"])
+    array = np.require(as_float32(rows, "queries", dim), requirements=["C", "W", "E"])
     check_magnitude(array, "queries")
     return array
 

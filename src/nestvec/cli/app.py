@@ -20,7 +20,7 @@ from nestvec.cli.classify import classify
 from nestvec.cli.demo import demo
 from nestvec.cli.encode import encode
 from nestvec.cli.index import index
-from nestvec.cli.info import info
+from nestvec.cli.info import export, info
 from nestvec.cli.output import note
 from nestvec.cli.renamed import with_new_names
 from nestvec.cli.search import search
@@ -63,6 +63,7 @@ for command in (
     update,
     delete,
     compact,
+    export,
     info,
     warmup,
     demo,

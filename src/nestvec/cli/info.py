@@ -1,13 +1,14 @@
-"""`nestvec info`: what an index is."""
+"""`nestvec info` and `nestvec export`: an index described, and written to a file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import print_facts, print_json, print_table, size
+from nestvec.cli.output import print_facts, print_json, print_table, short_path, size
 from nestvec.index import Index
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.snapshot import LiveSegment
@@ -157,3 +158,33 @@ def _tuned_line(tuned: Mapping[str, Any]) -> str:
 
 def _count(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def export(
+    index: options.IndexPath,
+    to: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help=".jsonl, .jsonl.gz, .parquet, .npz, .npy or .safetensors."
+        ),
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Export the rows of an index to a file, which nestvec index reads again.
+
+    .jsonl and .parquet hold ids, vectors, texts and metadata; .npz holds vectors and ids,
+    .safetensors vectors and ids that are numbers, .npy vectors alone.
+
+    Examples:
+      nestvec export corpus.nv --to corpus.parquet
+      nestvec export corpus.nv --to corpus.jsonl.gz --overwrite
+    """
+    with Index.open(index) as opened:
+        opened.export(to, overwrite=overwrite)
+        rows, dim = len(opened), opened.dim
+    n_bytes = to.expanduser().stat().st_size
+    if json:
+        print_json({"file": to, "rows": rows, "dim": dim, "bytes": n_bytes})
+        return
+    print_facts({"file": f"{short_path(to)}, {rows:,} rows of {dim} dims", "size": size(n_bytes)})

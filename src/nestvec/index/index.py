@@ -274,6 +274,18 @@ class Index:
             raise InputError(f"block_rows={block_rows} is below 1; use 1 or more")
         return self._snapshot.iter_vectors(block_rows)
 
+    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write all live rows to one file, in the format of its suffix, a block at a time.
+
+        `.jsonl` (also `.jsonl.gz`) and `.parquet` hold ids, stored vectors, texts and metadata;
+        `.npz` holds vectors and ids, `.safetensors` vectors and ids that are numbers, and `.npy`
+        vectors alone. A warning is logged for what the format does not hold. The file appears whole
+        or not at all; one that exists is refused (`StorageError`) without `overwrite`.
+        """
+        from nestvec.index.export import export
+
+        export(self._snapshot, absolute(path), overwrite)
+
     def get(self, ids: AnyIds) -> list[Document | None]:
         """Return the documents with these ids, in their order: `index.get(hits.ids[0])`.
 
@@ -346,6 +358,8 @@ class Index:
         transformed_by: str | None = None,
     ) -> Hits:
         """Search the `k` rows with the best scores for each query [q, dim], by `plan`.
+
+        One vector [dim] is one query, whose hits are `hits[0]`.
 
         With `exact` the hits are proven to be the exact top k: those that float64 arithmetic on the
         stored float32 vectors gives, equal scores to the smaller row
