@@ -183,9 +183,9 @@ def test_the_float_type_of_the_file_is_kept(tmp_path, suffix, dtype):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
-def test_whole_numbers_and_single_rows_are_not_vectors(tmp_path, suffix):
-    with pytest.raises(VectorsError, match="dtype int8"):
-        read_vectors(write(tmp_path / f"v{suffix}", np.ones((2, 3), dtype=np.int8)))
+def test_truth_values_and_single_rows_are_not_vectors(tmp_path, suffix):
+    with pytest.raises(VectorsError, match="dtype bool"):
+        read_vectors(write(tmp_path / f"v{suffix}", np.ones((2, 3), dtype=np.bool_)))
     with pytest.raises(VectorsError, match=r"shape \(3,\)"):
         read_vectors(write(tmp_path / f"v{suffix}", np.ones(3, dtype=np.float32)))
 
@@ -195,16 +195,8 @@ def test_pickled_objects_are_not_loaded(tmp_path):
     np.save(tmp_path / "v.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "v.npz", vectors=objects)
     for name in ("v.npy", "v.npz"):
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match=r"cannot be read|never loads"):
             read_vectors(tmp_path / name)
-
-
-def test_bfloat16_tensors_are_named_as_such(tmp_path):
-    header = b'{"v":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}}'
-    path = tmp_path / "v.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(DataError, match=r"'v' in .* holds bfloat16.*save it as float32"):
-        read_vectors(path)
 
 
 @pytest.mark.parametrize("size", [-1, 4])
@@ -221,8 +213,8 @@ def test_parquet_lists_may_be_fixed_or_not_and_lie_in_several_chunks(tmp_path, s
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        ([[1.0, 2.0], [3.0]], "different widths"),
-        ([[1.0, 2.0], None], "no vector at all"),
+        ([[1.0, 2.0], [3.0]], "row 1 .* has 1 numbers, others 2"),
+        ([[1.0, 2.0], None], "row 1 .* has no vector"),
         ([[1.0, None]], "missing values"),
         ([], "has no rows"),
     ],

@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+from datetime import date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -259,10 +261,27 @@ def test_metadata_that_is_no_json_is_damage(corpus, tmp_path):
         index.search(corpus[1], 3, where="n = 1")
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_metadata_that_json_cannot_hold_is_refused(corpus, tmp_path, number):
+@pytest.mark.parametrize("value", [np.inf, {1, 2}, object()], ids=["inf", "set", "object"])
+def test_metadata_that_json_cannot_hold_is_refused(corpus, tmp_path, value):
     with pytest.raises(InputError, match=r"metadata\[1\]"):
-        Index.build(corpus[0][:2], tmp_path / "i.nv", metadata=[{"n": 1.0}, {"n": number}])
+        Index.build(corpus[0][:2], tmp_path / "i.nv", metadata=[{"n": 1.0}, {"n": value}])
+
+
+@pytest.mark.door("metadata: NumPy scalars, dates, decimals, NaN", "numbers, ISO texts, null")
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (np.float32(0.5), 0.5), (np.int64(7), 7), (np.bool_(True), True), (np.float32("nan"), None),
+        (float("nan"), None), ([1.0, float("nan")], [1.0, None]), (np.arange(2), [0, 1]),
+        (Decimal("2.5"), 2.5), (Decimal("NaN"), None), ((1, 2), [1, 2]),
+        (datetime(2024, 2, 29, 12, 30), "2024-02-29T12:30:00"), (date(2024, 2, 29), "2024-02-29"),
+        (np.datetime64("2024-02-29"), "2024-02-29"), ({"a": {"b": np.int8(1)}}, {"a": {"b": 1}}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_ordinary_values_become_json(corpus, tmp_path, value, stored):
+    index = Index.build(corpus[0][:1], tmp_path / "i.nv", metadata=[{"n": value}])
+    assert index.get([0])[0].metadata == {"n": stored}
 
 
 def test_a_wide_corpus_is_found_by_topic(tmp_path):

@@ -1,6 +1,8 @@
 """Vectors computed before: .npy, .npz, .safetensors and .parquet files, and fields of records."""
 
 import json
+import logging
+import struct
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +21,8 @@ from nestvec.inputs.numbers import SHARED_FIELDS, VECTOR_FIELDS, row_of, vector_
 from nestvec.inputs.records import read_records
 from nestvec.shapes import Float, Float32
 from nestvec.vectors import check_vectors
+
+_log = logging.getLogger("nestvec.encode")
 
 ID_NAMES = ("ids", "id", "_id")
 """Arrays, columns and fields that hold the rows' ids, the first present one taken."""
@@ -77,14 +81,26 @@ def _read_npy(path: Path, key: str | None) -> VectorFile:
         raise DataError(f"'{path}' holds a single array without a name; leave out key={key!r}")
     # Not np.load: that would also take a renamed .npz, and leave it open.
     array = np.lib.format.open_memmap(path, mode="r")
-    return VectorFile(check_vectors(array, f"'{path}'"), None)
+    return VectorFile(_check_numbers(array, f"'{path}'"), None)
 
 
 def _read_npz(path: Path, key: str | None) -> VectorFile:
     if not zipfile.is_zipfile(path):
         raise DataError(f"'{path}' is not a .npz archive or is cut short; write the file again")
     with np.load(path, allow_pickle=False) as archive:
-        return _from_arrays(path, archive.files, archive.__getitem__, key)
+
+        def read(name: str) -> np.ndarray:
+            try:
+                return np.asarray(archive[name])
+            except ValueError as e:  # NumPy would have to run code from the file
+                raise DataError(
+                    f"{name!r} in '{path}' holds Python objects, which nestvec never loads ({e}); "
+                    "save it with a dtype of texts or numbers, such as ids.astype(str)"
+                ) from None
+
+        every = archive.files
+        matrices = [name for name in every if key is None and _is_matrix(read, name)]
+        return _from_arrays(path, matrices or every, every, read, key)
 
 
 def _read_safetensors(path: Path, key: str | None) -> VectorFile:
@@ -92,23 +108,59 @@ def _read_safetensors(path: Path, key: str | None) -> VectorFile:
 
         def read(name: str) -> np.ndarray:
             if tensors.get_slice(name).get_dtype() == "BF16":
-                raise DataError(
-                    f"{name!r} in '{path}' holds bfloat16, which NumPy lacks; save it as float32"
-                )
+                return _read_bfloat16(path, name)
             array: np.ndarray = tensors.get_tensor(name)
             return array
 
-        arrays = _from_arrays(path, sorted(tensors.keys()), read, key)
+        every = sorted(tensors.keys())
+        shapes = {name: tensors.get_slice(name).get_shape() for name in every}
+        matrices = [name for name in every if key is None and len(shapes[name]) == 2]
+        arrays = _from_arrays(path, matrices or every, every, read, key)
         label = (tensors.metadata() or {}).get(ADAPTED_LABEL)
         return arrays if label is None else replace(arrays, adapted_by=json.loads(label)["adapter"])
 
 
+def _read_bfloat16(path: Path, name: str) -> Float32[np.ndarray, "..."]:
+    """Read a tensor of bfloat16, which NumPy lacks: the upper half of a float32."""
+    with path.open("rb") as file:
+        (header_bytes,) = struct.unpack("<Q", file.read(8))
+        entry = json.loads(file.read(header_bytes))[name]
+        first, end = entry["data_offsets"]
+        file.seek(8 + header_bytes + first)
+        halves = np.frombuffer(file.read(end - first), "<u2")
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+
+
+def _check_numbers(array: np.ndarray, name: str) -> Float[np.ndarray, "n dim"]:
+    """Check vectors, of which whole numbers of 8 bits, as quantisation leaves them, are floats."""
+    if array.dtype in (np.int8, np.uint8) and array.ndim == 2:
+        _log.warning(
+            "%s holds %s numbers, which are taken as they are; unpack them first if they are bits",
+            name,
+            array.dtype,
+        )
+        array = array.astype(np.float32)
+    return check_vectors(array, name)
+
+
+def _is_matrix(read: Callable[[str], np.ndarray], name: str) -> bool:
+    if name in ID_NAMES:
+        return False
+    array = read(name)
+    return array.ndim == 2 and array.dtype.kind in "fiu"
+
+
 def _from_arrays(
-    path: Path, names: Sequence[str], read: Callable[[str], np.ndarray], key: str | None
+    path: Path,
+    names: Sequence[str],
+    every: Sequence[str],
+    read: Callable[[str], np.ndarray],
+    key: str | None,
 ) -> VectorFile:
+    """Read the array of vectors among `names`, and the ids among `every` array of the file."""
     chosen = _choose(f"'{path}'", [name for name in names if name not in ID_NAMES], key)
-    vectors = check_vectors(read(chosen), f"{chosen!r} in '{path}'")
-    id_name = _id_name(names, chosen)
+    vectors = _check_numbers(read(chosen), f"{chosen!r} in '{path}'")
+    id_name = _id_name(every, chosen)
     ids = None if id_name is None else _check_ids(path, read(id_name).tolist(), len(vectors))
     return VectorFile(vectors, ids)
 
@@ -119,7 +171,7 @@ def _read_parquet(path: Path, key: str | None) -> VectorFile:
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         types = pyarrow.types
-        lists = [f.name for f in schema if types.is_list(f.type) or _is_other_list(types, f.type)]
+        lists = [f.name for f in schema if _is_list_of_numbers(types, f.type)]
         chosen = _choose(f"'{path}'", lists, key)
         id_name = _id_name(schema.names, chosen)
         table = file.read(columns=[chosen] if id_name is None else [chosen, id_name])
@@ -128,8 +180,11 @@ def _read_parquet(path: Path, key: str | None) -> VectorFile:
     return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))
 
 
-def _is_other_list(types: Any, kind: Any) -> bool:
-    return bool(types.is_large_list(kind) or types.is_fixed_size_list(kind))
+def _is_list_of_numbers(types: Any, kind: Any) -> bool:
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if not is_list:
+        return False
+    return bool(types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
 
 
 def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim"]:
@@ -137,9 +192,15 @@ def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim
     compute = require("pyarrow.compute", "parquet")
     if len(column) == 0:
         raise DataError(f"'{path}' has no rows; write the file again")
-    lengths = set(compute.unique(compute.list_value_length(column)).to_pylist())
+    widths = compute.list_value_length(column)
+    lengths = set(compute.unique(widths).to_pylist())
     if len(lengths) != 1 or None in lengths:
-        raise DataError(f"{name!r} in '{path}' has rows of different widths or no vector at all")
+        rows = widths.to_pylist()
+        row = next(i for i, width in enumerate(rows) if width is None or width != rows[0])
+        problem = "no vector" if rows[row] is None else f"{rows[row]} numbers, others {rows[0]}"
+        raise DataError(
+            f"row {row} of {name!r} in '{path}' has {problem}; leave that row out, or mend it"
+        )
     width = lengths.pop()
     parts = []
     for chunk in column.chunks:
@@ -217,6 +278,10 @@ def _check_ids(path: Path, ids: list[Any], rows: int) -> np.ndarray:
     if kinds - {int} and kinds - {str}:
         array = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise DataError(f"'{path}' has ids of the types {array}; use all int or all text")
+    if kinds == {int} and not -(2**63) <= min(ids) <= max(ids) < 2**63:
+        raise DataError(
+            f"'{path}' has ids beyond 64 bits with a sign, such as {max(ids)}; write ids as texts"
+        )
     return np.asarray(ids, dtype=np.str_ if kinds == {str} else np.int64)
 
 

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence, Set
+from datetime import date, time
+from decimal import Decimal
 from itertools import repeat
 from typing import Any
 
@@ -132,10 +134,35 @@ def _check_text(text: Any, name: str, error: type[InputError] = InputError) -> N
 
 
 def as_json(value: Mapping[str, Any], name: str) -> str:
-    """Write an object as JSON text; `InputError` for values that JSON does not have."""
+    """Write an object as JSON text; `InputError` for values that JSON does not have.
+
+    NumPy's scalars and `Decimal` become numbers, dates and times ISO 8601 texts, NaN null.
+    """
     try:
-        return json.dumps(dict(value), allow_nan=False)  # SQLite takes NaN for damage
+        plain = _without_nan(dict(value))
+        return json.dumps(plain, allow_nan=False, default=_as_plain)  # NaN is damage to SQLite
     except (TypeError, ValueError, RecursionError) as e:
         raise InputError(
             f"{name} is not a JSON object ({e}); use texts, numbers, lists and objects"
         ) from None
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if value != value else value  # NaN alone differs from itself
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return value
+
+
+def _as_plain(value: Any) -> Any:
+    """Convert a value that `json` does not know; `TypeError` for one that has no JSON form."""
+    if isinstance(value, np.generic | np.ndarray):
+        return _without_nan(value.tolist())
+    if isinstance(value, Decimal):
+        return _without_nan(float(value))
+    if isinstance(value, date | time):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} {value!r} has no form in JSON")

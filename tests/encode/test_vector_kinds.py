@@ -1,0 +1,96 @@
+"""Files of vectors in kinds that tools write: 8-bit, bfloat16, arrays beside, odd ids."""
+
+import json
+import logging
+import struct
+
+import numpy as np
+import pytest
+
+from nestvec.encode import read_vectors
+from nestvec.errors import DataError
+
+ROWS = np.array([[1.0, -2.5, 0.0], [3.25, 128.0, -0.5]], np.float32)
+
+
+def write_safetensors(path, tensors):
+    """Write tensors of (type, shape, bytes) by hand: no library of the tests has bfloat16."""
+    header, body = {}, b""
+    for name, (kind, shape, content) in tensors.items():
+        offsets = [len(body), len(body) + len(content)]
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": offsets}
+        body += content
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return path
+
+
+@pytest.mark.door("vectors in bfloat16", "read")
+def test_bfloat16_is_the_upper_half_of_a_float32(tmp_path):
+    halves = (ROWS.view(np.uint32) >> 16).astype("<u2").tobytes()
+    other = np.ones(2, np.float32).tobytes()
+    tensors = {"first": ("F32", [2], other), "embeddings": ("BF16", [2, 3], halves)}
+    file = read_vectors(write_safetensors(tmp_path / "v.safetensors", tensors))
+    assert file.vectors.dtype == np.float32
+    assert (file.vectors == ROWS).all()
+
+
+@pytest.mark.door("vectors of 8-bit whole numbers", "taken as numbers, with a warning")
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_whole_numbers_of_8_bits_are_numbers(tmp_path, dtype, suffix, caplog):
+    rows = np.array([[1, 2], [3, 127]], dtype)
+    path = tmp_path / f"v.{suffix}"
+    np.save(path, rows) if suffix == "npy" else np.savez(path, vectors=rows)
+    with caplog.at_level(logging.WARNING, "nestvec.encode"):
+        assert (read_vectors(path).vectors == rows.astype(np.float32)).all()
+    assert "unpack them first if they are bits" in caplog.text
+
+
+@pytest.mark.door("one matrix among labels and texts", "the matrix is the vectors")
+def test_the_only_matrix_is_taken(tmp_path):
+    np.savez(tmp_path / "v.npz", labels=np.arange(2), ids=np.array(["a", "b"]), embeddings=ROWS)
+    file = read_vectors(tmp_path / "v.npz")
+    assert (file.vectors == ROWS).all()
+    assert file.ids.tolist() == ["a", "b"]
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"tags": [["x"], ["y", "z"]], "embedding": ROWS.tolist()})
+    parquet.write_table(table, tmp_path / "v.parquet")
+    assert (read_vectors(tmp_path / "v.parquet").vectors == ROWS).all()
+
+
+def test_two_matrices_need_a_name(tmp_path):
+    np.savez(tmp_path / "v.npz", a=ROWS, b=ROWS)
+    with pytest.raises(DataError, match="'a', 'b'; choose one"):
+        read_vectors(tmp_path / "v.npz")
+    assert (read_vectors(tmp_path / "v.npz", "b").vectors == ROWS).all()
+
+
+@pytest.mark.door("ids as Python objects", "refused, never unpickled, with the way out")
+def test_objects_are_never_unpickled(tmp_path):
+    np.savez(tmp_path / "v.npz", ids=np.array(["a", 2], object), embeddings=ROWS)
+    with pytest.raises(DataError, match=r"'ids'.*Python objects.*ids\.astype\(str\)"):
+        read_vectors(tmp_path / "v.npz")
+
+
+@pytest.mark.door("ids beyond 64 bits with a sign", "refused with the way out")
+def test_ids_beyond_64_bits_are_named(tmp_path):
+    np.savez(tmp_path / "v.npz", ids=np.array([1, 2**63], np.uint64), embeddings=ROWS)
+    with pytest.raises(DataError, match="9223372036854775808; write ids as texts"):
+        read_vectors(tmp_path / "v.npz")
+
+
+@pytest.mark.door("a row without a vector, or a shorter one", "the row is named")
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([[1.0, 2.0], None], "row 1 of 'v' in .* has no vector"),
+     ([[1.0, 2.0], [1.0, 2.0], [1.0]], "row 2 of 'v' in .* has 1 numbers, others 2")],
+)  # fmt: skip
+def test_the_row_without_a_vector_is_named(tmp_path, rows, message):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pyarrow.table({"v": rows}), tmp_path / "v.parquet"
+    )
+    with pytest.raises(DataError, match=message):
+        read_vectors(tmp_path / "v.parquet")
