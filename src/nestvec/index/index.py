@@ -119,6 +119,36 @@ class Index:
         return cls.open(path)
 
     @classmethod
+    def from_table(
+        cls,
+        table: Any,
+        path: str | os.PathLike[str],
+        *,
+        vector_column: str | None = None,
+        id_column: str | None = None,
+        text_column: str | None = None,
+        metadata_columns: Sequence[str] | None = None,
+        **options: Any,
+    ) -> "Index":
+        """Build an index of a pandas, Polars or Arrow table, or a data set of Hugging Face.
+
+        Columns that are not named: the one column of equally long lists of numbers holds the
+        vectors, "id", "_id" or "doc_id" the ids, "text" the texts, and all others are metadata.
+        The log (level INFO) says which became what. The `options` are those of `build`.
+        """
+        from nestvec.index.table_columns import read_table
+
+        rows = read_table(table, vector_column, id_column, text_column, metadata_columns)
+        return cls.build(
+            rows.vectors,
+            path,
+            ids=rows.ids,
+            texts=rows.texts,
+            metadata=rows.metadata,
+            **options,
+        )
+
+    @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> "Index":
         """Map a stored index, in milliseconds; with `verify` every byte of its files is checked.
 
