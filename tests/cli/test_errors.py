@@ -16,7 +16,7 @@ from nestvec.cli import app as cli
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda v: v.astype(np.int32), ("int32", "float32")),
+        (lambda v: v.astype(np.complex64), ("complex64", "float32")),
         (lambda v: v[0], ("(128,)", "2-D")),
         (lambda v: v[None], ("(1, 300, 128)", "2-D")),
         (lambda v: np.where(np.arange(300)[:, None] == 17, np.nan, v), ("[17]", "NaN")),

@@ -239,7 +239,7 @@ def test_values_that_cannot_be_searched_are_refused_by_row(wrong, vectors, path)
 
 @pytest.mark.parametrize(
     "wrong",
-    [np.ones((5, 4), int), np.ones(4), np.ones((1, 5, 4)), np.ones((5, 0)), np.ones((5, 4), "c8")],
+    [np.ones((5, 4), bool), np.ones(4), np.ones((1, 5, 4)), np.ones((5, 0)), np.ones((5, 4), "c8")],
 )
 def test_other_dtypes_and_ranks_are_refused(wrong, path):
     with pytest.raises(VectorsError, match="vectors have"):

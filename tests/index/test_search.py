@@ -361,9 +361,7 @@ def test_queries_without_a_finite_answer_are_refused_by_row(index, corpus, wrong
         index.search(queries)
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.ones(100, np.float32), np.ones((2, 100), int), np.ones((1, 2, 100), np.float32)]
-)
+@pytest.mark.parametrize("wrong", [np.ones((2, 100), bool), np.ones((1, 2, 100), np.float32)])
 def test_queries_of_another_rank_or_dtype_are_refused(index, wrong):
     with pytest.raises(VectorsError, match="queries have"):
         index.search(wrong)

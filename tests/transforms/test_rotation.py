@@ -139,7 +139,7 @@ def test_entries_whose_products_overflow_are_refused_by_row():
         Rotation.fit(vectors)
 
 
-@pytest.mark.parametrize("wrong", [np.ones(4, np.float32), np.ones((2, 4), int)])
+@pytest.mark.parametrize("wrong", [np.ones(4, np.float32), np.ones((2, 4), bool)])
 def test_other_ranks_and_dtypes_are_refused(wrong):
     with pytest.raises(VectorsError, match="vectors have"):
         Rotation.fit(wrong)
