@@ -7,6 +7,8 @@ import struct
 import numpy as np
 import pytest
 
+from nestvec import Index
+from nestvec.cli import main
 from nestvec.encode import read_vectors
 from nestvec.errors import DataError
 
@@ -94,3 +96,37 @@ def test_the_row_without_a_vector_is_named(tmp_path, rows, message):
     )
     with pytest.raises(DataError, match=message):
         read_vectors(tmp_path / "v.parquet")
+
+
+@pytest.mark.door("columns beside the vectors of a .parquet file", "ids, texts and metadata")
+def test_columns_beside_vectors_in_parquet_are_kept(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(
+        {
+            "doc_id": ["a", "b"], "text": ["one", "two"], "year": [2020, None],
+            "tags": [["x"], []], "embedding": ROWS.tolist(),
+        }
+    )  # fmt: skip
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "v.parquet")
+    with pytest.raises(SystemExit):
+        main(["index", str(tmp_path / "v.parquet"), "-o", str(tmp_path / "i.nv"), "--json"])
+    a, b = Index.open(tmp_path / "i.nv").get(["a", "b"])
+    assert (a.text, a.metadata) == ("one", {"year": 2020, "tags": ["x"]})
+    assert (b.text, b.metadata) == ("two", {"year": None, "tags": []})
+
+
+def test_a_parquet_file_of_vectors_alone_has_no_columns(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"v": ROWS.tolist()}), tmp_path / "v.parquet")
+    with pytest.raises(SystemExit) as done:
+        main(["index", str(tmp_path / "v.parquet"), "-o", str(tmp_path / "i.nv")])
+    assert not done.value.code
+    assert Index.open(tmp_path / "i.nv").get([0, 1])[0].metadata is None
+
+
+def test_what_is_not_read_is_said(tmp_path, caplog):
+    np.savez(tmp_path / "v.npz", labels=np.arange(2), embeddings=ROWS)
+    with caplog.at_level(logging.WARNING, "nestvec.encode"):
+        read_vectors(tmp_path / "v.npz")
+    assert "'labels' in" in caplog.text and "were not read" in caplog.text

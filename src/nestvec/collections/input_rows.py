@@ -16,7 +16,7 @@ from nestvec.encode.encoder import check_texts
 from nestvec.encode.prompts import Side
 from nestvec.encode.writer import OnBadText
 from nestvec.errors import BadTextError, DataError, InputError
-from nestvec.inputs import ARRAYS, file_format, holds_vectors
+from nestvec.inputs import ARRAYS, Format, file_format, holds_vectors
 from nestvec.progress import Progress
 from nestvec.shapes import Float
 
@@ -205,8 +205,9 @@ def columns_beside(
     columns: tuple[list[str] | None, str | None] = (None, None),
     limit: int | None = None,
 ) -> Columns:
-    """Read ids, texts and metadata of records with vectors; none for files of arrays."""
-    if file_format(path) in ARRAYS:
+    """Read ids, texts and metadata of records with vectors; none for files of arrays alone."""
+    format_ = file_format(path)
+    if format_ in ARRAYS and format_ is not Format.PARQUET:
         return Columns(None, None, None)
     return read_columns_beside(path, key, *columns, limit)
 

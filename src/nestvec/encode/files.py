@@ -17,7 +17,13 @@ from nestvec.encode.json_row import parse_row
 from nestvec.errors import DataError, NestvecError
 from nestvec.extras import require
 from nestvec.inputs.formats import Format, file_format
-from nestvec.inputs.numbers import SHARED_FIELDS, VECTOR_FIELDS, row_of, vector_fields
+from nestvec.inputs.numbers import (
+    SHARED_FIELDS,
+    VECTOR_FIELDS,
+    is_list_of_numbers,
+    row_of,
+    vector_fields,
+)
 from nestvec.inputs.records import read_records
 from nestvec.shapes import Float, Float32
 from nestvec.vectors import check_vectors
@@ -161,6 +167,9 @@ def _from_arrays(
     chosen = _choose(f"'{path}'", [name for name in names if name not in ID_NAMES], key)
     vectors = _check_numbers(read(chosen), f"{chosen!r} in '{path}'")
     id_name = _id_name(every, chosen)
+    unread = [name for name in every if name not in (chosen, id_name)]
+    if unread:
+        _log.warning("%s in '%s' were not read", ", ".join(map(repr, unread)), path)
     ids = None if id_name is None else _check_ids(path, read(id_name).tolist(), len(vectors))
     return VectorFile(vectors, ids)
 
@@ -171,20 +180,13 @@ def _read_parquet(path: Path, key: str | None) -> VectorFile:
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         types = pyarrow.types
-        lists = [f.name for f in schema if _is_list_of_numbers(types, f.type)]
+        lists = [f.name for f in schema if is_list_of_numbers(types, f.type)]
         chosen = _choose(f"'{path}'", lists, key)
         id_name = _id_name(schema.names, chosen)
         table = file.read(columns=[chosen] if id_name is None else [chosen, id_name])
     vectors = _stack_lists(path, chosen, table.column(chosen))
     ids = None if id_name is None else table.column(id_name).to_pylist()
     return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))
-
-
-def _is_list_of_numbers(types: Any, kind: Any) -> bool:
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if not is_list:
-        return False
-    return bool(types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
 
 
 def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim"]:

@@ -105,3 +105,11 @@ def _numbers_in_text(text: str, packed: bool = True) -> list[float] | None:
         return None
     usable = len(numbers) >= LONG and bool(np.isfinite(numbers).all())
     return numbers.tolist() if usable else None
+
+
+def is_list_of_numbers(types: Any, kind: Any) -> bool:
+    """Tell whether a type of Arrow is a list of numbers; `types` is `pyarrow.types`."""
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if not is_list:
+        return False
+    return bool(types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
