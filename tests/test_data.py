@@ -221,7 +221,7 @@ def test_a_folder_is_not_a_file_of_texts(tmp_path):
 
 
 def test_an_unknown_ending_names_the_known_ones(write):
-    assert ".parquet; nestvec reads .jsonl, .tsv" in refusal(write("x.parquet", "x"))
+    assert ".docx; nestvec reads .jsonl, .tsv" in refusal(write("x.docx", "x"))
 
 
 @pytest.mark.parametrize("keep", [5, -20, -4])

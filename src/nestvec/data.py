@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError, IdsError, InputError
-from nestvec.extras import require
 from nestvec.inputs.formats import TABLES, Format, file_format
 from nestvec.inputs.judgment_rows import read_judgment_rows
-from nestvec.inputs.numbers import is_list_of_numbers, long_lists, vector_fields, without_field
-from nestvec.inputs.records import Record, listed, read_records, read_tsv
+from nestvec.inputs.numbers import long_lists, vector_fields, without_field
+from nestvec.inputs.records import (
+    Record,
+    listed,
+    parquet_vectors,
+    read_parquet_rows,
+    read_records,
+    read_tsv,
+)
 from nestvec.table import typed
 
 Id = int | str
@@ -146,7 +152,8 @@ def read_columns_beside(
     """
     path = Path(path)
     if file_format(path) is Format.PARQUET:
-        records = list(islice(_parquet_rows(path, vector_field), limit))
+        vectors = parquet_vectors(path) if vector_field is None else [vector_field]
+        records = list(islice(read_parquet_rows(path, vectors), limit))
         if not any(record for _, record in records):
             return Columns(None, None, None)
     else:
@@ -166,22 +173,6 @@ def read_columns_beside(
         [text for _, text, _ in read] if columns.text else None,
         metadata if any(metadata) else None,
     )
-
-
-def _parquet_rows(path: Path, vector_column: str | None) -> Iterator[tuple[str, Record]]:
-    """Yield the rows of a .parquet file without the column of vectors: the lists of numbers."""
-    types = require("pyarrow", "parquet").types
-    with require("pyarrow.parquet", "parquet").ParquetFile(path) as file:
-        schema = file.schema_arrow
-        lists = [field.name for field in schema if is_list_of_numbers(types, field.type)]
-        if vector_column is not None:
-            lists = [vector_column]
-        names = [name for name in schema.names if name not in lists]
-        row = 0
-        for batch in file.iter_batches(columns=names):
-            for record in batch.to_pylist() if names else [{}] * batch.num_rows:
-                yield f"row {row}", record
-                row += 1
 
 
 def _without_vector(record: Record, field: str | None) -> Record:

@@ -9,8 +9,10 @@ import pytest
 
 from nestvec import Index
 from nestvec.cli import main
+from nestvec.data import read_texts
 from nestvec.encode import read_vectors
 from nestvec.errors import DataError
+from nestvec.inputs import holds_vectors
 
 ROWS = np.array([[1.0, -2.5, 0.0], [3.25, 128.0, -0.5]], np.float32)
 
@@ -130,3 +132,17 @@ def test_what_is_not_read_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "nestvec.encode"):
         read_vectors(tmp_path / "v.npz")
     assert "'labels' in" in caplog.text and "were not read" in caplog.text
+
+
+@pytest.mark.door("texts in a .parquet file without vectors", "encoded as texts")
+def test_texts_in_parquet_are_texts(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"_id": ["a", "b"], "text": ["one", "two"], "year": [1, 2]})
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "t.parquet")
+    corpus = read_texts(tmp_path / "t.parquet")
+    assert (corpus.ids, corpus.texts) == (("a", "b"), ("one", "two"))
+    assert corpus.metadata == ({"year": 1}, {"year": 2})
+    assert not holds_vectors(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(20))
+    with pytest.raises(DataError, match=r"t\.parquet"):
+        read_texts(tmp_path / "t.parquet")

@@ -82,7 +82,8 @@ class InputFile:
                 self.check(corpus)
             check_texts(corpus.texts)
             return self._encode(corpus, target, *open_encoder(), progress)
-        if self.texts is None and file_format(self.data) in ARRAYS:
+        format_ = file_format(self.data)
+        if self.texts is None and format_ in ARRAYS and format_ is not Format.PARQUET:
             reject_unused("without --texts", of_texts)
         rows = _from_vectors(self.data, self.key, self.texts, columns, vector_model(), self.limit)
         return rows if self.dims is None else _truncated(rows, self.dims, target)

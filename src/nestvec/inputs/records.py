@@ -3,15 +3,17 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError
+from nestvec.extras import require
 from nestvec.inputs.api_replies import expand
 from nestvec.inputs.formats import ARRAYS, Format, file_format, suffix_of
 from nestvec.inputs.lines import read_lines
-from nestvec.inputs.numbers import vector_fields
+from nestvec.inputs.numbers import is_list_of_numbers, vector_fields
 
 Record = dict[str, Any]
 
@@ -29,6 +31,8 @@ def holds_vectors(
         return True
     try:
         format_ = file_format(path)
+        if format_ is Format.PARQUET:
+            return not text_columns and bool(parquet_vectors(path))
         if format_ in ARRAYS:
             return True
         if format_ is None or text_columns:
@@ -46,6 +50,7 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
     - TSV: a header line; fields separated by tabs, never quoted.
     - CSV: a header line; fields separated by commas, quoted where needed.
     - TXT: one text a line; the id is the line number, from 0.
+    - Parquet: a record a row, with the columns as fields.
 
     Blank lines are skipped.
     """
@@ -158,9 +163,38 @@ def _table(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[
         yield f"line {line}", dict(zip(header, fields, strict=True))
 
 
+def parquet_vectors(path: Path) -> list[str]:
+    """Name the columns of a .parquet file that are lists of numbers."""
+    types = require("pyarrow", "parquet").types
+    with _opened_parquet(path) as file:
+        return [f.name for f in file.schema_arrow if is_list_of_numbers(types, f.type)]
+
+
+def read_parquet_rows(path: Path, without: Sequence[str] = ()) -> Iterator[tuple[str, Record]]:
+    """Read the rows of a .parquet file as records, but for some columns."""
+    with _opened_parquet(path) as file:
+        names = [name for name in file.schema_arrow.names if name not in without]
+        row = 0
+        for batch in file.iter_batches(columns=names):
+            for record in batch.to_pylist() if names else [{}] * batch.num_rows:
+                yield f"row {row}", record
+                row += 1
+
+
+@contextmanager
+def _opened_parquet(path: Path) -> Iterator[Any]:
+    parquet = require("pyarrow.parquet", "parquet")
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield file
+    except (OSError, require("pyarrow", "parquet").ArrowException) as e:
+        raise DataError(f"{path} cannot be read as .parquet ({' '.join(str(e).split())})") from e
+
+
 _READERS: dict[Format, Callable[[Path], Iterator[tuple[str, Record]]]] = {
     Format.JSON: _read_json,
     Format.TSV: read_tsv,
     Format.CSV: _read_csv,
     Format.TXT: _read_txt,
+    Format.PARQUET: read_parquet_rows,
 }
