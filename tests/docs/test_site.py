@@ -94,6 +94,15 @@ def test_every_room_that_exports_names_has_a_page_with_them(tmp_path):
     assert "| [`nestvec.room`](nestvec.room.md) | A room. |" in pages["index.md"]
 
 
+def test_lazy_names_and_classes_that_signatures_name_are_in_the_reference():
+    pages = api.pages(ROOT / "src")
+    assert "| [`nv.TextIndex`][nestvec.collections.TextIndex] |" in pages["index.md"]
+    audits = pages["nestvec.auditing.md"]
+    assert "::: nestvec.auditing.reporting.report.AuditReport\n" in audits
+    assert "::: nestvec.auditing.options.AuditOptions\n" in audits
+    assert "::: nestvec.tuning.tuned.TunedPlan\n" in pages["nestvec.tuning.md"]
+
+
 def test_the_page_of_the_command_line_has_every_command_and_fenced_examples():
     page = commands.page()
     assert page.startswith("# Command line\n")
