@@ -20,6 +20,7 @@ if TYPE_CHECKING or "jaxtyping" in sys.modules:
         Int64,
         UInt8,
         UInt16,
+        UInt32,
         UInt64,
     )
 else:
@@ -30,7 +31,7 @@ else:
         def __class_getitem__(cls, item: Any) -> Any:
             return item[0]
 
-    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = UInt8 = UInt16 = UInt64 = (
+    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = UInt8 = UInt16 = UInt32 = UInt64 = (
         _Unchecked
     )
 
@@ -45,5 +46,6 @@ __all__ = [
     "Int64",
     "UInt8",
     "UInt16",
+    "UInt32",
     "UInt64",
 ]

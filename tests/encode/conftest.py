@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from nestvec.cli import main
+
 FULL_DIM = 8
 
 
@@ -120,3 +122,23 @@ def server() -> Iterator[EmbeddingServer]:
         yield state
         http.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def no_environment(monkeypatch):
+    """Remove every proxy, key and address that the machine may have."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command: exit code, standard output and standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return int(stopped.value.code or 0), printed.out, printed.err
+
+    return run

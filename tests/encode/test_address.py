@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestvec import Index
-from nestvec.cli import main
 from nestvec.encode import OpenAIEncoder, encode_to_file
 from nestvec.encode.address import embeddings_url, is_loopback, public_address
 from nestvec.errors import DataError, EncodeError, InputError
@@ -17,24 +16,7 @@ TEXTS = {"cat": "a cat sleeps", "bank": "rates rise", "whale": "whales sing"}
 SECRET = "sk-secret"
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """No proxy, key or address but those of the test."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command: exit code, standard output and standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import nestvec as nv
-from nestvec.cli import main
 from nestvec.encode import open_encoder
 from nestvec.encode.truncation import truncate_to_file
 from nestvec.errors import DimsError, EncodeError, InputError
@@ -30,17 +29,6 @@ def texts(tmp_path):
     path = tmp_path / "texts.txt"
     path.write_text("\n".join(TEXTS))
     return path
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def assert_same(rows, expected):

@@ -8,7 +8,6 @@ import pytest
 
 import nestvec as nv
 from nestvec.auditing import AuditTexts
-from nestvec.cli import main
 from nestvec.encode import ModelInfo, OpenAIEncoder, encode_to_file, open_encoder
 from nestvec.encode.encoder import encode_side
 from nestvec.encode.prompts import Prompts, published_prompts
@@ -40,17 +39,6 @@ def plain():
 def asymmetric(tmp_path_factory):
     prompts = {"query": QUERY_PROMPT, "document": DOCUMENT_PROMPT}
     return model_with(tmp_path_factory.mktemp("models") / "asymmetric", prompts)
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

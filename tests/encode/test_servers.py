@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from nestvec.cli import main
 from nestvec.encode import Limits, OpenAIEncoder, Retry, encode_to_file, open_encoder
 from nestvec.encode.address import public_address, redirected
 from nestvec.errors import BadTextError, DataError, DimsError, EncodeError, InputError
@@ -17,21 +16,7 @@ from .conftest import Reply
 TEXTS = [f"text {i}" for i in range(40)]
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 def encoder_of(server, **options):

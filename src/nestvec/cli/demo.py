@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import Columns, note, print_json, print_table, size
+from nestvec.cli.output import Columns, note, print_json, print_table, short_path, size
 
 if TYPE_CHECKING:
     from nestvec.demo import DemoReport
@@ -86,7 +86,7 @@ def _print_report(report: "DemoReport") -> None:
 
 def _next_commands(report: "DemoReport") -> list[str]:
     """List commands to try next, from the folder in which the demo was started."""
-    program, index = _program(), report.index
+    program, index = _program(), short_path(report.index)
     return [
         f'{program} search {index} "robots that learn from watching people" -k 3',
         f'{program} search {index} "robots that learn from watching people" '

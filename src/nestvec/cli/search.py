@@ -248,7 +248,7 @@ def _documents(task: _Search, hits: Hits) -> list[list[Document]]:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What is shown of each hit beside rank, score and id."""
+    """Columns of a hit beside rank, score and id."""
 
     fields: tuple[str, ...]
     full_text: bool

@@ -39,12 +39,12 @@ def _listed(reasons: Mapping[int, str], path: Path, corpus: Corpus) -> str:
         f"{places.get(row, f'row {row}')} (id {corpus.ids[row]!r}) {reason}"
         for row, reason in list(reasons.items())[:_MAX_NAMED]
     ]
-    more = len(reasons) - len(named)
-    return "; ".join(named) + (f"; and {more} more" if more else "")
+    n_others = len(reasons) - len(named)
+    return "; ".join(named) + (f"; and {n_others:,} more" if n_others else "")
 
 
 def _places(path: Path, rows: int) -> dict[int, str]:
-    """Where the first rows of a file stand, such as "line 3"."""
+    """Place of each of the first rows in a file, such as "line 3"."""
     try:
         return {row: place for row, (place, _) in enumerate(islice(read_records(path), rows))}
     except DataError:

@@ -25,7 +25,7 @@ def check_records(
 
 def check_new(index: Index, ids: Any) -> None:
     """Raise `IdsError` for ids that the index has already."""
-    present = [id_ for id_ in check_ids(ids).tolist() if id_ in index]
+    present, _ = _divided(index, ids)
     if present:
         raise IdsError(
             f"{_listed(present)} {_are(present)} in {index.path} already; leave those rows out, or "
@@ -35,7 +35,7 @@ def check_new(index: Index, ids: Any) -> None:
 
 def check_present(index: Index, ids: Any) -> None:
     """Raise `IdsError` for ids that the index does not have."""
-    missing = [id_ for id_ in check_ids(ids).tolist() if id_ not in index]
+    _, missing = _divided(index, ids)
     if missing:
         raise IdsError(
             f"{_listed(missing)} {_are(missing)} not in {index.path}; leave those rows out, or add "
@@ -43,10 +43,19 @@ def check_present(index: Index, ids: Any) -> None:
         )
 
 
+def _divided(index: Index, ids: Any) -> tuple[list[Any], list[Any]]:
+    """Divide ids into those that the index has and the others, in one look at the catalog."""
+    values = check_ids(ids).tolist()
+    rows = index.snapshot.rows_of(values)
+    present = [id_ for id_, row in zip(values, rows, strict=True) if row is not None]
+    return present, [id_ for id_, row in zip(values, rows, strict=True) if row is None]
+
+
 def _listed(ids: Sequence[Any]) -> str:
     names = ", ".join(repr(id_) for id_ in ids[:_MAX_LISTED])
-    more = len(ids) - _MAX_LISTED
-    return f"id {names}" if len(ids) == 1 else f"ids {names}" + (f" and {more} more" * (more > 0))
+    n_others = len(ids) - _MAX_LISTED
+    others = f" and {n_others:,} more" if n_others > 0 else ""
+    return f"id {names}" if len(ids) == 1 else f"ids {names}{others}"
 
 
 def _are(ids: Sequence[Any]) -> str:

@@ -122,7 +122,7 @@ def is_cached(name: str, revision: str | None) -> bool:
 
 
 def _repository(name: str) -> str:
-    """As Sentence Transformers does: a name without an owner is one of its own models."""
+    """Repository of a model: one without an owner is of Sentence Transformers itself."""
     return name if "/" in name else f"sentence-transformers/{name}"
 
 

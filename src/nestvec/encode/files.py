@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nestvec.encode.foreign import one_line
 from nestvec.encode.json_row import parse_row
 from nestvec.errors import DataError, NestvecError
 from nestvec.extras import require
-from nestvec.inputs.formats import Format, file_format
+from nestvec.inputs.formats import TRANSFORM_LABEL, Format, file_format
 from nestvec.inputs.numbers import (
     SHARED_FIELDS,
     VECTOR_FIELDS,
@@ -32,9 +33,6 @@ _log = logging.getLogger("nestvec.encode")
 
 ID_NAMES = ("ids", "id", "_id")
 """Arrays, columns and fields that hold the rows' ids, the first present one taken."""
-
-ADAPTED_LABEL = "nestvec.adapted"
-"""Where a `.safetensors` says which adapter made its vectors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +93,7 @@ def _read_npz(path: Path, key: str | None) -> VectorFile:
         raise DataError(f"'{path}' is not a .npz archive or is cut short; write the file again")
     with np.load(path, allow_pickle=False) as archive:
 
+        @cache  # the search for the matrix and its use read it once
         def read(name: str) -> np.ndarray:
             try:
                 return np.asarray(archive[name])
@@ -122,7 +121,7 @@ def _read_safetensors(path: Path, key: str | None) -> VectorFile:
         shapes = {name: tensors.get_slice(name).get_shape() for name in every}
         matrices = [name for name in every if key is None and len(shapes[name]) == 2]
         arrays = _from_arrays(path, matrices or every, every, read, key)
-        label = (tensors.metadata() or {}).get(ADAPTED_LABEL)
+        label = (tensors.metadata() or {}).get(TRANSFORM_LABEL)
         return arrays if label is None else replace(arrays, adapted_by=json.loads(label)["adapter"])
 
 

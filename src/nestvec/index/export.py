@@ -19,12 +19,10 @@ from nestvec.documents import Document
 from nestvec.errors import InputError, StorageError
 from nestvec.extras import require
 from nestvec.index.snapshot import Snapshot
-from nestvec.inputs.formats import suffix_of
+from nestvec.inputs.formats import TRANSFORM_LABEL, suffix_of
 from nestvec.shapes import Float32
 
 BLOCK_ROWS = 4096
-ADAPTED_LABEL = "nestvec.adapted"
-"""Entry of a `.safetensors` file that names the transform of its vectors, as `encode` reads it."""
 
 _RESERVED = ("id", "text", "vector")
 _log = logging.getLogger(__name__)
@@ -203,7 +201,7 @@ def _write_safetensors(snapshot: Snapshot, file: IO[bytes]) -> None:
     header: dict[str, Any] = {}
     if snapshot.transform is not None:
         label = json.dumps({"adapter": snapshot.transform.fingerprint})
-        header["__metadata__"] = {ADAPTED_LABEL: label}
+        header["__metadata__"] = {TRANSFORM_LABEL: label}
     if ids:
         header["ids"] = {"dtype": "I64", "shape": [n], "data_offsets": [0, len(ids)]}
     ends = [len(ids), len(ids) + 4 * n * dim]

@@ -26,6 +26,9 @@ class Format(Enum):
 ARRAYS = (Format.NPY, Format.NPZ, Format.SAFETENSORS, Format.PARQUET)
 """Formats of vectors alone, or of vectors with columns beside them."""
 
+TRANSFORM_LABEL = "nestvec.adapted"
+"""Entry of a .safetensors file that names the transform of its vectors: its name in old files."""
+
 TABLES = (Format.TSV, Format.CSV)
 
 _BY_SUFFIX = {

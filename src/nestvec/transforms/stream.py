@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.encode.files import ADAPTED_LABEL
 from nestvec.errors import DataError
+from nestvec.inputs.formats import TRANSFORM_LABEL
 from nestvec.progress import Progress
 from nestvec.shapes import Float32
 
@@ -54,7 +54,7 @@ def _npy_header(shape: tuple[int, int]) -> bytes:
 def _safetensors_header(shape: tuple[int, int], label: Mapping[str, str]) -> bytes:
     size = 4 * shape[0] * shape[1]
     header = {
-        "__metadata__": {ADAPTED_LABEL: json.dumps(label)},
+        "__metadata__": {TRANSFORM_LABEL: json.dumps(label)},
         "vectors": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]},
     }
     text = json.dumps(header).encode()

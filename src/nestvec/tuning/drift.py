@@ -9,9 +9,8 @@ from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.progress import Progress
-from nestvec.self_match import vector_keys
 from nestvec.statistics import Estimate
-from nestvec.tuning.evidence import read_keys
+from nestvec.tuning.evidence import query_keys, read_keys
 from nestvec.tuning.guarantee import Guarantee
 from nestvec.tuning.plan_scores import measure_plan
 from nestvec.tuning.queries import EvaluationQueries
@@ -96,7 +95,7 @@ def check_drift(
     stored = index.stored_plans[k]
     guarantee = Guarantee.from_evidence(stored.evidence)
     ground_truth = queries.with_ground_truth(index, guarantee, progress)
-    keys = vector_keys(ground_truth.queries)
+    keys = query_keys(ground_truth.queries)
     new = np.flatnonzero(~np.isin(keys, read_keys(stored.evidence)))
     if not len(new):
         raise InputError(

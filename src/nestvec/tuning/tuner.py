@@ -9,7 +9,6 @@ from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
 from nestvec.progress import Progress
-from nestvec.self_match import vector_keys
 from nestvec.shapes import Float64, Int64
 from nestvec.statistics import smallest_true
 from nestvec.tuning.candidate_plans import (
@@ -18,6 +17,7 @@ from nestvec.tuning.candidate_plans import (
     shortlist_plans,
     widest_plans,
 )
+from nestvec.tuning.evidence import query_keys
 from nestvec.tuning.guarantee import Guarantee
 from nestvec.tuning.plan_scores import PlanScores, measure_plan
 from nestvec.tuning.queries import EvaluationQueries
@@ -70,7 +70,7 @@ def tune_plan(
         n_self_matches=ground_truth.n_self_matches,
         seed=seed,
         rows_checksum=rows_checksum,
-        query_keys=tuple(vector_keys(ground_truth.queries).tolist()),
+        query_keys=tuple(query_keys(ground_truth.queries).tolist()),
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from nestvec.auditing.audit_inputs import AuditedVariant
 from nestvec.auditing.compression.variants import default_grid, plan_variant, read_variant
 from nestvec.auditing.measures.relevance import judgments_by_row
-from nestvec.auditing.ranking.plan_search import PlanSearch, default_plan
+from nestvec.auditing.ranking.plan_search import PlanSearch, plan_in_use
 from nestvec.auditing.types import (
     EXTERNAL,
     FULL_BITS,
@@ -109,16 +109,24 @@ def validate_variants(
     if value is None:
         return tuple(AuditedVariant(variant) for variant in default_grid(width))
     plans = _PlanReader(full, store, store_ids)
-    variants = tuple(
-        plans.read(options)
-        if isinstance(options, Plan) or "plan" in options
-        else _audited_variant(options, full)
-        for options in value
-    )
+    variants = tuple(_read_variant(options, plans, full) for options in value)
     names = [audited.variant.name for audited in variants]
     if len(set(names)) < len(names) or not names:
         raise InputError(f"variants are {names}; pass at least one, and none twice")
     return variants
+
+
+def _read_variant(
+    options: Mapping[str, Any] | Plan, plans: "_PlanReader", full: EmbeddingPair
+) -> AuditedVariant:
+    if isinstance(options, Plan):
+        return plans.read(options)
+    if not isinstance(options, Mapping):
+        raise InputError(
+            f"the variant {options!r} is neither a mapping nor a plan; pass one such as "
+            '{"dims": 64, "bits": 1} or {"plan": "default"}'
+        )
+    return plans.read(options) if "plan" in options else _audited_variant(options, full)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +145,7 @@ class _PlanReader:
                 f"the plan '{plan}' needs an index that runs it; pass the index instead of vectors"
             )
         if plan == DEFAULT_PLAN:
-            plan = default_plan(self.store, self.full.queries, K)
+            plan = plan_in_use(self.store, self.full.queries, K)
         if isinstance(plan, str):
             plan = Plan.parse(plan)
         variant = plan_variant(plan, self.store.dim)

@@ -53,7 +53,7 @@ class PlanSearch:
         return f"{self.plan} {store}"
 
 
-def default_plan(store: VectorStore, queries: Float32[np.ndarray, "q dim"], k: int) -> Plan:
+def plan_in_use(store: VectorStore, queries: Float32[np.ndarray, "q dim"], k: int) -> Plan:
     """Return the plan by which a store searches when it is passed none.
 
     `queries` went through its transform.
