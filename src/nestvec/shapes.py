@@ -31,9 +31,9 @@ else:
         def __class_getitem__(cls, item: Any) -> Any:
             return item[0]
 
-    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = UInt8 = UInt16 = UInt32 = UInt64 = (
-        _Unchecked
-    )
+    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = UInt8 = UInt16 = UInt32 = (
+        UInt64
+    ) = _Unchecked
 
 __all__ = [
     "Bool",
