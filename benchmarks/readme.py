@@ -13,7 +13,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGES = (
-    "README.md", "docs/how-to/tuning.md", "docs/how-to/adapting.md", "docs/how-to/training.md",
+    "README.md", "docs/how-to/tuning.md", "docs/how-to/adapting.md", "docs/reference/training-figures.md",
     "docs/reference/figures.md",
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- (\w+): benchmarks/readme.py -->\n).*?(<!-- end of \2 -->)", re.S)
@@ -270,7 +270,7 @@ def at(run: dict[str, Any], size: str) -> dict[str, Any]:
 
 
 def images() -> str:
-    """docs/how-to/training.md: accuracy on test images, by network and size."""
+    """docs/reference/training-figures.md: accuracy on test images, by network and size."""
     cases = read("train_images.json")["cases"]
     sizes = sorted({dim for case in cases.values() for dim in case["dims"]})
     lines = [
@@ -309,7 +309,7 @@ def percent(found: list[float] | None, signed: bool = False) -> str:
 
 
 def cascades() -> str:
-    """docs/how-to/training.md: what the heads save, one after the other."""
+    """docs/reference/training-figures.md: what the heads save, one after the other."""
     cases = read("train_images.json")["cases"]
     lines = [
         "| images; seeds | full width | way | points below it | times fewer dims | by the sum |",
@@ -326,7 +326,7 @@ def cascades() -> str:
 
 
 def texts() -> str:
-    """docs/how-to/training.md: nDCG@10 of each form and size, with controls on its own vectors."""
+    """docs/reference/training-figures.md: nDCG@10 of each form and size, with controls on its own vectors."""
     forms = read("train_text.json")["forms"]
     names = {"prefix": "", "random": ", random dimensions", "pca": ", its principal components"}
     sizes = [size["dims"] for size in next(iter(forms.values()))["sizes"]]

@@ -31,20 +31,26 @@ def train(
     recipe: Annotated[
         Recipe,
         typer.Argument(
-            help="text: fine-tune on pairs of texts. image: a classifier. clip: two towers, for "
-            "images and texts or two kinds of text. mlm: a small BERT."
+            help="text: fine-tune a model on pairs of texts. image: train a classifier. clip: train "
+            "two towers, for images and texts or for two kinds of text. mlm: train a small BERT on "
+            "masked words."
         ),
     ],
     config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", help="A .toml or .json file.")
+        Path,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="The configuration, a .toml or .json file."
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.")
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder of the run.")
     ],
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="In place of the file's; repeat for several."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Replace a setting of the file, as in loop.steps=500; may be repeated.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -52,13 +58,13 @@ def train(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Train a model every prefix of which is usable; the best one is in FOLDER/model.
+    """Train a model whose every prefix is usable; the best one is saved in FOLDER/model.
 
-    Stopped in the middle, the same command goes on where it was. docs/how-to/training.md tells the
-    settings. FOLDER/logs is for TensorBoard.
+    If you stop a run, the same command continues it. docs/how-to/training.md explains the settings.
+    FOLDER/logs holds the curves for TensorBoard.
 
     Examples:
-      nestvec train image --config fashion.toml -o runs/fashion
+      nestvec train image --config configs/image.toml -o runs/image
       nestvec train text -c papers.toml -o runs/papers --set loop.steps=500 --set dims=[32,384]
     """
     from nestvec.train.config import apply_settings, read_table
@@ -81,7 +87,7 @@ def _print(trained: "TrainingResult") -> None:
 
 @contextmanager
 def _live() -> Iterator["Listener"]:
-    """A line for every evaluation; on a terminal also a bar with the latest figures."""
+    """Print a line for every evaluation; on a terminal also a bar with the latest figures."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
