@@ -215,9 +215,9 @@ def test_a_missing_file_is_not_called_damaged(tmp_path, name):
     assert "cannot be read: No such file" in refusal(tmp_path / name)
 
 
-def test_a_folder_is_not_a_file_of_texts(tmp_path):
+def test_an_empty_folder_holds_no_texts(tmp_path):
     (tmp_path / "x.tsv").mkdir()
-    assert "cannot be read: Is a directory" in refusal(tmp_path / "x.tsv")
+    assert "holds no files of texts or vectors" in refusal(tmp_path / "x.tsv")
 
 
 def test_an_unknown_ending_names_the_known_ones(write):

@@ -9,29 +9,33 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError, IdsError, InputError
-from nestvec.inputs.formats import TABLES, Format, file_format
+from nestvec.inputs.column_roles import (
+    USUAL_COLUMNS,
+    ColumnChoice,
+    ColumnRoles,
+    ColumnSplitter,
+    Id,
+    select_metadata,
+)
+from nestvec.inputs.formats import COLUMNAR, TABLES, file_format
 from nestvec.inputs.judgment_rows import read_judgment_rows
 from nestvec.inputs.numbers import long_lists, vector_fields, without_field
 from nestvec.inputs.records import (
     Record,
     listed,
-    parquet_vectors,
-    read_parquet_rows,
     read_records,
+    read_table_rows,
     read_tsv,
+    table_vectors,
 )
 from nestvec.table import typed
 
-Id = int | str
-
-ID_COLUMNS = ("_id", "id")
-BODY_COLUMNS = ("text", "abstract")
 TRIPLET_COLUMNS = ("query-id", "positive-id", "negative-id")
 UNLABELLED = "unlabelled"
 """Kind of a hard negative whose kind is not recorded."""
@@ -46,6 +50,8 @@ class Corpus:
     ids: tuple[Id, ...]
     texts: tuple[str, ...]
     metadata: tuple[Mapping[str, Any], ...]
+    roles: ColumnRoles = field(default=ColumnRoles(), compare=False)
+    """The columns of the file that all this came from."""
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.texts) == len(self.metadata):
@@ -93,6 +99,7 @@ def read_texts(
     id_column: str | None = None,
     limit: int | None = None,
     *,
+    metadata_columns: Sequence[str] | None = None,
     refuse_vectors: bool = False,
 ) -> Corpus:
     """The first `limit` texts of a file (all by default), with their ids and metadata.
@@ -100,15 +107,24 @@ def read_texts(
     Without `text_columns` the text is `title` and then `text` (or else `abstract`), those that
     there are; several columns are joined with one space, as BEIR does. Without `id_column` the id
     is `_id`, or `id`, or a first column named `…_id`, or else the row number from 0. All other
-    columns become metadata, and the entries of a `metadata` object stand beside them. Those of a
-    table are numbers where all of a column are (`nestvec.table.typed`); an empty field is None.
+    columns become metadata, or those named by `metadata_columns`, and the entries of a `metadata`
+    object stand beside them. Those of a table are numbers where all of a column are
+    (`nestvec.table.typed`); an empty field is None.
     With `refuse_vectors` a record that holds a vector beside its text is an error: texts that are
     about to be encoded may have been encoded before.
 
     Raises `DataError` for a file that is not what its name says and `IdsError` for ids that are
     repeated or missing.
     """
-    path = Path(path)
+    text = [text_columns] if isinstance(text_columns, str) else text_columns
+    choice = ColumnChoice(text, id_column, metadata_columns)
+    return read_corpus(Path(path), choice, limit, refuse_vectors=refuse_vectors)
+
+
+def read_corpus(
+    path: Path, choice: ColumnChoice, limit: int | None = None, *, refuse_vectors: bool = False
+) -> Corpus:
+    """Read texts as `read_texts` does, by a choice of columns."""
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit} reads nothing; use limit >= 1, or None for all texts")
     records: Iterator[tuple[str, Record]] = islice(read_records(path), limit)
@@ -117,12 +133,13 @@ def read_texts(
     first = next(records, None)
     if first is None:
         raise DataError(f"{path} holds no texts; the file is empty or has only a header")
-    columns = _Columns.choose(path, first[1], text_columns, id_column)
+    columns = ColumnSplitter.choose(path, first[1], choice)
     rows = zip(count(), chain([first], records))
     read = [columns.split(path, place, record, row) for row, (place, record) in rows]
-    ids, texts, metadata = zip(*read, strict=True)
+    ids, texts, rest = zip(*read, strict=True)
+    metadata = select_metadata(path, rest, choice.metadata)
     try:
-        return Corpus(ids, texts, _typed(path, metadata))
+        return Corpus(ids, texts, _typed(path, metadata), columns.roles(path, metadata))
     except IdsError as e:
         raise IdsError(f"{path}: {e}") from None
 
@@ -134,44 +151,41 @@ class Columns:
     ids: list[Any] | None
     texts: list[str] | None
     metadata: Sequence[Mapping[str, Any]] | None
+    roles: ColumnRoles | None
 
 
 def read_columns_beside(
-    path: str | os.PathLike[str],
+    path: Path,
     vector_field: str | None = None,
-    text_columns: str | Sequence[str] | None = None,
-    id_column: str | None = None,
+    choice: ColumnChoice = USUAL_COLUMNS,
     limit: int | None = None,
 ) -> Columns:
     """Read ids, texts and metadata of records that hold a vector, in `vector_field` or a usual one.
 
-    Records are those of text files, and the rows of a .parquet file.
+    Records are those of text files, and the rows of Arrow tables.
 
     Columns are chosen as in `read_texts`, but there need be no text: a row without one has the
     text "". Ids are as written; they may repeat.
     """
-    path = Path(path)
-    if file_format(path) is Format.PARQUET:
-        vectors = parquet_vectors(path) if vector_field is None else [vector_field]
-        records = list(islice(read_parquet_rows(path, vectors), limit))
+    if file_format(path) in COLUMNAR:
+        vectors = table_vectors(path) if vector_field is None else [vector_field]
+        records = list(islice(read_table_rows(path, vectors), limit))
         if not any(record for _, record in records):
-            return Columns(None, None, None)
+            return Columns(None, None, None, None)
     else:
         records = [
             (place, _without_vector(record, vector_field))
             for place, record in islice(read_records(path), limit)
         ]
     first = next((record for _, record in records), {})
-    columns = _Columns.choose(path, first, text_columns, id_column, need_text=False)
-    read = [
-        columns.split(path, place, columns.with_text(record), row)
-        for row, (place, record) in enumerate(records)
-    ]
-    metadata = _typed(path, [rest for _, _, rest in read])
+    columns = ColumnSplitter.choose(path, first, choice, need_text=False)
+    read = [columns.split(path, place, record, row) for row, (place, record) in enumerate(records)]
+    metadata = _typed(path, select_metadata(path, [rest for _, _, rest in read], choice.metadata))
     return Columns(
         None if columns.id is None else [id_ for id_, _, _ in read],
         [text for _, text, _ in read] if columns.text else None,
         metadata if any(metadata) else None,
+        columns.roles(path, metadata),
     )
 
 
@@ -242,88 +256,6 @@ def _check_ids(ids: Sequence[Id]) -> None:
 
 def _has_relevant(grades: Mapping[Id, float | int]) -> bool:
     return any(grade > 0 for grade in grades.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The columns of a file that are the text and the id."""
-
-    text: tuple[str, ...]
-    id: str | None
-
-    @classmethod
-    def choose(
-        cls,
-        path: Path,
-        record: Record,
-        text_columns: str | Sequence[str] | None,
-        id_column: str | None,
-        *,
-        need_text: bool = True,
-    ) -> "_Columns":
-        """Choose the named columns, or the usual ones for None; `record` is the file's first."""
-        text = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns or ())
-        for column in (*text, *([id_column] if id_column is not None else ())):
-            if column not in record:
-                raise DataError(f"{path} has no column {column!r}; it has {listed(record)}")
-        text = text or _usual_text(record)
-        if need_text and not text:
-            raise DataError(
-                f"{path} has none of the usual text columns (title, text, abstract); "
-                f"name the text column: it has {listed(record)}"
-            )
-        return cls(text, id_column or _usual_id(record))
-
-    def with_text(self, record: Record) -> Record:
-        """The record, with the text "" where it has none."""
-        if any(record.get(column) is not None for column in self.text):
-            return record
-        return {**record, **dict.fromkeys(self.text[:1], "")}
-
-    def split(self, path: Path, place: str, record: Record, row: int) -> tuple[Id, str, Record]:
-        """One record as id, text and metadata."""
-        nested = record.get("metadata")
-        rest = {k: v for k, v in record.items() if k != self.id and k not in self.text}
-        if isinstance(nested, dict) and "metadata" in rest:
-            del rest["metadata"]
-            rest = {**nested, **rest}
-        return self._id(path, place, record, row), self._text(path, place, record), rest
-
-    def _id(self, path: Path, place: str, record: Record, row: int) -> Id:
-        if self.id is None:
-            return row
-        id_: Any = record.get(self.id)
-        if id_ is None or id_ == "":
-            raise IdsError(f"{path}, {place} has no {self.id!r}; every row needs an id")
-        if type(id_) not in (int, str):
-            raise IdsError(f"{path}, {place} has the id {id_!r}; ids are integers or strings")
-        checked: Id = id_
-        return checked
-
-    def _text(self, path: Path, place: str, record: Record) -> str:
-        parts = [record[column] for column in self.text if record.get(column) is not None]
-        if self.text and not parts:
-            raise DataError(
-                f"{path}, {place} has no text: none of {listed(self.text)} among {listed(record)}"
-            )
-        for part in parts:
-            if not isinstance(part, str):
-                raise DataError(f"{path}, {place} has {part!r} as text; texts are strings")
-        return " ".join(part for part in parts if part)
-
-
-def _usual_text(record: Record) -> tuple[str, ...]:
-    body = tuple(column for column in BODY_COLUMNS if column in record)[:1]
-    # `title` even where the first record lacks it: in JSON a later one may have it.
-    return ("title", *body) if body or "title" in record else ()
-
-
-def _usual_id(record: Record) -> str | None:
-    for column in ID_COLUMNS:
-        if column in record:
-            return column
-    first = next(iter(record), "")
-    return first if first.endswith("_id") else None
 
 
 def _one_file(folder: Path, name: str) -> Path:

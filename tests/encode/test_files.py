@@ -83,9 +83,9 @@ def test_an_empty_file_is_never_called_missing(path):
         read_vectors(path)
 
 
-def test_a_folder_is_not_a_file_of_vectors(path):
+def test_an_empty_folder_holds_no_vectors(path):
     path.mkdir()
-    with pytest.raises(DataError, match=r"cannot be read|is not a \.npz"):
+    with pytest.raises(DataError, match="holds no files of texts or vectors"):
         read_vectors(path)
 
 
@@ -124,7 +124,7 @@ def test_a_file_under_a_wrong_name_is_an_error(tmp_path):
 
 
 def test_an_unknown_suffix_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(DataError, match=r"none of \.npy, \.npz, \.safetensors, \.parquet, \.jsonl"):
+    with pytest.raises(DataError, match=r"none of \.npy, \.npz, .*\.parquet, .*\.jsonl"):
         read_vectors(tmp_path / "vectors.pickle")
 
 

@@ -21,6 +21,7 @@ from nestvec.data import Corpus
 from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import InputError
 from nestvec.index import Index
+from nestvec.inputs.column_roles import ColumnChoice
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def add(
 ) -> None:
     """Add texts or vectors to an index, all or none; without --replace their ids must be new.
 
-    Texts are encoded by the model that the index records. Rows without ids are numbered on.
+    Texts are encoded by the model that the index records, and read from the columns that it
+    records. Rows without ids are numbered on.
 
     Examples:
       nestvec add corpus.nv more.jsonl
@@ -63,8 +65,9 @@ def add(
     """
     start, opened = time.perf_counter(), Index.open(index)
     input_file = InputFile(
-        data, texts, key, text_column, id_column, limit, "document", on_bad_text.value,
-        check=None if replace else partial(_check_new, opened),
+        data, texts, key, ColumnChoice(text_column, id_column), limit, "document",
+        on_bad_text.value, check=None if replace else partial(_check_new, opened),
+        recorded=opened.meta.get("columns"),
     )  # fmt: skip
     of_encoder = EncoderOptions(
         batch_size=batch_size, requests=requests, trust_remote_code=trust_remote_code,
@@ -102,15 +105,17 @@ def update(
 ) -> None:
     """Replace the rows of an index that have the ids of the data, all or none.
 
-    Vectors without texts and other columns leave texts and metadata as they are.
+    Texts are read from the columns that the index records. Vectors without texts and other columns
+    leave texts and metadata as they are.
 
     Examples:
       nestvec update corpus.nv corrected.jsonl
     """
     start, opened = time.perf_counter(), Index.open(index)
     input_file = InputFile(
-        data, texts, key, text_column, id_column, limit, "document", on_bad_text.value,
-        check=partial(_check_present, opened),
+        data, texts, key, ColumnChoice(text_column, id_column), limit, "document",
+        on_bad_text.value, check=partial(_check_present, opened),
+        recorded=opened.meta.get("columns"),
     )  # fmt: skip
     of_encoder = EncoderOptions(
         batch_size=batch_size, requests=requests, trust_remote_code=trust_remote_code,

@@ -75,6 +75,7 @@ def encode(
       nestvec encode images.npz -o images.npy --model runs/images/model --part test
     """
     from nestvec.cli.model import headers_of
+    from nestvec.inputs.folders import has_folders
 
     start = time.perf_counter()
     of_encoder: EncoderOptions = {
@@ -82,7 +83,7 @@ def encode(
         "batch_size": batch_size, "requests": requests, "revision": revision,
         "trust_remote_code": trust_remote_code, "headers": headers_of(header),
     }  # fmt: skip
-    if texts.is_dir() or texts.suffix.lower() in (".npz", ".zip"):
+    if texts.suffix.lower() in (".npz", ".zip") or has_folders(texts):
         others: dict[str, object] = {
             "--text-column": text_column, "--limit": limit, "--base-url": base_url,
             "--dimensions": dimensions, "--side": side, "--header": header,
@@ -95,11 +96,12 @@ def encode(
         from nestvec.collections.input_rows import read_texts_to_encode
         from nestvec.encode.encoder import check_texts
         from nestvec.encode.writer import check_output
+        from nestvec.inputs.column_roles import ColumnChoice
 
         reject_unused("for texts; it is for images", {"--part": part})
         # Refused before a model is opened, which for an embedding API sends the first text.
         check_output(output)
-        corpus = read_texts_to_encode(texts, text_column, limit=limit)
+        corpus = read_texts_to_encode(texts, ColumnChoice(text_column), limit)
         check_texts(corpus.texts)
         choice = encoder_choice(model, base_url, of_encoder)
         target = _Target(output, side, on_bad_text.value)

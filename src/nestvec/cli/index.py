@@ -1,6 +1,7 @@
 """`nestvec index`: texts or vectors to an index."""
 
 import time
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import StorageError
 from nestvec.index import Index
 from nestvec.index.storage.target import check_target
+from nestvec.inputs.column_roles import ColumnChoice, ColumnRoles
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def index(
     key: options.Key = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
+    metadata_columns: options.MetadataColumns = None,
     transform: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Vectors and queries go through it: nestvec adapt fit."),
@@ -84,8 +87,9 @@ def index(
         raise StorageError(f"{output} exists; choose another path or pass --overwrite")
     check_target(output, overwrite)
     start, loaded = time.perf_counter(), _load(transform)
+    columns = ColumnChoice(text_column, id_column, metadata_columns)
     input_file = InputFile(
-        data, texts, key, text_column, id_column, limit, "document", on_bad_text.value, dims,
+        data, texts, key, columns, limit, "document", on_bad_text.value, dims,
         lambda corpus: check_records(corpus.ids, corpus.texts, corpus.metadata),
     )  # fmt: skip
     of_encoder = EncoderOptions(
@@ -114,13 +118,14 @@ def index(
         rotation=rotation.value,
         bits=bits,
         seed=seed,
+        columns=None if material.roles is None else columns.record(material.roles),
         model=material.model,
         overwrite=overwrite,
         progress=bar,
     )
     if material.encoded is not None:
         material.encoded.unlink()
-    _report(built, time.perf_counter() - start, json)
+    _report(built, material.roles, time.perf_counter() - start, json)
 
 
 def _load(path: Path | None) -> "Transform | None":
@@ -132,11 +137,12 @@ def _load(path: Path | None) -> "Transform | None":
     return Transform.load(path)
 
 
-def _report(built: Index, duration_s: float, json: bool) -> None:
+def _report(built: Index, roles: ColumnRoles | None, duration_s: float, json: bool) -> None:
     facts = {
         "index": built.path,
         "rows": len(built),
         "dim": built.dim,
+        "columns": roles and asdict(roles),
         "adapter": built.transform and built.transform.fingerprint,
         "hot_bytes": built.hot_bytes,
         "seconds": round(duration_s, 3),
@@ -150,6 +156,7 @@ def _report(built: Index, duration_s: float, json: bool) -> None:
     print_facts(
         {
             "index": f"{short_path(built.path)}, {len(built):,} rows of {built.dim} dims",
+            "columns": str(roles or "none; the file has vectors alone"),
             "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
             "plan": str(facts["default_plan"]),
             "recall": str(built.default_recall or "not measured on fewer than 1,000 rows"),

@@ -116,6 +116,16 @@ IdColumn = Annotated[
     typer.Option(metavar="NAME", help="Column with the ids. Else _id, id, or the row number."),
 ]
 
+MetadataColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata-columns",
+        metavar="NAME",
+        help="Column to keep as metadata; repeat for several. Else all columns that are neither "
+        "text, id nor vector.",
+    ),
+]
+
 Key = Annotated[
     str | None,
     typer.Option(
@@ -132,8 +142,9 @@ IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made 
 Data = Annotated[
     Path,
     typer.Argument(
-        help="Texts (.jsonl, .tsv, .csv, .txt, also .gz or .zst), which are encoded first, or "
-        "vectors (.npy, .npz, .safetensors, .parquet, or a field of the records)."
+        help="Texts (.jsonl, .tsv, .csv, .txt, also .gz or .zst, .parquet, .arrow, .lance), which "
+        "are encoded first, or vectors (.npy, .npz, .safetensors, a column, or a field of the "
+        "records). A folder of such files is read as one."
     ),
 ]
 Maker = Annotated[

@@ -31,9 +31,9 @@ def train(
     recipe: Annotated[
         Recipe,
         typer.Argument(
-            help="text: fine-tune a model on pairs of texts. image: train a classifier. clip: train "
-            "two towers, for images and texts or for two kinds of text. mlm: train a small BERT on "
-            "masked words."
+            help="text: fine-tune a model on pairs of texts. image: train a classifier. "
+            "clip: train two towers, for images and texts or for two kinds of text. "
+            "mlm: train a small BERT on masked words."
         ),
     ],
     config: Annotated[

@@ -23,6 +23,7 @@ from nestvec.collections.input_rows import (
 )
 from nestvec.index import Index
 from nestvec.inputs import holds_vectors
+from nestvec.inputs.column_roles import ColumnChoice
 from nestvec.progress import bar
 from nestvec.shapes import Float
 
@@ -178,7 +179,7 @@ def _vectors(
         return vector_file.vectors, range(
             len(vector_file.vectors)
         ) if vector_file.ids is None else vector_file.ids.tolist()
-    corpus = read_texts_to_encode(path, text_column)
+    corpus = read_texts_to_encode(path, ColumnChoice(text_column))
     return encode_queries(open_for_queries(index, encoder, note), corpus.texts), corpus.ids
 
 

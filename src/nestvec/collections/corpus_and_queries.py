@@ -22,6 +22,7 @@ from nestvec.encode.prompts import Side
 from nestvec.errors import DataError, InputError
 from nestvec.index import Index
 from nestvec.inputs import ARRAYS, file_format, names_field
+from nestvec.inputs.column_roles import ColumnChoice
 from nestvec.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class CorpusAndQueries:
         folder.mkdir(parents=True, exist_ok=True)
         key = self.key if self.key is not None and names_field(path, self.key) else None
         text_column = None if file_format(path) in ARRAYS else self.text_column
-        input_file = InputFile(path, None, key, text_column, None, None, side)
+        input_file = InputFile(path, None, key, ColumnChoice(text_column), None, side)
         return input_file.load(folder / path.name, lambda: None, encoder, self.progress)
 
 

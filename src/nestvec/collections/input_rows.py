@@ -11,12 +11,13 @@ import numpy as np
 
 from nestvec.collections.bad_texts import name_in_file, tell_blanks
 from nestvec.collections.encoders import encode_beside
-from nestvec.data import Columns, Corpus, read_columns_beside, read_texts
+from nestvec.data import Columns, Corpus, read_columns_beside, read_corpus
 from nestvec.encode.encoder import check_texts
 from nestvec.encode.prompts import Side
 from nestvec.encode.writer import OnBadText
 from nestvec.errors import BadTextError, DataError, InputError
-from nestvec.inputs import ARRAYS, Format, file_format, holds_vectors
+from nestvec.inputs import ARRAYS, COLUMNAR, file_format, holds_vectors
+from nestvec.inputs.column_roles import USUAL_COLUMNS, ColumnChoice, ColumnRoles
 from nestvec.progress import Progress
 from nestvec.shapes import Float
 
@@ -39,6 +40,8 @@ class InputRows:
     """The file of vectors that texts were encoded into, to be removed once they are stored."""
     adapted_by: str | None = None
     """The fingerprint of the transform that the vectors went through, if their file names one."""
+    roles: ColumnRoles | None = None
+    """The columns that all this came from; None where the file has no columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class InputFile:
     data: Path
     texts: Path | None
     key: str | None
-    text_column: list[str] | None
-    id_column: str | None
+    columns: ColumnChoice
+    """The columns that the user named."""
     limit: int | None
     side: Side = "document"
     """The side that the texts are encoded as."""
@@ -58,6 +61,8 @@ class InputFile:
     """The prefix that vectors of the file are truncated to; texts are encoded to it."""
     check: Callable[[Corpus], None] | None = None
     """Checks the rows before their texts are encoded."""
+    recorded: Mapping[str, Any] | None = None
+    """The columns that an index records of its rows, which are read where the user named none."""
 
     def load(
         self,
@@ -70,21 +75,24 @@ class InputFile:
 
         `vector_model` returns the record of the model of a file of vectors.
         """
-        columns = (self.text_column or None, self.id_column)
-        of_texts = {"--text-column": self.text_column, "--id-column": self.id_column}
-        beside_vectors = None if self.texts else self.text_column
+        columns = self.columns.completed(self.recorded)
+        beside_vectors = None if self.texts else self.columns.text
         if not holds_vectors(self.data, self.key, beside_vectors):
             reject_unused(
                 f"for the texts in {self.data}; it is for vectors", {"--texts": self.texts}
             )
-            corpus = read_texts_to_encode(self.data, *columns, self.limit)
+            corpus = read_texts_to_encode(self.data, columns, self.limit)
             if self.check is not None:
                 self.check(corpus)
             check_texts(corpus.texts)
             return self._encode(corpus, target, *open_encoder(), progress)
         format_ = file_format(self.data)
-        if self.texts is None and format_ in ARRAYS and format_ is not Format.PARQUET:
-            reject_unused("without --texts", of_texts)
+        if self.texts is None and format_ in ARRAYS and format_ not in COLUMNAR:
+            named = {
+                "--text-column": self.columns.text, "--id-column": self.columns.id,
+                "--metadata-columns": self.columns.metadata,
+            }  # fmt: skip
+            reject_unused("without --texts", named)
         rows = _from_vectors(self.data, self.key, self.texts, columns, vector_model(), self.limit)
         return rows if self.dims is None else _truncated(rows, self.dims, target)
 
@@ -111,8 +119,9 @@ class InputFile:
             raise name_in_file(e, self.data, corpus) from e
         skipped = self.on_bad_text == "skip"
         tell_blanks(reasons, self.data, corpus, skipped=skipped)
+        vectors = read_vectors(path).vectors
         rows = InputRows(
-            read_vectors(path).vectors, corpus.ids, corpus.texts, corpus.metadata, record, path
+            vectors, corpus.ids, corpus.texts, corpus.metadata, record, path, roles=corpus.roles
         )
         return _without(rows, list(reasons)) if skipped and reasons else rows
 
@@ -141,18 +150,16 @@ def _truncated(rows: InputRows, dims: int, target: Path) -> InputRows:
 
 
 def read_texts_to_encode(
-    path: Path,
-    text_columns: list[str] | None = None,
-    id_column: str | None = None,
-    limit: int | None = None,
+    path: Path, columns: ColumnChoice = USUAL_COLUMNS, limit: int | None = None
 ) -> Corpus:
     """Read the texts of a file that are about to be encoded.
 
-    `DataError` for texts that have vectors beside them, unless `text_columns` names the texts.
+    `DataError` for texts that have vectors beside them, unless the user named the texts.
     """
-    if text_columns and holds_vectors(path):
+    named = bool(columns.text) and not columns.is_recorded
+    if named and holds_vectors(path):
         _logger.warning("the vectors in %s are not used: --text-column names texts", path)
-    return read_texts(path, text_columns, id_column, limit, refuse_vectors=not text_columns)
+    return read_corpus(path, columns, limit, refuse_vectors=not named)
 
 
 def reject_unused(reason: str, options: Mapping[str, object]) -> None:
@@ -175,7 +182,7 @@ def _from_vectors(
     path: Path,
     key: str | None,
     texts: Path | None,
-    columns: tuple[list[str] | None, str | None],
+    columns: ColumnChoice,
     model: Mapping[str, Any] | None,
     limit: int | None,
 ) -> InputRows:
@@ -187,30 +194,30 @@ def _from_vectors(
     ids = None if vector_file.ids is None else vector_file.ids[:limit].tolist()
     if texts is None:
         columns_read = columns_beside(path, key, columns, limit)
-        if ids is None or columns[1] is not None:
+        if ids is None or columns.id is not None:
             ids = columns_read.ids
-        fingerprint = vector_file.adapted_by
-        return InputRows(
-            vectors, ids, columns_read.texts, columns_read.metadata, record, adapted_by=fingerprint
-        )
-    corpus = read_texts(texts, *columns, limit=limit)
-    row_ids = _matching_ids(ids, corpus, path, texts)
+        texts_read: Sequence[str] | None = columns_read.texts
+        metadata, roles = columns_read.metadata, columns_read.roles
+    else:
+        corpus = read_corpus(texts, columns, limit)
+        ids = _matching_ids(ids, corpus, path, texts)
+        texts_read, metadata, roles = corpus.texts, corpus.metadata, corpus.roles
     return InputRows(
-        vectors, row_ids, corpus.texts, corpus.metadata, record, adapted_by=vector_file.adapted_by
+        vectors, ids, texts_read, metadata, record, adapted_by=vector_file.adapted_by, roles=roles
     )
 
 
 def columns_beside(
     path: Path,
     key: str | None,
-    columns: tuple[list[str] | None, str | None] = (None, None),
+    columns: ColumnChoice = USUAL_COLUMNS,
     limit: int | None = None,
 ) -> Columns:
     """Read ids, texts and metadata of records with vectors; none for files of arrays alone."""
     format_ = file_format(path)
-    if format_ in ARRAYS and format_ is not Format.PARQUET:
-        return Columns(None, None, None)
-    return read_columns_beside(path, key, *columns, limit)
+    if format_ in ARRAYS and format_ not in COLUMNAR:
+        return Columns(None, None, None, None)
+    return read_columns_beside(path, key, columns, limit)
 
 
 def _matching_ids(ids: list[Any] | None, corpus: Corpus, path: Path, texts: Path) -> Sequence[Any]:

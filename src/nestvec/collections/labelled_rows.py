@@ -12,6 +12,7 @@ from nestvec.data import read_texts
 from nestvec.encode.encoder import encode_plain
 from nestvec.errors import DataError, InputError
 from nestvec.inputs import ARRAYS, file_format, holds_vectors
+from nestvec.inputs.column_roles import ColumnChoice
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float
 
@@ -58,7 +59,7 @@ class LabelledFile:
         if holds_vectors(self.data, self.key, None if self.texts else self.text_column):
             return self._from_vectors(vector_model())
         reject_unused("for texts; it is for vectors", {"--texts": self.texts})
-        corpus = read_texts_to_encode(self.data, self.text_column)
+        corpus = read_texts_to_encode(self.data, ColumnChoice(self.text_column))
         matching = _matching_rows(corpus.metadata, self.only)
         encoder, model = open_encoder()
         texts = [corpus.texts[row] for row in matching]
@@ -96,7 +97,7 @@ class LabelledFile:
 
     def _beside(self, vector_file: "VectorFile", model: dict[str, Any] | None) -> LabelledRows:
         """Combine vectors with the other columns of their file, if it has some."""
-        columns_read = columns_beside(self.data, self.key, (self.text_column or None, None))
+        columns_read = columns_beside(self.data, self.key, ColumnChoice(self.text_column))
         n = len(vector_file.vectors)
         ids = columns_read.ids if vector_file.ids is None else vector_file.ids.tolist()
         ids = list(range(n)) if ids is None else ids

@@ -1,10 +1,10 @@
-"""Vectors computed before: .npy, .npz, .safetensors and .parquet files, and fields of records."""
+"""Vectors computed before: files of arrays and Arrow tables, fields of records, and folders."""
 
 import json
 import logging
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,16 +15,13 @@ from safetensors import safe_open
 
 from nestvec.encode.foreign import one_line
 from nestvec.encode.json_row import parse_row
+from nestvec.encode.stacking import stack_on_disk
 from nestvec.errors import DataError, NestvecError
 from nestvec.extras import require
-from nestvec.inputs.formats import TRANSFORM_LABEL, Format, file_format
-from nestvec.inputs.numbers import (
-    SHARED_FIELDS,
-    VECTOR_FIELDS,
-    is_list_of_numbers,
-    row_of,
-    vector_fields,
-)
+from nestvec.inputs.arrow_tables import open_table
+from nestvec.inputs.folders import data_files
+from nestvec.inputs.formats import COLUMNAR, TRANSFORM_LABEL, Format, file_format
+from nestvec.inputs.numbers import SHARED_FIELDS, VECTOR_FIELDS, row_of, vector_fields
 from nestvec.inputs.records import read_records
 from nestvec.shapes import Float, Float32
 from nestvec.vectors import check_vectors
@@ -51,6 +48,8 @@ class VectorFile:
 def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
     """Read a file of vectors; `key` names the array, column or field if there are several.
 
+    A folder is read as one file: its files are shards, in the order of their names.
+
     Of records (JSON lines or arrays, TSV, CSV, replies of embedding APIs) `key` may be nested, as
     `outer.inner`; without it the field is one of `VECTOR_FIELDS` or `SHARED_FIELDS`. The content
     tells the format, and the name where it cannot. A `.npy` is memory-mapped, all else is read.
@@ -68,6 +67,14 @@ def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
         raise DataError(f"'{path}' is none of {', '.join(names)}; convert it to one of these")
     if not path.exists():
         raise DataError(f"there is no file '{path}'; check the path")
+    shards = data_files(path)
+    if format_ in _RECORD_FORMATS or shards == [path]:
+        return _read_file(path, key)
+    return _read_shards(path, shards, key)
+
+
+def _read_file(path: Path, key: str | None) -> VectorFile:
+    format_ = file_format(path)
     reader = _ARRAY_READERS.get(format_, _read_records)
     try:
         return reader(path, key)
@@ -75,9 +82,38 @@ def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
         raise
     except Exception as e:
         # Parsers fed damaged bytes raise whatever they like; all of it means the same to the user.
+        name = path.suffix if format_ is None else format_.value
         raise DataError(
-            f"'{path}' cannot be read as {path.suffix} ({one_line(e)}); write the file again"
+            f"'{path}' cannot be read as {name} ({one_line(e)}); write the file again"
         ) from e
+
+
+def _read_shards(folder: Path, shards: Sequence[Path], key: str | None) -> VectorFile:
+    ids: list[Any] = []
+    labels: dict[str | None, Path] = {}
+    without_ids: list[Path] = []
+
+    def parts() -> Iterator[tuple[Path, np.ndarray]]:
+        for shard in shards:
+            part = _read_file(shard, key)
+            labels.setdefault(part.adapted_by, shard)
+            if part.ids is None:
+                without_ids.append(shard)
+            else:
+                ids.extend(part.ids.tolist())
+            yield shard, part.vectors
+
+    vectors = stack_on_disk(parts())
+    if len(labels) > 1:
+        raise DataError(
+            f"{' and '.join(str(path) for path in labels.values())} went through different "
+            "transforms; keep them in folders of their own"
+        )
+    if without_ids and ids:
+        raise DataError(f"{without_ids[0]} has no ids, and other files of '{folder}' have some")
+    return VectorFile(
+        vectors, _check_ids(folder, ids, len(vectors)) if ids else None, next(iter(labels))
+    )
 
 
 def _read_npy(path: Path, key: str | None) -> VectorFile:
@@ -173,18 +209,14 @@ def _from_arrays(
     return VectorFile(vectors, ids)
 
 
-def _read_parquet(path: Path, key: str | None) -> VectorFile:
-    pyarrow = require("pyarrow", "parquet")
-    parquet = require("pyarrow.parquet", "parquet")
-    with parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        types = pyarrow.types
-        lists = [f.name for f in schema if is_list_of_numbers(types, f.type)]
-        chosen = _choose(f"'{path}'", lists, key)
-        id_name = _id_name(schema.names, chosen)
-        table = file.read(columns=[chosen] if id_name is None else [chosen, id_name])
-    vectors = _stack_lists(path, chosen, table.column(chosen))
-    ids = None if id_name is None else table.column(id_name).to_pylist()
+def _read_table(path: Path, key: str | None) -> VectorFile:
+    with open_table(path) as table:
+        names = table.schema.names
+        chosen = _choose(f"'{path}'", table.vector_columns(), key)
+        id_name = _id_name(names, chosen)
+        rows = table.read([chosen] if id_name is None else [chosen, id_name])
+    vectors = _stack_lists(path, chosen, rows.column(chosen))
+    ids = None if id_name is None else rows.column(id_name).to_pylist()
     return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))
 
 
@@ -290,6 +322,6 @@ _ARRAY_READERS: dict[Format | None, Callable[[Path, str | None], VectorFile]] = 
     Format.NPY: _read_npy,
     Format.NPZ: _read_npz,
     Format.SAFETENSORS: _read_safetensors,
-    Format.PARQUET: _read_parquet,
+    **dict.fromkeys(COLUMNAR, _read_table),
 }
 _RECORD_FORMATS = (Format.JSON, Format.TSV, Format.CSV)

@@ -90,7 +90,8 @@ class Index:
         memory. `ids` are unique ints or texts (None: 0 … n − 1); `texts` and `metadata` (one JSON
         object per row) are stored beside them. A fitted `transform` is stored with the index: these
         vectors, later ones and all queries go through it. `model` is a record of the encoder of the
-        vectors. The `options` are those of `IndexOptions`: metric, rotation, bits and seed.
+        vectors. The `options` are those of `IndexOptions`: metric, rotation, bits, seed and
+        columns.
 
         The folder appears whole or not at all. With `overwrite` it takes the place of an index,
         which nobody can write to in the meantime; a folder that is no index, or that holds other
@@ -109,13 +110,16 @@ class Index:
         check_length(metadata, len(array), "metadata records")
         record = json.loads(as_json(model, "model")) if model else None
         settings = checked(options)
+        columns = settings.pop("columns", None)
         target = check_target(absolute(path), overwrite)
         rows = SegmentRows(np.arange(len(array)), Ids.of(checked_ids), array)
         source = RowSource(rows, transform=transform)
         meta = {"dim": source.dim, **settings, "model": record}
+        if columns is not None:
+            meta["columns"] = columns
         with staging(target, overwrite) as stage:
             records = row_records(checked_ids, 0, texts, metadata)
-            create(stage, source, records, meta, BuildOptions(**settings), progress)
+            create(stage, source, records, meta, BuildOptions.of(settings), progress)
         return cls.open(path)
 
     @classmethod
@@ -145,6 +149,7 @@ class Index:
             ids=rows.ids,
             texts=rows.texts,
             metadata=rows.metadata,
+            columns=rows.columns,
             **options,
         )
 

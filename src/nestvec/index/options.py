@@ -1,6 +1,7 @@
 """Options of a build: the metric, and how vectors are ordered and coded."""
 
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -21,19 +22,24 @@ class IndexOptions(TypedDict, total=False):
       trained nested.
     - `bits`: the average number of code bits per dimension (2).
     - `seed`: the seed of k-means and samples (0); equal input and seed give an equal index.
+    - `columns`: the columns of the input that texts, ids and metadata came from, as a JSON object
+      `{"text": [...], "id": ..., "metadata": [...]}`; recorded, so that rows that the command line
+      adds later are read alike.
     """
 
     metric: Literal["ip", "cosine", "euclidean"] | str
     rotation: Literal["pca", "none"] | str
     bits: float
     seed: int
+    columns: Mapping[str, Any] | None
 
 
 def checked(options: IndexOptions) -> IndexOptions:
     """Complete the options with their defaults; `InputError` for an unknown or bad one."""
-    defaults = IndexOptions(metric="ip", rotation="pca", bits=2.0, seed=0)
+    defaults = IndexOptions(metric="ip", rotation="pca", bits=2.0, seed=0, columns=None)
     values = complete(options, defaults, "an index")
-    metric, rotation, bits, seed = (values[name] for name in ("metric", "rotation", "bits", "seed"))
+    names = ("metric", "rotation", "bits", "seed", "columns")
+    metric, rotation, bits, seed, columns = (values[name] for name in names)
     if metric not in METRICS:
         raise InputError(f"metric={metric!r} is not known; use one of {', '.join(METRICS)}")
     if rotation not in _ROTATIONS:
@@ -42,4 +48,22 @@ def checked(options: IndexOptions) -> IndexOptions:
         raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most {_MAX_BITS}")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed={seed!r} is not a whole number of at least 0")
-    return IndexOptions(metric=metric, rotation=rotation, bits=float(bits), seed=int(seed))
+    if columns is not None and not are_columns(columns):
+        raise InputError(
+            f"columns={columns!r} is no record of columns; write it as "
+            '{"text": ["title", "abstract"], "id": "doi", "metadata": None}'
+        )
+    return IndexOptions(
+        metric=metric, rotation=rotation, bits=float(bits), seed=int(seed), columns=columns
+    )
+
+
+def are_columns(value: Any) -> bool:
+    """Tell whether a value is a record of the columns of an input, as in `IndexOptions`."""
+    if not isinstance(value, Mapping) or value.keys() != {"text", "id", "metadata"}:
+        return False
+    metadata = [] if value["metadata"] is None else value["metadata"]
+    lists = isinstance(value["text"], list) and isinstance(metadata, list)
+    return lists and all(
+        isinstance(name, str) for name in [*value["text"], *metadata, value["id"] or ""]
+    )

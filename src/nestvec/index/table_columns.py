@@ -24,6 +24,8 @@ class TableColumns:
     ids: Sequence[Any] | None
     texts: Sequence[str | None] | None
     metadata: Sequence[Mapping[str, Any]] | None
+    columns: Mapping[str, Any]
+    """The record of the columns, as in `IndexOptions`."""
 
 
 def read_table(
@@ -61,6 +63,11 @@ def read_table(
         None if ids is None else arrow[ids].to_pylist(),
         None if texts is None else arrow[texts].to_pylist(),
         records if metadata else None,
+        {
+            "text": [] if texts is None else [texts],
+            "id": ids,
+            "metadata": None if metadata_columns is None else metadata,
+        },
     )
 
 

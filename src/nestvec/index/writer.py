@@ -258,12 +258,7 @@ class Writer:
 
     def _write(self, sources: Sequence[RowSource], coded: bool) -> SegmentEntry:
         number = int(self.snapshot.meta["next_segment"])
-        meta = self.snapshot.meta
-        options = (
-            BuildOptions(meta["rotation"], meta["bits"], meta["seed"], meta["metric"])
-            if coded
-            else None
-        )
+        options = BuildOptions.of(self.snapshot.meta) if coded else None
         return write_entry(self.snapshot.folder, number, sources, options, self.progress)
 
     def _commit(

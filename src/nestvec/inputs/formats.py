@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError
+from nestvec.inputs.folders import data_files, is_lance
 from nestvec.inputs.lines import COMPRESSED, is_compressed, read_head, read_lines
 from nestvec.inputs.numbers import long_lists, vector_fields
 
@@ -17,13 +18,18 @@ class Format(Enum):
     NPZ = ".npz"
     SAFETENSORS = ".safetensors"
     PARQUET = ".parquet"
+    ARROW = ".arrow"
+    LANCE = ".lance"
     JSON = ".jsonl"
     TSV = ".tsv"
     CSV = ".csv"
     TXT = ".txt"
 
 
-ARRAYS = (Format.NPY, Format.NPZ, Format.SAFETENSORS, Format.PARQUET)
+COLUMNAR = (Format.PARQUET, Format.ARROW, Format.LANCE)
+"""Formats of Arrow tables: vectors, texts, or both, in columns of a type each."""
+
+ARRAYS = (Format.NPY, Format.NPZ, Format.SAFETENSORS, *COLUMNAR)
 """Formats of vectors alone, or of vectors with columns beside them."""
 
 TRANSFORM_LABEL = "nestvec.adapted"
@@ -35,17 +41,29 @@ _BY_SUFFIX = {
     **{format_.value: format_ for format_ in Format},
     ".ndjson": Format.JSON,
     ".json": Format.JSON,
+    ".feather": Format.ARROW,
+    ".ipc": Format.ARROW,
 }
-_MAGIC = {b"\x93NUMPY": Format.NPY, b"PK\x03\x04": Format.NPZ, b"PAR1": Format.PARQUET}
+_MAGIC = {
+    b"\x93NUMPY": Format.NPY,
+    b"PK\x03\x04": Format.NPZ,
+    b"PAR1": Format.PARQUET,
+    b"ARROW1": Format.ARROW,
+    b"\xff\xff\xff\xff": Format.ARROW,  # its stream format
+    b"FEA1": Format.ARROW,
+}
 
 
 def file_format(path: Path) -> Format | None:
-    """The format of a file, None if neither content nor name tells.
+    """The format of a file or of the shards of a folder, None if neither content nor name tells.
 
     The name, in any case and with or without .gz or .zst, tells what the content leaves open: what
     kind of text it is. Lines that are JSON objects with a vector are JSON under any name.
-    `DataError` for a content that belies the name, and for compressed arrays.
+    `DataError` for a content that belies the name, for compressed arrays, and for a folder whose
+    shards have several formats.
     """
+    if path.is_dir():
+        return _folder_format(path)
     named = _BY_SUFFIX.get(suffix_of(path))
     try:
         packed, head = is_compressed(path), read_head(path, 9)
@@ -68,6 +86,20 @@ def file_format(path: Path) -> Format | None:
     return content
 
 
+def _folder_format(folder: Path) -> Format | None:
+    shards = data_files(folder)
+    if is_lance(shards[0]):
+        return Format.LANCE
+    formats = {file_format(shard): shard.name for shard in shards}
+    if len(formats) == 1:
+        return next(iter(formats))
+    names = " and ".join(repr(name) for name in list(formats.values())[:2])
+    raise DataError(
+        f"{folder} holds {names}, which differ in format; keep one format in a folder, or name a "
+        "file"
+    )
+
+
 def suffix_of(path: Path) -> str:
     """The suffix of the format in lower case, before one of a compression."""
     name = path.name.lower()
@@ -87,7 +119,8 @@ def names_field(path: Path, field: str) -> bool:
 
 def first_json(path: Path) -> dict[str, Any] | None:
     """The object on the first line that is not blank, None if there is none."""
-    line = next((text for _, text in read_lines(path) if text.strip()), "")
+    lines = read_lines(data_files(path)[0])
+    line = next((text for _, text in lines if text.strip()), "")
     try:
         value = json.loads(line) if line.lstrip().startswith("{") else None
     except (ValueError, RecursionError):

@@ -3,17 +3,17 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError
-from nestvec.extras import require
 from nestvec.inputs.api_replies import expand
-from nestvec.inputs.formats import ARRAYS, Format, file_format, suffix_of
+from nestvec.inputs.arrow_tables import open_table
+from nestvec.inputs.folders import data_files, place_in
+from nestvec.inputs.formats import ARRAYS, COLUMNAR, TABLES, Format, file_format, suffix_of
 from nestvec.inputs.lines import read_lines
-from nestvec.inputs.numbers import is_list_of_numbers, vector_fields
+from nestvec.inputs.numbers import vector_fields
 
 Record = dict[str, Any]
 
@@ -31,8 +31,8 @@ def holds_vectors(
         return True
     try:
         format_ = file_format(path)
-        if format_ is Format.PARQUET:
-            return not text_columns and bool(parquet_vectors(path))
+        if format_ in COLUMNAR:
+            return not text_columns and bool(table_vectors(path))
         if format_ in ARRAYS:
             return True
         if format_ is None or text_columns:
@@ -50,9 +50,10 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
     - TSV: a header line; fields separated by tabs, never quoted.
     - CSV: a header line; fields separated by commas, quoted where needed.
     - TXT: one text a line; the id is the line number, from 0.
-    - Parquet: a record a row, with the columns as fields.
+    - Parquet, Arrow and Lance: a record a row, with the columns as fields.
 
-    Blank lines are skipped.
+    Blank lines are skipped. The shards of a folder are read by name as if they were one file.
+    Tables must have the same columns there, and plain lines have no ids.
     """
     format_ = file_format(path)
     if format_ is None or format_ not in _READERS:
@@ -60,7 +61,30 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
             f"{path} ends in {suffix_of(path) or 'no suffix'}; nestvec reads "
             f"{', '.join(format_.value for format_ in _READERS)}, each also as .gz or .zst"
         )
-    return _READERS[format_](path)
+    return _in_shards(path, _READERS[format_], format_)
+
+
+def _in_shards(
+    path: Path, reader: Callable[[Path], Iterator[tuple[str, Record]]], format_: Format
+) -> Iterator[tuple[str, Record]]:
+    """Read the records of a file, or of the shards of a folder one after the other."""
+    header: list[str] | None = None
+    for shard in data_files(path):
+        for place, record in reader(shard):
+            if shard != path and format_ is Format.TXT:
+                record.pop("_id")  # the number of a line is unique in one file only
+            if format_ in (*TABLES, *COLUMNAR):
+                header = header or list(record)
+                _check_header(path, shard, record, header)
+            yield place_in(path, shard, place), record
+
+
+def _check_header(path: Path, shard: Path, record: Record, header: list[str]) -> None:
+    if record.keys() != set(header):
+        raise DataError(
+            f"{shard.name} in {path} has the columns {listed(record)}, and the files before it "
+            f"{listed(header)}; give all shards the same columns"
+        )
 
 
 def read_tsv(path: Path) -> Iterator[tuple[str, Record]]:
@@ -163,32 +187,25 @@ def _table(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[
         yield f"line {line}", dict(zip(header, fields, strict=True))
 
 
-def parquet_vectors(path: Path) -> list[str]:
-    """Name the columns of a .parquet file that are lists of numbers."""
-    types = require("pyarrow", "parquet").types
-    with _opened_parquet(path) as file:
-        return [f.name for f in file.schema_arrow if is_list_of_numbers(types, f.type)]
+def table_vectors(path: Path) -> list[str]:
+    """Name the columns of an Arrow table that are lists of numbers."""
+    with open_table(data_files(path)[0]) as table:
+        return table.vector_columns()
 
 
-def read_parquet_rows(path: Path, without: Sequence[str] = ()) -> Iterator[tuple[str, Record]]:
-    """Read the rows of a .parquet file as records, but for some columns."""
-    with _opened_parquet(path) as file:
-        names = [name for name in file.schema_arrow.names if name not in without]
-        row = 0
-        for batch in file.iter_batches(columns=names):
-            for record in batch.to_pylist() if names else [{}] * batch.num_rows:
-                yield f"row {row}", record
-                row += 1
+def read_table_rows(path: Path, without: Sequence[str] = ()) -> Iterator[tuple[str, Record]]:
+    """Read the rows of an Arrow table, or of the shards of one, but for some columns."""
+    return _in_shards(path, lambda shard: _read_table(shard, without), Format.ARROW)
 
 
-@contextmanager
-def _opened_parquet(path: Path) -> Iterator[Any]:
-    parquet = require("pyarrow.parquet", "parquet")
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield file
-    except (OSError, require("pyarrow", "parquet").ArrowException) as e:
-        raise DataError(f"{path} cannot be read as .parquet ({' '.join(str(e).split())})") from e
+def _read_table(path: Path, without: Sequence[str] = ()) -> Iterator[tuple[str, Record]]:
+    with open_table(path) as table:
+        names = [name for name in table.schema.names if name not in without]
+        # A batch without columns has no rows, so one column counts them.
+        batches = table.batches(names or table.schema.names[:1])
+        records = chain.from_iterable(batch.to_pylist() for batch in batches)
+        for row, record in enumerate(records):
+            yield f"row {row}", record if names else {}
 
 
 _READERS: dict[Format, Callable[[Path], Iterator[tuple[str, Record]]]] = {
@@ -196,5 +213,5 @@ _READERS: dict[Format, Callable[[Path], Iterator[tuple[str, Record]]]] = {
     Format.TSV: read_tsv,
     Format.CSV: _read_csv,
     Format.TXT: _read_txt,
-    Format.PARQUET: read_parquet_rows,
+    **dict.fromkeys(COLUMNAR, _read_table),
 }

@@ -10,7 +10,7 @@ rows per cell.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,11 @@ class BuildOptions:
     bits: float
     seed: int
     metric: str
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> "BuildOptions":
+        """Take the options from the record of an index, which has more."""
+        return cls(meta["rotation"], meta["bits"], meta["seed"], meta["metric"])
 
 
 def write_segment(

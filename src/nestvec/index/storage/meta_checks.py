@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nestvec.errors import PlanError
+from nestvec.index.options import are_columns
 from nestvec.index.storage.manifest import Manifest
 from nestvec.plan import Plan
 
@@ -92,4 +93,5 @@ _OPTIONAL: Mapping[str, _Test] = {
         value=_share, low=_share, high=_share, n=_whole(1), k=_whole(1), plan=_is_plan,
         rows=_whole(0),
     ),
+    "columns": are_columns,
 }  # fmt: skip
