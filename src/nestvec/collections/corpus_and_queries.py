@@ -21,6 +21,7 @@ from nestvec.collections.input_rows import (
 from nestvec.encode.prompts import Side
 from nestvec.errors import DataError, InputError
 from nestvec.index import Index
+from nestvec.index.storage.target import holds_index
 from nestvec.inputs import ARRAYS, file_format, names_field
 from nestvec.inputs.column_roles import ColumnChoice
 from nestvec.progress import Progress, silent
@@ -71,9 +72,9 @@ class CorpusAndQueries:
 
     def load_all(self, extra_queries: Mapping[str, Path | None]) -> LoadedFiles:
         """Load everything, with `more` files of queries, and the encoder of the texts."""
-        index = Index.open(self.corpus) if self.corpus.is_dir() else None
+        index = Index.open(self.corpus) if holds_index(self.corpus) else None
         files = [self.corpus, self.queries, *extra_queries.values()]
-        self._check_key([path for path in files if path is not None and not path.is_dir()])
+        self._check_key([path for path in files if path is not None and not holds_index(path)])
 
         @cache
         def encoder() -> "tuple[Encoder, dict[str, Any]]":

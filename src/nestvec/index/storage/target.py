@@ -15,6 +15,11 @@ _MOST_NAMED = 3
 """Foreign files that an error lists: enough to recognise whose they are."""
 
 
+def holds_index(path: Path) -> bool:
+    """Tell whether a path is the folder of an index, even of a damaged one."""
+    return (path / catalog.NAME).is_file()
+
+
 def check_target(path: Path, overwrite: bool) -> Path:
     """Return the folder that a build at `path` writes: the target of a link, else `path`.
 

@@ -1,0 +1,232 @@
+"""Tables and folders of files.
+
+Arrow and Feather files, data sets of Lance, and folders of shards, from the command line too.
+"""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from nestvec import Index
+from nestvec.data import read_texts
+from nestvec.encode import read_vectors
+from nestvec.errors import DataError
+from nestvec.inputs import file_format, read_records
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+ROWS = np.random.default_rng(0).standard_normal((40, 16)).astype(np.float32)
+IDS = [f"d{n}" for n in range(len(ROWS))]
+
+
+def table(rows=slice(None), **more):
+    part = range(len(ROWS))[rows]
+    return pa.table(
+        {
+            "id": [IDS[n] for n in part],
+            "text": [f"text {n}" for n in part],
+            "year": [1990 + n for n in part],
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(ROWS[rows].ravel()), 16),
+            **more,
+        }
+    )
+
+
+def write_parquet(path, content):
+    pq.write_table(content, path, row_group_size=7)
+
+
+def write_arrow(path, content):
+    with pa.ipc.new_file(path, content.schema) as writer:
+        writer.write_table(content, max_chunksize=7)
+
+
+def write_stream(path, content):
+    with pa.ipc.new_stream(path, content.schema) as writer:
+        writer.write_table(content, max_chunksize=7)
+
+
+def write_feather(path, content):
+    pytest.importorskip("pyarrow.feather").write_feather(content, path)
+
+
+def write_lance(path, content):
+    pytest.importorskip("lance").write_dataset(content, path, max_rows_per_file=15)
+
+
+WRITERS = {
+    "t.parquet": write_parquet,
+    "t.arrow": write_arrow,
+    "stream.arrow": write_stream,
+    "t.feather": write_feather,
+    "t.lance": write_lance,
+}
+
+
+@pytest.fixture(params=WRITERS)
+def path(request, tmp_path):
+    path = tmp_path / request.param
+    WRITERS[request.param](path, table())
+    return path
+
+
+@pytest.mark.door(
+    "a .parquet, .arrow or .feather file, or a data set of Lance",
+    "vectors, ids, texts and metadata are read in one pass",
+)
+def test_all_tables_make_the_same_index(path, tmp_path, run):
+    outcome = run("index", path, "-o", tmp_path / "x.nv", "--json")
+    assert outcome.json["columns"] == {"text": ["text"], "id": "id", "metadata": ["year"]}
+    index = Index.open(tmp_path / "x.nv")
+    assert list(index.ids) == IDS
+    hits = index.search(ROWS[[3]], k=1, exact=True)
+    assert (hits[0][0].id, hits[0][0].text, hits[0][0].metadata) == ("d3", "text 3", {"year": 1993})
+
+
+def test_vectors_and_records_of_all_tables_are_those_written(path):
+    read = read_vectors(path)
+    np.testing.assert_array_equal(read.vectors, ROWS)
+    assert read.ids.tolist() == IDS
+    assert [record["year"] for _, record in read_records(path)] == list(range(1990, 2030))
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "stream.arrow"])
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
+def test_tables_cut_short_are_errors(name, share, tmp_path):
+    path = tmp_path / name
+    WRITERS[name](path, table())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"t\.parquet|t\.arrow|stream\.arrow"):
+        read_vectors(path)
+
+
+@pytest.mark.door("a Feather file of version 1", "an error that asks for version 2")
+def test_old_feather_is_named(tmp_path):
+    path = tmp_path / "old.feather"
+    path.write_bytes(b"FEA1" + bytes(40))
+    with pytest.raises(DataError, match="version 1; write it again as version 2"):
+        read_vectors(path)
+
+
+# --- folders ---
+
+
+def shards(folder, writer, suffix, parts=3):
+    folder.mkdir()
+    for number in range(parts):
+        rows = slice(number * 14, min((number + 1) * 14, len(ROWS)))
+        writer(folder / f"part-{number:05}{suffix}", table(rows))
+    return folder
+
+
+def write_jsonl(path, content):
+    lines = (json.dumps(row) for row in content.to_pylist())
+    gzip.open(path, "wt").write("\n".join(lines)) if path.suffix == ".gz" else path.write_text(
+        "\n".join(lines)
+    )
+
+
+def write_npy(path, content):
+    np.save(path, np.array(content["vector"].to_pylist(), np.float32))
+
+
+SHARDS = {
+    ".parquet": write_parquet, ".arrow": write_stream, ".jsonl": write_jsonl,
+    ".jsonl.gz": write_jsonl,
+}  # fmt: skip
+
+
+@pytest.mark.door("a folder of shards", "read as one file, in the order of the names")
+@pytest.mark.parametrize("suffix", SHARDS)
+def test_a_folder_of_shards_is_one_file(suffix, tmp_path, run):
+    folder = shards(tmp_path / "shards", SHARDS[suffix], suffix)
+    (folder / "_SUCCESS").touch()
+    (folder / ".part-00000.crc").write_bytes(b"x")
+    (folder / "dataset_info.json").write_text("{}")
+    run("index", folder, "-o", tmp_path / "x.nv", "--json")
+    index = Index.open(tmp_path / "x.nv")
+    assert list(index.ids) == IDS
+    assert [d.metadata["year"] for d in index.get(IDS)] == list(range(1990, 2030))
+    np.testing.assert_array_equal(read_vectors(folder).vectors, ROWS)
+
+
+def test_shards_of_arrays_are_stacked_on_disk(tmp_path):
+    read = read_vectors(shards(tmp_path / "shards", write_npy, ".npy"))
+    np.testing.assert_array_equal(read.vectors, ROWS)
+    assert isinstance(read.vectors, np.memmap)
+
+
+def test_texts_of_shards_say_where_they_stand(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (folder / "b.jsonl").write_text('{"text": "three"}\n{"text": 4}\n')
+    with pytest.raises(DataError, match=r"b\.jsonl, line 2 has 4 as text"):
+        read_texts(folder)
+
+
+def test_plain_lines_of_shards_are_numbered_on(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one\ntwo\n")
+    (folder / "b.txt").write_text("three\n")
+    corpus = read_texts(folder)
+    assert corpus.ids == (0, 1, 2)
+    assert corpus.texts == ("one", "two", "three")
+
+
+@pytest.mark.door("shards that differ in format, columns or width", "an error names the file")
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.jsonl": '{"text": "x"}', "b.tsv": "id\ttext\n1\tx"}, "differ in format"),
+        ({"a.tsv": "id\ttext\n1\tx", "b.tsv": "id\tbody\n2\tx"}, r"b\.tsv in .* has the columns"),
+        ({"corpus.jsonl": '{"text": "x"}', "queries.jsonl": '{"text": "x"}'}, "retrieval set"),
+        ({".hidden": "x"}, "holds no files"),
+    ],
+)
+def test_folders_that_are_no_shards_are_refused(files, message, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_texts(folder)
+
+
+def test_shards_of_other_widths_are_refused(tmp_path):
+    folder = shards(tmp_path / "shards", write_npy, ".npy")
+    np.save(folder / "part-00003.npy", ROWS[:, :8].copy())
+    with pytest.raises(DataError, match=r"part-00003\.npy has vectors of 8 dimensions"):
+        read_vectors(folder)
+
+
+def test_folders_inside_are_named(tmp_path):
+    shards(tmp_path / "train", write_parquet, ".parquet")
+    with pytest.raises(DataError, match=r"holds folders, 'train'; name the one to read"):
+        file_format(tmp_path)
+
+
+def test_a_database_of_lance_with_one_table_is_that_table(tmp_path):
+    write_lance(tmp_path / "db", table())  # a folder may have any name
+    (tmp_path / "lancedb").mkdir()
+    write_lance(tmp_path / "lancedb" / "docs.lance", table())
+    np.testing.assert_array_equal(read_vectors(tmp_path / "db").vectors, ROWS)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "lancedb").vectors, ROWS)
+    write_lance(tmp_path / "lancedb" / "more.lance", table())
+    with pytest.raises(DataError, match=r"holds tables, 'docs\.lance', 'more\.lance'"):
+        read_vectors(tmp_path / "lancedb")
+
+
+def test_a_folder_of_texts_is_encoded(tmp_path, run):
+    pytest.importorskip("torch")
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.txt").write_text(f"a text about {name}\nanother about {name}\n")
+    run("encode", folder, "-o", tmp_path / "v.npy")
+    assert np.load(tmp_path / "v.npy").shape == (4, 384)
