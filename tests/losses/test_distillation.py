@@ -102,8 +102,8 @@ def test_inputs_that_do_not_fit_are_refused(batch):
         nested_mse(rows, fewer, DIMS)
     with pytest.raises(VectorsError, match="float32"):
         nested_similarity(rows, single, DIMS)
-    with pytest.raises(InputError, match="k < rows"):
-        nested_neighbours(rows, DIMS, 12)
+    with pytest.raises(InputError, match="k >= 1"):
+        nested_neighbours(rows, DIMS, 0)
     for temperature in (0.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="finite temperature"):
             nested_neighbours(rows, DIMS, 5, temperature)

@@ -1,5 +1,6 @@
 """Checks of the tensors of one loss: shapes, types, devices, and the rules of autocast."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -7,6 +8,11 @@ from torch import Tensor
 
 from nestvec.errors import InputError, VectorsError
 from nestvec.shapes import Float, Int64
+
+_NO_PAIRS = (
+    "a batch of one row has no pairs to compare, so its loss is 0 and teaches nothing; "
+    "if it is not only the last batch, use larger ones"
+)
 
 
 def check_embeddings(**named: Any) -> int:
@@ -34,6 +40,23 @@ def check_embeddings(**named: Any) -> int:
     return int(widths.pop())
 
 
+def has_no_pairs(rows: Float[Tensor, "n dim"]) -> bool:
+    """Tell whether a batch is one row, as the last one may be, and warn that it teaches nothing.
+
+    Raises `VectorsError` for a batch of no rows.
+    """
+    if len(rows) == 0:
+        raise VectorsError("a batch of 0 rows has no loss; pass at least two rows")
+    if len(rows) == 1:
+        warnings.warn(_NO_PAIRS, stacklevel=3)
+    return len(rows) == 1
+
+
+def no_loss(*inputs: Tensor) -> Float[Tensor, ""]:
+    """Make a loss of 0 whose gradient, of zeros, flows back to all inputs; NaN stays NaN."""
+    return 0 * torch.stack([tensor.sum() for tensor in inputs]).sum()
+
+
 def check_labels(labels: Any, rows: Float[Tensor, "n dim"]) -> Int64[Tensor, " n"]:
     """Check one whole number per row, on the device of the rows, and return them as int64.
 
@@ -54,10 +77,13 @@ def check_labels(labels: Any, rows: Float[Tensor, "n dim"]) -> Int64[Tensor, " n
     return labels.long()
 
 
-def match_parameter_dtype(
-    rows: Float[Tensor, "n dim"], parameters: Tensor
-) -> Float[Tensor, "n dim"]:
-    """Under autocast, convert rows to the dtype of parameters; autocast halves only the rows."""
+def match_parameter_dtype(rows: Any, parameters: Tensor) -> Any:
+    """Under autocast, convert rows to the dtype of parameters; autocast halves only the rows.
+
+    What is no tensor of floating point stays as it is, for `check_embeddings` to refuse.
+    """
+    if not isinstance(rows, Tensor) or not rows.is_floating_point():
+        return rows
     kind = rows.device.type
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return rows.to(parameters.dtype) if is_on else rows

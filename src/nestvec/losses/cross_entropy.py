@@ -132,10 +132,11 @@ def nested_masked_lm(
     transform); `labels` are −100 where no token is masked. Tying makes it MRL-E (Kusupati et al.,
     2022, §3).
     """
-    if hidden.ndim != 3 or hidden.shape[:2] != labels.shape:
+    if hidden.ndim != 3 or hidden.shape[:2] != labels.shape or not hidden.is_floating_point():
         raise VectorsError(
-            f"hidden has shape {tuple(hidden.shape)} and labels {tuple(labels.shape)}; "
-            "they must be [batch, length, dim] and [batch, length]"
+            f"hidden is {hidden.dtype} of shape {tuple(hidden.shape)} and labels have shape "
+            f"{tuple(labels.shape)}; they must be [batch, length, dim] of floating point and "
+            "[batch, length]"
         )
     return nested_tied_cross_entropy(
         hidden.flatten(0, 1), token_embeddings, labels.flatten(), dims, bias, weights

@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.nn.functional import kl_div, mse_loss, normalize
 
 from nestvec.errors import InputError, VectorsError
-from nestvec.losses.checks import at_least_float32, autocast_off, check_embeddings
+from nestvec.losses.checks import (
+    at_least_float32,
+    autocast_off,
+    check_embeddings,
+    has_no_pairs,
+    no_loss,
+)
 from nestvec.losses.nesting_dims import NestingDims, Weights
 from nestvec.shapes import Float
 
@@ -49,10 +55,13 @@ def nested_similarity(
     """Σ over prefixes of weight × mean squared difference of cosines within the batch.
 
     Every prefix of the student learns the cosines of the teacher at full width; widths may differ,
-    and no direction is prescribed. Pairs of a row with itself do not count.
+    and no direction is prescribed. Pairs of a row with itself do not count. A batch of one row has
+    no pairs: its loss is 0, which a `UserWarning` says.
     """
     student, teacher = _rows(student, teacher)
     nesting = NestingDims.of(dims, student.shape[1], weights)
+    if has_no_pairs(student):
+        return no_loss(student)
     cosines = _cosines(teacher)
     pairs = len(student) * (len(student) - 1)
     total = student.new_zeros(())
@@ -67,8 +76,10 @@ def guardrail(
     """Penalise changes of full width: the mean squared difference of cosines to a frozen copy's.
 
     Added to a nested loss it protects the quality of full width. It compares cosines and not
-    coordinates: rotating the vectors, which moves what matters to the front, costs nothing.
+    coordinates: rotating the vectors, which moves what matters to the front, costs nothing. The
+    loss of one row is 0, as in `nested_similarity`.
     """
+    check_embeddings(embeddings=embeddings)
     return nested_similarity(embeddings, frozen, [embeddings.shape[1]])
 
 
@@ -84,17 +95,20 @@ def nested_neighbours(
     """Σ over prefixes of weight × KL(teacher ‖ prefix) over the `k` rows nearest to each row.
 
     Nearest means by the teacher; of equally near rows any may be taken. Without a `teacher` it is
-    the full width of `embeddings`, which then gets its gradient through prefixes alone. Raises
-    `InputError` unless 1 ≤ `k` < rows.
+    the full width of `embeddings`, which then gets its gradient through prefixes alone. A batch of
+    `k` rows or fewer, as the last one may be, is compared over all its other rows; of one row, the
+    loss is 0, which a `UserWarning` says. Raises `InputError` for `k` below 1.
     """
     student, frozen = _rows(embeddings, embeddings if teacher is None else teacher)
     nesting = NestingDims.of(dims, student.shape[1], weights)
-    if not 1 <= k < len(student) or not 0 < temperature < math.inf:
+    if k < 1 or not 0 < temperature < math.inf:
         raise InputError(
-            f"k={k} at temperature={temperature} for {len(student)} rows; "
-            "use 1 <= k < rows and a finite temperature above 0"
+            f"k={k} at temperature={temperature}; use k >= 1 and a finite temperature above 0"
         )
-    cosines, nearest = _cosines(frozen).fill_diagonal_(-torch.inf).topk(k)
+    if has_no_pairs(student):
+        return no_loss(student)
+    others = _cosines(frozen).fill_diagonal_(-torch.inf)
+    cosines, nearest = others.topk(min(k, len(student) - 1))
     share = (cosines / temperature).softmax(1)
     total = student.new_zeros(())
     for dim, weight in zip(nesting.dims, nesting.weights, strict=True):
@@ -116,10 +130,10 @@ def _rows(
     """Check both as embeddings of one batch; float32 at least, and the teacher without gradient."""
     for name, rows in {"student": student, "teacher": teacher}.items():
         check_embeddings(**{name: rows})
-    if len(student) != len(teacher) or len(student) < 2:
+    if len(student) != len(teacher) or len(student) == 0:
         raise VectorsError(
             f"{len(student)} rows of the student and {len(teacher)} of the teacher; "
-            "pass the same batch of at least two rows to both"
+            "pass the same batch of at least one row to both"
         )
     if student.device != teacher.device or student.dtype != teacher.dtype:
         raise VectorsError(

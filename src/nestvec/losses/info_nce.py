@@ -13,9 +13,14 @@ from typing_extensions import Unpack
 from nestvec.errors import InputError, MissingExtraError, VectorsError
 from nestvec.keywords import complete
 from nestvec.losses import blocks, fused, reference
-from nestvec.losses.checks import at_least_float32, autocast_off, check_embeddings, check_labels
-from nestvec.losses.gather import gather as gather_rows
-from nestvec.losses.gather import local_offset
+from nestvec.losses.checks import (
+    at_least_float32,
+    autocast_off,
+    check_embeddings,
+    check_labels,
+    no_loss,
+)
+from nestvec.losses.gather import gather_numbers, gather_with_offset
 from nestvec.losses.nesting_dims import NestingDims, Weights
 from nestvec.losses.targets import Targets
 from nestvec.shapes import Bool, Float, Int64
@@ -77,7 +82,9 @@ def nested_info_nce(
       are candidates for queries only.
     - `cosine=False`: plain inner products of prefixes; nothing is renormalised.
     - `gather`: candidates of all processes, gathered once (torch.distributed); the loss is of this
-      process's queries. `labels` are gathered too; `excluded` has the columns of all.
+      process's queries. Processes may have batches of different sizes: the mean over processes is
+      the loss of one process that has all queries. `labels` are gathered too; `excluded` has the
+      columns of all.
     - `method`: "blocks", or "reference", which computes the same prefix by prefix and has second
       derivatives, or "triton", fused for CUDA and so far tested in Triton's interpreter only.
 
@@ -92,42 +99,49 @@ def nested_info_nce(
     nesting = NestingDims.of(dims, queries.shape[1], weights)
     _check_options(margin, excluded if bidirectional and gather else None)
     softmax_loss = _choose(method)
+    process_weight = _process_weight(queries, gather)
     queries, documents = at_least_float32(queries), at_least_float32(documents)
     local = documents if negatives is None else torch.cat([documents, at_least_float32(negatives)])
     scale = _scale(temperature, queries)
     labels = None if labels is None else check_labels(labels, queries)
 
     def one_direction(rows: Tensor, local: Tensor, excluded: Tensor | None) -> Tensor:
-        candidates = gather_rows(local) if gather else local
-        _check_candidates(len(rows), candidates, excluded)
-        targets = _targets(rows, local, labels, gather, excluded, margin)
+        candidates, start = gather_with_offset(local) if gather else (local, 0)
+        _check_excluded(len(rows), candidates, excluded)
+        targets = _targets(rows, local, start, labels, gather, excluded, margin)
+        n_candidates.append(len(candidates))
+        if len(candidates) < 2:
+            return no_loss(rows, candidates, scale)
         with autocast_off(rows):
             return softmax_loss(rows, candidates, scale, nesting, targets, cosine)
 
+    n_candidates: list[int] = []
     loss = one_direction(queries, local, excluded)
-    if not bidirectional:
-        return loss
-    reverse = None if excluded is None else excluded[:, : len(queries)].T
-    return (loss + one_direction(documents, queries, reverse)) / 2
+    if bidirectional:
+        reverse = None if excluded is None else excluded[:, : len(queries)].T
+        loss = (loss + one_direction(documents, queries, reverse)) / 2
+    if min(n_candidates) < 2:
+        warnings.warn(_NO_NEGATIVE, stacklevel=2)
+    return loss * process_weight
 
 
 def _targets(
     queries: Float[Tensor, "q dim"],
     local: Float[Tensor, "n dim"],
+    start: int,
     labels: Int64[Tensor, " q"] | None,
     gather: bool,
     excluded: Bool[Tensor, "q candidates"] | None,
     margin: float | None,
 ) -> Targets:
-    """Make row i of `local`, this process's part of the candidates, the positive of query i."""
+    """Make row i of `local`, the candidates from `start` on, the positive of query i."""
     if labels is None:
-        offset = local_offset(len(local)) if gather else 0
-        columns = torch.arange(offset, offset + len(queries), device=queries.device)
+        columns = torch.arange(start, start + len(queries), device=queries.device)
         return Targets.one_positive(columns, queries, excluded, margin)
     # Negatives have no label: the least whole number stands for none.
     no_label = labels.new_full((len(local) - len(labels),), torch.iinfo(labels.dtype).min)
     local_labels = torch.cat([labels, no_label])
-    candidate_labels = gather_rows(local_labels) if gather else local_labels
+    candidate_labels = gather_with_offset(local_labels)[0] if gather else local_labels
     return Targets.same_label(labels, candidate_labels, queries, excluded, margin)
 
 
@@ -161,14 +175,23 @@ def _check_pairs(queries: Tensor, documents: Tensor, negatives: Tensor | None) -
             f"{len(queries)} queries but {len(documents)} documents; documents[i] is the "
             "positive of query i, and further documents go into negatives"
         )
-    if len(queries) == 0:
-        raise InputError("there are no queries; pass a batch of at least two pairs")
 
 
-def _check_candidates(n_queries: int, candidates: Tensor, excluded: Tensor | None) -> None:
-    """Warn where there is no negative, and check that `excluded` has the shape of the scores."""
-    if len(candidates) < 2:
-        warnings.warn(_NO_NEGATIVE, stacklevel=4)
+def _process_weight(queries: Tensor, gather: bool) -> float:
+    """Give the weight of this process, its share of all queries × processes; 1 without `gather`.
+
+    Raises `InputError`, in every process, where one has no queries.
+    """
+    numbers = [len(queries)]
+    counts = [n for (n,) in gather_numbers(numbers, queries.device)] if gather else numbers
+    if 0 in counts:
+        where = f" in process {counts.index(0)}" if len(counts) > 1 else ""
+        raise InputError(f"there are no queries{where}; pass a batch of at least two pairs")
+    return len(queries) * len(counts) / sum(counts)
+
+
+def _check_excluded(n_queries: int, candidates: Tensor, excluded: Tensor | None) -> None:
+    """Check that `excluded` has the shape of the scores."""
     if excluded is None:
         return
     shape = (n_queries, len(candidates))

@@ -7,8 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nestvec.errors import InputError, VectorsError
-from nestvec.losses.checks import at_least_float32, autocast_off, check_embeddings
+from nestvec.errors import InputError
+from nestvec.losses.checks import (
+    at_least_float32,
+    autocast_off,
+    check_embeddings,
+    has_no_pairs,
+    no_loss,
+)
 from nestvec.losses.nesting_dims import NestingDims, Weights
 from nestvec.shapes import Float
 
@@ -21,13 +27,13 @@ def nested_spread_out(
     Zero when rows are as spread as random directions of that width (GOR: Zhang et al., 2017). Rows
     should embed different things, such as the queries of a batch. Models trained with it lose
     less when coded in few bits. Memory is that of dim × dim, not of all pairs.
-    Computed in float32 at least, under autocast too.
+    Computed in float32 at least, under autocast too. A batch of one row has no pairs: its loss is
+    0, which a `UserWarning` says.
     """
     nesting = NestingDims.of(dims, check_embeddings(embeddings=embeddings), weights)
-    n = len(embeddings)
-    if n < 2:
-        raise VectorsError(f"{n} rows make no pair; pass a batch of at least two")
-    rows = at_least_float32(embeddings)
+    n, rows = len(embeddings), at_least_float32(embeddings)
+    if has_no_pairs(rows):
+        return no_loss(rows)
     total = rows.new_zeros(())
     for dim, weight in zip(nesting.dims, nesting.weights, strict=True):
         unit = normalize(rows[:, :dim])
@@ -45,9 +51,9 @@ def straight_through_sign(
 ) -> Float[Tensor, "n dim"]:
     """Round entries to +1 where they are ≥ 0 and to −1 elsewhere, and pass gradients unchanged.
 
-    Entries beyond ±`limit` get no gradient, so that they do not grow without end (Courbariaux et
-    al., 2016). Put it before a nested loss to train prefixes for use as bits: the loss
-    renormalises, so ±1 needs no scale.
+    NaN stays NaN, so that a loss shows it. Entries beyond ±`limit` get no gradient, so that they do
+    not grow without end (Courbariaux et al., 2016). Put it before a nested loss to train prefixes
+    for use as bits: the loss renormalises, so ±1 needs no scale.
     """
     check_embeddings(embeddings=embeddings)
     if not limit > 0:
@@ -60,7 +66,8 @@ class _Sign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, limit: float) -> Tensor:
         ctx.save_for_backward(values.abs() <= limit)
-        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
+        signs = torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
+        return torch.where(values.isnan(), values, signs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
