@@ -425,7 +425,7 @@ def test_a_judgement_that_makes_no_sense_is_named(folder, line, message):
 @pytest.mark.parametrize(
     ("qrels", "message"),
     [
-        ("q1\tz\t1\nq9\ta\t1\n", "of 2 judgments, 1 name a query .* and none is left"),
+        ("q1\tz\t1\nq9\ta\t1\n", "of 2 judgments, 1 for a query .* and none is left"),
         ("q1\ta\tb\tc\td\n", "line 1 has 5 fields, and no header names them"),
         ("query-id\tcorpus-id\tscore\n", "judges no document relevant"),
         ("query-id\tcorpus-id\tscore\nq1\ta\t0\n", "judges no document relevant"),
@@ -481,8 +481,8 @@ def test_judgments_of_unknown_ids_are_left_out_and_counted(write, caplog):
         "q1": {"a": 2.0, "b": 0.0}, "q2": {"b": 1.0},
     }  # fmt: skip
     (message,) = caplog.messages
-    assert "of 7 judgments, 1 name a query that is not there, such as 'q9'" in message
-    assert "2 name a document that is not there, such as 'z' and 1 come twice" in message
+    assert "of 7 judgments, 1 for a query that is not there, such as 'q9'" in message
+    assert "2 for a document that is not there, such as 'z' and 1 come twice" in message
 
 
 def test_json_lines_that_judge_nothing_are_refused(write):
@@ -663,3 +663,67 @@ def test_texts_with_vectors_are_refused_where_asked(write, record):
     assert "--key" in message
     assert "--text-column" in message
     assert read_texts(path).texts[2] == "x"
+
+
+# --- quotes, long fields and half characters ---
+
+
+@pytest.mark.door("a TSV whose fields are quoted as in a CSV", "the quotes are taken off")
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ('id\ttext\n1\t"he said ""no"""\n2\tplain\n', ('he said "no"', "plain")),
+        ('id\ttext\n1\t"two\nlines"\n2\tplain\n', ("two\nlines", "plain")),
+        ('id\ttext\n1\t"a\ttab"\n2\tplain\n', ("a\ttab", "plain")),
+        ('"id"\t"text"\n"1"\t"quoted"\n"2"\t"all"\n', ("quoted", "all")),
+    ],
+)
+def test_a_quoted_tsv_is_unquoted(tmp_path, content, texts):
+    path = tmp_path / "x.tsv"
+    path.write_text(content)
+    assert read_texts(path).texts == texts
+
+
+@pytest.mark.door("a TSV with texts that are in quotes", "they stay as written")
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['"Hello"', "plain"],
+        ['"open', 'and ""doubled""'],
+        ['"Hello" he said', '"a ""b"""'],
+        ['5" disks', "say"],
+    ],
+)
+def test_quotes_of_a_tsv_that_is_not_quoted_stay(tmp_path, rows):
+    path = tmp_path / "x.tsv"
+    path.write_text("id\ttext\n" + "".join(f"{n}\t{row}\n" for n, row in enumerate(rows)))
+    assert read_texts(path).texts == tuple(rows)
+
+
+@pytest.mark.door("a field of a CSV longer than 128 KiB", "read")
+def test_long_fields_are_read(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"id,text\n1,{'a' * 200_000}\n")
+    assert len(read_texts(path).texts[0]) == 200_000
+
+
+@pytest.mark.door(
+    "an escape in JSON that is half of a surrogate pair", "an error names the line and the escape"
+)
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ('{"text": "ok"}\n{"text": "half \\ud83d"}\n', r"line 2 holds the escape \ud83d"),
+        ('[{"text": "ok"},\n {"m": {"deep": ["\\uDC00"]}}]', r"record 2 holds the escape \udc00"),
+    ],
+)
+def test_half_a_surrogate_pair_is_named(tmp_path, content, place):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    assert place in refusal(path)
+
+
+def test_whole_surrogate_pairs_are_characters(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "\\ud83d\\ude00"}\n')
+    assert read_texts(path).texts == ("\U0001f600",)

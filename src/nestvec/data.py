@@ -321,7 +321,7 @@ def _report_left_out(
 ) -> None:
     """Log how many judgments were left out, and why; `DataError` if these are all."""
     reasons = [
-        f"{len(ids):,} name a {kind} that is not there, such as {ids[0]!r}"
+        f"{len(ids):,} for a {kind} that is not there, such as {ids[0]!r}"
         for kind, ids in unknown.items()
         if ids
     ]

@@ -36,8 +36,10 @@ def test_each_says_to_people_what_it_did(run, index, tmp_path):
     assert "generation" in run("info", index).out
 
 
-def test_ids_to_delete_are_read_from_standard_input(run, index, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("5\n7\n\n"))
+@pytest.mark.door("ids from a pipe, with a BOM and CRLF", "the ids without them")
+@pytest.mark.parametrize("ids", ["5\n7\n\n", "\ufeff5\r\n7\r\n"])
+def test_ids_to_delete_are_read_from_standard_input(run, index, monkeypatch, ids):
+    monkeypatch.setattr("sys.stdin", io.StringIO(ids))
     assert run("delete", index, "--json").json["deleted"] == 2
     assert not {5, 7} & set(Index.open(index).ids.tolist())
 

@@ -55,7 +55,7 @@ def test_later_objects_may_have_a_column_that_the_first_lacks(tmp_path):
     rows = [{"body": "one"}, {"head": "two", "body": "three"}]
     corpus = read_texts(write(tmp_path / "x.jsonl", rows), ["head", "body"])
     assert corpus.texts == ("one", "two three")
-    with pytest.raises(DataError, match="no row of .* has a text in 'foot'"):
+    with pytest.raises(DataError, match=r"no row of .* has a text in 'foot'"):
         read_texts(tmp_path / "x.jsonl", ["body", "foot"])
 
 

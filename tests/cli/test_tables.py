@@ -124,10 +124,8 @@ def shards(folder, writer, suffix, parts=3):
 
 
 def write_jsonl(path, content):
-    lines = (json.dumps(row) for row in content.to_pylist())
-    gzip.open(path, "wt").write("\n".join(lines)) if path.suffix == ".gz" else path.write_text(
-        "\n".join(lines)
-    )
+    lines = "\n".join(json.dumps(row) for row in content.to_pylist()).encode()
+    path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
 
 
 def write_npy(path, content):

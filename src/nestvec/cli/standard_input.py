@@ -17,4 +17,6 @@ def read_lines(wanted: str) -> list[str]:
     """
     if sys.stdin is None:
         raise InputError(f"standard input is closed; pass {wanted} as arguments")
-    return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+    lines = [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+    # Editors of Windows begin a file with a byte order mark, which is no part of its first line.
+    return [lines[0].removeprefix("\ufeff"), *lines[1:]] if lines else []

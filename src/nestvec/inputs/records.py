@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +17,11 @@ from nestvec.inputs.lines import read_lines
 from nestvec.inputs.numbers import vector_fields
 
 Record = dict[str, Any]
+
+_QUOTED = re.compile(r'(?:^|\t)"')
+_QUOTED_WITH_QUOTES = re.compile(r'(?:^|\t)"[^\t]*[^\t"]""')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_LONGEST_FIELD = 2**31 - 1
 
 
 def holds_vectors(
@@ -47,7 +53,7 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
 
     - JSON: one object a line, or an array of objects. Replies of embedding APIs and OpenAI's batch
       output are taken apart into one record per vector.
-    - TSV: a header line; fields separated by tabs, never quoted.
+    - TSV: a header line; fields separated by tabs, quoted as in a CSV where the file does that.
     - CSV: a header line; fields separated by commas, quoted where needed.
     - TXT: one text a line; the id is the line number, from 0.
     - Parquet, Arrow and Lance: a record a row, with the columns as fields.
@@ -89,10 +95,46 @@ def _check_header(path: Path, shard: Path, record: Record, header: list[str]) ->
 
 def read_tsv(path: Path) -> Iterator[tuple[str, Record]]:
     """Read the records of a TSV, whatever its name."""
-    # Not the csv module, whose limit of the length of a field is a setting of the whole process.
+    if _is_quoted(path):
+        return _table(path, _csv_rows(path, "\t"))
     return _table(
         path, ((line, text.rstrip("\r\n").split("\t")) for line, text in read_lines(path))
     )
+
+
+def _is_quoted(path: Path) -> bool:
+    """Tell whether a TSV quotes fields as a CSV does.
+
+    That takes a whole file without a contradiction, and a sign of it: a header in quotes, or a
+    field in quotes with a tab, a line break or a doubled quote. A text in quotes alone is literal.
+    """
+    signs = False
+
+    def lines() -> Iterator[str]:
+        nonlocal signs
+        for _, text in read_lines(path):
+            signs = signs or _QUOTED_WITH_QUOTES.search(text) is not None
+            yield text
+
+    if not any(_QUOTED.search(text) for _, text in read_lines(path)):
+        return False
+    rows = _csv_reader(lines(), "\t")
+    try:
+        header = next(rows, [])
+        signs = signs or next(read_lines(path))[1].startswith('"')
+        for fields in rows:
+            if fields and len(fields) != len(header):
+                return False
+            signs = signs or any("\t" in field or "\n" in field for field in fields)
+    except csv.Error:
+        return False
+    return signs
+
+
+def _csv_reader(lines: Iterable[str], delimiter: str) -> Any:
+    # A setting of the whole process; raised only, because documents may be long.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
 def listed(columns: Iterable[str]) -> str:
@@ -124,6 +166,7 @@ def _json_array(path: Path) -> Iterator[tuple[str, Record]]:
         raise DataError(f"{path} is not JSON ({e}); write one object a line") from None
     for number, record in enumerate(value if isinstance(value, list) else [value], 1):
         place = f"record {number}"
+        _check_surrogates(path, place, record)
         yield place, _object(path, place, record)
 
 
@@ -137,7 +180,20 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
             raise DataError(
                 f"{path}, line {line} is not JSON ({e}); write one object a line"
             ) from None
+        if _SURROGATE.search(text):
+            _check_surrogates(path, f"line {line}", record)
         yield f"line {line}", _object(path, f"line {line}", record)
+
+
+def _check_surrogates(path: Path, place: str, record: Any) -> None:
+    """Raise `DataError` for half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError as e:
+        raise DataError(
+            f"{path}, {place} holds the escape \\u{ord(e.object[e.start]):04x}, half of a "
+            "surrogate pair, which is no character; remove it"
+        ) from None
 
 
 def _object(path: Path, place: str, record: Any) -> Record:
@@ -156,12 +212,12 @@ def _read_txt(path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, Record]]:
-    return _table(path, _csv_rows(path))
+    return _table(path, _csv_rows(path, ","))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     # Strict: an open quote is an error, not a field that swallows the rest of the file.
-    reader = csv.reader((text for _, text in read_lines(path)), strict=True)
+    reader = _csv_reader((text for _, text in read_lines(path)), delimiter)
     try:
         for fields in reader:
             yield reader.line_num, fields
