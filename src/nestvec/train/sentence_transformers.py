@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nestvec.data import RetrievalSet
 from nestvec.errors import InputError
+from nestvec.extras import require
 from nestvec.losses.cached import cached_encode
 from nestvec.losses.info_nce import nested_info_nce
 from nestvec.losses.nesting_dims import Weights
@@ -119,12 +120,42 @@ def _mini_batches(features: Features, size: int) -> Iterator[Features]:
         }
 
 
+LABEL_COLUMNS = ("label", "labels", "score", "scores")
+"""Columns that Sentence Transformers passes to a loss as labels."""
+
+
+def merge_negatives(dataset: Any) -> Any:
+    """Merge all columns of a `datasets.Dataset` after the first two into one, `negatives`.
+
+    Its cells are lists of texts, as many as there are: without None, which a cell may be or hold.
+    The trainer needs this for a dataset with None in it, because it describes all columns in the
+    model card before the first step, and fails at None. Columns of labels stay. Raises `InputError`
+    for fewer than two columns, and for a cell of anything but None, a text or a list of texts.
+    """
+    datasets = require("datasets", "train")
+    pair = [name for name in dataset.column_names if name not in LABEL_COLUMNS][:2]
+    if len(pair) < 2:
+        raise InputError(
+            f"the dataset has columns {dataset.column_names}; it needs anchor and positive, and "
+            "may have negatives after them"
+        )
+    kept = [*pair, *(name for name in dataset.column_names if name in LABEL_COLUMNS)]
+    merged = [name for name in dataset.column_names if name not in kept]
+    features = {name: dataset.features[name] for name in kept}
+    features["negatives"] = datasets.Sequence(datasets.Value("string"))
+    return dataset.map(
+        lambda row: {"negatives": [text for name in merged for text in _present(row[name])]},
+        remove_columns=merged,
+        features=datasets.Features(features),
+    )
+
+
 class RaggedNegativesCollator(SentenceTransformerDataCollator):
     """A collator for rows with different numbers of negatives: None, a text or a list of texts.
 
     The columns after anchor and positive become one column of all negatives in the batch, without
     the missing ones; a batch without negatives has no such column. `NestedInfoNCELoss` compares
-    every query of the batch with all of them. With `gather`, processes need equal numbers.
+    every query of the batch with all of them. `merge_negatives` prepares a dataset for the trainer.
     """
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
@@ -149,10 +180,13 @@ class RaggedNegativesCollator(SentenceTransformerDataCollator):
         return batch
 
 
-def _present(negatives: str | Sequence[str | None] | None) -> list[str]:
+def _present(negatives: Any) -> list[str]:
     """List the texts of one cell; None, in place of a list or in one, is no text."""
-    cell = [negatives] if negatives is None or isinstance(negatives, str) else negatives
-    return [text for text in cell if text is not None]
+    cell = negatives if isinstance(negatives, Sequence) else [negatives]
+    texts = [text for text in ([cell] if isinstance(cell, str) else cell) if text is not None]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"negatives={negatives!r}; a cell is None, a text or a list of texts")
+    return texts
 
 
 def _dataset(row: dict[str, Any]) -> dict[str, Any]:
