@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from scripts.site import api, commands, doors, notebooks
+from scripts.site import api, commands, doors, notebooks, transcripts
 from scripts.site.paths import DOCS, ROOT, SOURCE, STAGED
 
 TUTORIALS = "tutorials"
@@ -20,6 +20,7 @@ def stage() -> None:
         (reference / "api" / name).write_text(text, encoding="utf-8")
     (reference / "command-line.md").write_text(commands.page(), encoding="utf-8")
     (reference / "inputs.md").write_text(doors.page(ROOT / "tests"), encoding="utf-8")
+    (reference / "transcripts.md").write_text(transcripts.page(), encoding="utf-8")
     for page in tutorials():
         stage_page(page)
 

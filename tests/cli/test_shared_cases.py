@@ -50,11 +50,11 @@ def test_vectors_are_indexed_with_what_stands_beside_them(name, run, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("int8.npy", "taken as they are"), ("lab.safetensors", "'labels' in .* were not read")],
+    [("int8.npy", "taken as they are"), ("lab.safetensors", "did not read 'labels'")],
 )
 def test_what_is_not_read_as_written_is_said(name, message, run, tmp_path, caplog):
     run("index", CASES / name, "-o", tmp_path / "x.nv", *NOWHERE)
-    assert any(message.split(" in ")[0] in record.getMessage() for record in caplog.records)
+    assert any(message in record.getMessage() for record in caplog.records)
 
 
 @pytest.mark.parametrize("name", TEXTS)

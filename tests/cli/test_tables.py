@@ -83,7 +83,8 @@ def test_all_tables_make_the_same_index(path, tmp_path, run):
     index = Index.open(tmp_path / "x.nv")
     assert list(index.ids) == IDS
     hits = index.search(ROWS[[3]], k=1, exact=True)
-    assert (hits[0][0].id, hits[0][0].text, hits[0][0].metadata) == ("d3", "text 3", {"year": 1993})
+    (document,) = index.get(hits.ids[0])
+    assert (document.id, document.text, document.metadata) == ("d3", "text 3", {"year": 1993})
 
 
 def test_vectors_and_records_of_all_tables_are_those_written(path):

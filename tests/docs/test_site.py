@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ pytest.importorskip("nbconvert")
 
 from nbclient.exceptions import CellExecutionError
 
-from scripts.site import api, commands, doors, notebooks
+from scripts.site import api, commands, doors, notebooks, transcripts
 from scripts.site.links import check
 
 ROOT = Path(__file__).parents[2]
@@ -196,3 +197,18 @@ def test_the_generator_refuses_dead_links(tmp_path, text, code):
     build = [sys.executable, "-m", "zensical", "build", "--strict"]
     done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
+
+
+# --- transcripts ---
+
+
+@pytest.mark.parametrize(
+    "transcript", [*transcripts.FILES, *transcripts.SERVERS], ids=lambda each: each.title
+)
+def test_a_transcript_ends_as_it_should_and_names_no_place_of_this_machine(transcript):
+    pytest.importorskip("torch")
+    shown = transcripts.run(transcript)
+    assert tempfile.gettempdir() not in shown
+    assert "127.0.0.1:9" in shown or "127.0.0.1" not in shown
+    assert "hidden" not in shown
+    assert ("error: " in shown) == transcript.fails

@@ -13,12 +13,12 @@ from nestvec.cli.model import headers_of, open_model, record_of_options
 from nestvec.cli.output import print_facts, print_json, short_path, size
 from nestvec.collections.checks import check_records
 from nestvec.collections.encoders import model_record
-from nestvec.collections.input_rows import InputFile, check_not_transformed
+from nestvec.collections.input_rows import InputFile, InputRows, check_not_transformed
 from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import StorageError
 from nestvec.index import Index
 from nestvec.index.storage.target import check_target
-from nestvec.inputs.column_roles import ColumnChoice, ColumnRoles
+from nestvec.inputs.column_roles import ColumnChoice
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def index(
     )
     if material.encoded is not None:
         material.encoded.unlink()
-    _report(built, material.roles, time.perf_counter() - start, json)
+    _report(built, material, time.perf_counter() - start, json)
 
 
 def _load(path: Path | None) -> "Transform | None":
@@ -137,12 +137,12 @@ def _load(path: Path | None) -> "Transform | None":
     return Transform.load(path)
 
 
-def _report(built: Index, roles: ColumnRoles | None, duration_s: float, json: bool) -> None:
+def _report(built: Index, rows: InputRows, duration_s: float, json: bool) -> None:
     facts = {
         "index": built.path,
         "rows": len(built),
         "dim": built.dim,
-        "columns": roles and asdict(roles),
+        "columns": rows.roles and asdict(rows.roles),
         "adapter": built.transform and built.transform.fingerprint,
         "hot_bytes": built.hot_bytes,
         "seconds": round(duration_s, 3),
@@ -156,7 +156,7 @@ def _report(built: Index, roles: ColumnRoles | None, duration_s: float, json: bo
     print_facts(
         {
             "index": f"{short_path(built.path)}, {len(built):,} rows of {built.dim} dims",
-            "columns": str(roles or "none; the file has vectors alone"),
+            "columns": _columns_text(rows),
             "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
             "plan": str(facts["default_plan"]),
             "recall": str(built.default_recall or "not measured on fewer than 1,000 rows"),
@@ -166,3 +166,10 @@ def _report(built: Index, roles: ColumnRoles | None, duration_s: float, json: bo
             else f"nestvec search {short_path(built.path)} --vectors queries.npy",
         }
     )
+
+
+def _columns_text(rows: InputRows) -> str:
+    if rows.roles is not None:
+        return str(rows.roles)
+    ids = "ids are row numbers" if rows.ids is None else "ids of the file"
+    return f"no text; {ids}; no metadata"

@@ -43,7 +43,7 @@ class BatchSizer:
         except RefusedTextsError as e:
             self._check_works(post, e)
             if len(texts) == 1:
-                return [str(e)]
+                return [f"has no vector: {e.refusal}"]
         else:
             self._works = True
             return list(rows)

@@ -43,6 +43,10 @@ _WAY_OUT = {
 class RefusedTextsError(EncodeError):
     """A server refused a request in a way that may be about its texts: their number or content."""
 
+    def __init__(self, refusal: str, way_out: str) -> None:
+        super().__init__(f"{refusal}; {way_out}")
+        self.refusal = refusal
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -110,7 +114,7 @@ class Connection:
                 if failures == retry.attempts:
                     raise EncodeError(
                         f"{self._endpoint.shown} failed {failures} times, at last with {failure}; "
-                        "try again later, or allow more with Retry(attempts=...)"
+                        "check the address, or try again later (Retry(attempts=...) allows more)"
                     ) from failure.__cause__
                 if not self._note_limits(failure.headers):
                     retry.sleep(retry.backoff_s(failures))
@@ -184,8 +188,10 @@ class Connection:
         if passing and not about_texts:
             return _PassingError(message, reply.headers)
         way_out = _WAY_OUT.get(status, "check base_url, the key and the account")
-        kind = RefusedTextsError if about_texts else EncodeError
-        return kind(f"{self._endpoint.shown} refused with {message}; {way_out}")
+        refusal = f"{self._endpoint.shown} refused with {message}"
+        if about_texts:
+            return RefusedTextsError(refusal, way_out)
+        return EncodeError(f"{refusal}; {way_out}")
 
     def _parse(self, text: str) -> Any:
         try:

@@ -204,7 +204,7 @@ def _from_arrays(
     id_name = _id_name(every, chosen)
     unread = [name for name in every if name not in (chosen, id_name)]
     if unread:
-        _log.warning("%s in '%s' were not read", ", ".join(map(repr, unread)), path)
+        _log.warning("nestvec did not read %s in '%s'", ", ".join(map(repr, unread)), path)
     ids = None if id_name is None else _check_ids(path, read(id_name).tolist(), len(vectors))
     return VectorFile(vectors, ids)
 

@@ -179,8 +179,7 @@ class OpenAIEncoder:
             reasons.update({accepted[i]: reason for i, reason in e.reasons.items()})
         first = min(reasons)
         raise BadTextError(
-            f"text {first} of {len(results)} has no vector: {reasons[first]}; leave that text out, "
-            "or shorten it",
+            f"text {first} of {len(results)} {reasons[first]}; leave that text out, or shorten it",
             dict(sorted(reasons.items())),
             rows,
         )

@@ -147,7 +147,8 @@ class ColumnSplitter:
         if self.named and unseen:
             raise DataError(f"no row of {path} has a text in {listed(unseen)}; check the names")
         text = tuple(column for column in self.text if column in self.seen)
-        return ColumnRoles(text, self.id, tuple(_names(metadata)))
+        is_lines = file_format(path) is Format.TXT  # its ids are the numbers of lines
+        return ColumnRoles(text, None if is_lines else self.id, tuple(_names(metadata)))
 
 
 def _usual_text(record: Record) -> tuple[str, ...]:
