@@ -48,7 +48,7 @@ def test_whole_numbers_of_8_bits_are_numbers(tmp_path, dtype, suffix, caplog):
     np.save(path, rows) if suffix == "npy" else np.savez(path, vectors=rows)
     with caplog.at_level(logging.WARNING, "nestvec.encode"):
         assert (read_vectors(path).vectors == rows.astype(np.float32)).all()
-    assert "unpack them first if they are bits" in caplog.text
+    assert "--packed-bits" in caplog.text
 
 
 @pytest.mark.door("one matrix among labels and texts", "the matrix is the vectors")
@@ -146,3 +146,54 @@ def test_texts_in_parquet_are_texts(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(20))
     with pytest.raises(DataError, match=r"t\.parquet"):
         read_texts(tmp_path / "t.parquet")
+
+
+# --- packed bits ---
+
+BITS = np.random.default_rng(3).random((50, 64)) < 0.5
+
+
+def packed(kind):
+    """The bits as the "ubinary" or "binary" precision of Sentence Transformers packs them."""
+    bytes_ = np.packbits(BITS, axis=1)
+    return bytes_ if kind == "ubinary" else (bytes_.astype(np.int16) - 128).astype(np.int8)
+
+
+@pytest.mark.door("binary embeddings, eight bits to a byte", "--packed-bits reads +1 and −1")
+@pytest.mark.parametrize("kind", ["ubinary", "binary"])
+@pytest.mark.parametrize("suffix", [".npy", ".jsonl", ".parquet"])
+def test_packed_bits_become_signs(tmp_path, kind, suffix, caplog):
+    path = tmp_path / f"v{suffix}"
+    if suffix == ".npy":
+        np.save(path, packed(kind))
+    elif suffix == ".jsonl":
+        path.write_text("".join(f'{{"vector": {row.tolist()}}}\n' for row in packed(kind)))
+    else:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table({"vector": list(packed(kind))}), path)
+    vectors = read_vectors(path, packed_bits=True).vectors
+    np.testing.assert_array_equal(vectors, np.where(BITS, 1, -1).astype(np.float32))
+    assert not caplog.records
+
+
+def test_sentence_transformers_packs_so():
+    quantize = pytest.importorskip("sentence_transformers.quantization").quantize_embeddings
+    floats = np.where(BITS, 0.5, -0.5).astype(np.float32)
+    for kind in ("ubinary", "binary"):
+        np.testing.assert_array_equal(quantize(floats, kind), packed(kind))
+
+
+@pytest.mark.parametrize("rows", [[[0.5] * 8], [[300] * 8], [[-1, 200]]])
+def test_what_is_no_byte_is_not_unpacked(tmp_path, rows):
+    np.save(tmp_path / "v.npy", np.array(rows, np.float32))
+    with pytest.raises(DataError, match="which are no packed bits"):
+        read_vectors(tmp_path / "v.npy", packed_bits=True)
+
+
+def test_an_index_of_packed_bits(tmp_path, capsys):
+    np.save(tmp_path / "v.npy", packed("ubinary"))
+    arguments = ["index", str(tmp_path / "v.npy"), "-o", str(tmp_path / "x.nv"), "--packed-bits"]
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert not stop.value.code
+    assert Index.open(tmp_path / "x.nv").dim == 64

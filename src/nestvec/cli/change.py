@@ -42,6 +42,7 @@ def add(
     key: options.Key = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
+    packed_bits: options.PackedBits = False,
     limit: options.Limit = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace whole rows whose ids are there already.")
@@ -67,7 +68,7 @@ def add(
     input_file = InputFile(
         data, texts, key, ColumnChoice(text_column, id_column), limit, "document",
         on_bad_text.value, check=None if replace else partial(_check_new, opened),
-        recorded=opened.meta.get("columns"),
+        recorded=opened.meta.get("columns"), packed_bits=packed_bits,
     )  # fmt: skip
     of_encoder = EncoderOptions(
         batch_size=batch_size, requests=requests, trust_remote_code=trust_remote_code,
@@ -95,6 +96,7 @@ def update(
     key: options.Key = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
+    packed_bits: options.PackedBits = False,
     limit: options.Limit = None,
     batch_size: options.BatchSize = None,
     requests: options.Requests = None,
@@ -115,7 +117,7 @@ def update(
     input_file = InputFile(
         data, texts, key, ColumnChoice(text_column, id_column), limit, "document",
         on_bad_text.value, check=partial(_check_present, opened),
-        recorded=opened.meta.get("columns"),
+        recorded=opened.meta.get("columns"), packed_bits=packed_bits,
     )  # fmt: skip
     of_encoder = EncoderOptions(
         batch_size=batch_size, requests=requests, trust_remote_code=trust_remote_code,

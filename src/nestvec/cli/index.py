@@ -53,6 +53,7 @@ def index(
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
     metadata_columns: options.MetadataColumns = None,
+    packed_bits: options.PackedBits = False,
     transform: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Vectors and queries go through it: nestvec adapt fit."),
@@ -91,6 +92,7 @@ def index(
     input_file = InputFile(
         data, texts, key, columns, limit, "document", on_bad_text.value, dims,
         lambda corpus: check_records(corpus.ids, corpus.texts, corpus.metadata),
+        packed_bits=packed_bits,
     )  # fmt: skip
     of_encoder = EncoderOptions(
         dims=dims, query_prompt=query_prompt, document_prompt=document_prompt,

@@ -135,6 +135,15 @@ Key = Annotated[
     ),
 ]
 
+PackedBits = Annotated[
+    bool,
+    typer.Option(
+        "--packed-bits",
+        help="The vectors are bits, packed eight to a byte: binary or ubinary embeddings. They "
+        "become +1 and −1.",
+    ),
+]
+
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Take the first N rows only.")]
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made by nestvec index.")]

@@ -63,6 +63,8 @@ class InputFile:
     """Checks the rows before their texts are encoded."""
     recorded: Mapping[str, Any] | None = None
     """The columns that an index records of its rows, which are read where the user named none."""
+    packed_bits: bool = False
+    """True for vectors of bits, packed eight to a byte."""
 
     def load(
         self,
@@ -79,7 +81,8 @@ class InputFile:
         beside_vectors = None if self.texts else self.columns.text
         if not holds_vectors(self.data, self.key, beside_vectors):
             reject_unused(
-                f"for the texts in {self.data}; it is for vectors", {"--texts": self.texts}
+                f"for the texts in {self.data}; it is for vectors",
+                {"--texts": self.texts, "--packed-bits": self.packed_bits},
             )
             corpus = read_texts_to_encode(self.data, columns, self.limit)
             if self.check is not None:
@@ -93,8 +96,29 @@ class InputFile:
                 "--metadata-columns": self.columns.metadata,
             }  # fmt: skip
             reject_unused("without --texts", named)
-        rows = _from_vectors(self.data, self.key, self.texts, columns, vector_model(), self.limit)
+        rows = self._from_vectors(columns, vector_model())
         return rows if self.dims is None else _truncated(rows, self.dims, target)
+
+    def _from_vectors(self, columns: ColumnChoice, model: Mapping[str, Any] | None) -> InputRows:
+        from nestvec.encode import read_vectors
+
+        vector_file = read_vectors(self.data, self.key, packed_bits=self.packed_bits)
+        vectors = vector_file.vectors[: self.limit]
+        record = None if model is None else {**model, "dim": vectors.shape[1]}
+        ids = None if vector_file.ids is None else vector_file.ids[: self.limit].tolist()
+        texts: Sequence[str] | None
+        if self.texts is None:
+            beside = columns_beside(self.data, self.key, columns, self.limit)
+            if ids is None or columns.id is not None:
+                ids = beside.ids
+            texts, metadata, roles = beside.texts, beside.metadata, beside.roles
+        else:
+            corpus = read_corpus(self.texts, columns, self.limit)
+            ids = _matching_ids(ids, corpus, self.data, self.texts)
+            texts, metadata, roles = corpus.texts, corpus.metadata, corpus.roles
+        return InputRows(
+            vectors, ids, texts, metadata, record, adapted_by=vector_file.adapted_by, roles=roles
+        )
 
     def _encode(
         self,
@@ -176,35 +200,6 @@ def check_not_transformed(path: Path, adapted_by: str | None) -> None:
             f"{path} went through the transform {adapted_by[:12]} already; pass vectors as the "
             "model made them"
         )
-
-
-def _from_vectors(
-    path: Path,
-    key: str | None,
-    texts: Path | None,
-    columns: ColumnChoice,
-    model: Mapping[str, Any] | None,
-    limit: int | None,
-) -> InputRows:
-    from nestvec.encode import read_vectors
-
-    vector_file = read_vectors(path, key)
-    vectors = vector_file.vectors[:limit]
-    record = None if model is None else {**model, "dim": vectors.shape[1]}
-    ids = None if vector_file.ids is None else vector_file.ids[:limit].tolist()
-    if texts is None:
-        columns_read = columns_beside(path, key, columns, limit)
-        if ids is None or columns.id is not None:
-            ids = columns_read.ids
-        texts_read: Sequence[str] | None = columns_read.texts
-        metadata, roles = columns_read.metadata, columns_read.roles
-    else:
-        corpus = read_corpus(texts, columns, limit)
-        ids = _matching_ids(ids, corpus, path, texts)
-        texts_read, metadata, roles = corpus.texts, corpus.metadata, corpus.roles
-    return InputRows(
-        vectors, ids, texts_read, metadata, record, adapted_by=vector_file.adapted_by, roles=roles
-    )
 
 
 def columns_beside(

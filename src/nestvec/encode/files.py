@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from nestvec.encode.foreign import one_line
 from nestvec.encode.json_row import parse_row
+from nestvec.encode.packed_bits import unpack_bits
 from nestvec.encode.stacking import stack_on_disk
 from nestvec.errors import DataError, NestvecError
 from nestvec.extras import require
@@ -34,18 +35,20 @@ ID_NAMES = ("ids", "id", "_id")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorFile:
-    """Vectors [n, dim] in the float type of the file, and one id per row if the file has ids.
+    """Vectors [n, dim] of floats, and one id per row if the file has ids.
 
     `ids` is a one-dimensional array of int64 or of texts. `adapted_by` is the fingerprint of the
     adapter that the vectors went through, if the file says so.
     """
 
-    vectors: Float[np.ndarray, "n dim"]
+    vectors: np.ndarray
     ids: np.ndarray | None
     adapted_by: str | None = None
 
 
-def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
+def read_vectors(
+    path: str | Path, key: str | None = None, *, packed_bits: bool = False
+) -> VectorFile:
     """Read a file of vectors; `key` names the array, column or field if there are several.
 
     A folder is read as one file: its files are shards, in the order of their names.
@@ -53,6 +56,7 @@ def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
     Of records (JSON lines or arrays, TSV, CSV, replies of embedding APIs) `key` may be nested, as
     `outer.inner`; without it the field is one of `VECTOR_FIELDS` or `SHARED_FIELDS`. The content
     tells the format, and the name where it cannot. A `.npy` is memory-mapped, all else is read.
+    Integers become float32; with `packed_bits` they are bytes of bits, which become +1 and −1.
     Rows are neither scaled nor searched for NaN: whoever uses them does that block by block. Raises
     `DataError` for a file that is missing, damaged, of another kind, or ambiguous without `key`,
     and `VectorsError` for an array that does not hold 2-D floats.
@@ -68,9 +72,24 @@ def read_vectors(path: str | Path, key: str | None = None) -> VectorFile:
     if not path.exists():
         raise DataError(f"there is no file '{path}'; check the path")
     shards = data_files(path)
-    if format_ in _RECORD_FORMATS or shards == [path]:
-        return _read_file(path, key)
-    return _read_shards(path, shards, key)
+    is_one = format_ in _RECORD_FORMATS or shards == [path]
+    read = _read_file(path, key) if is_one else _read_shards(path, shards, key)
+    return replace(read, vectors=_as_floats(read.vectors, path, packed_bits))
+
+
+def _as_floats(vectors: np.ndarray, path: Path, packed_bits: bool) -> Float[np.ndarray, "n dim"]:
+    """Unpack bits, or take whole numbers of 8 bits, as quantisation leaves them, for floats."""
+    if packed_bits:
+        return unpack_bits(vectors, path)
+    if vectors.dtype.kind == "f":
+        return vectors
+    _log.warning(
+        "'%s' holds %s numbers, which are taken as they are; if they are packed bits, read them "
+        "with packed_bits (--packed-bits)",
+        path,
+        vectors.dtype,
+    )
+    return vectors.astype(np.float32)
 
 
 def _read_file(path: Path, key: str | None) -> VectorFile:
@@ -172,16 +191,10 @@ def _read_bfloat16(path: Path, name: str) -> Float32[np.ndarray, "..."]:
     return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 
-def _check_numbers(array: np.ndarray, name: str) -> Float[np.ndarray, "n dim"]:
-    """Check vectors, of which whole numbers of 8 bits, as quantisation leaves them, are floats."""
-    if array.dtype in (np.int8, np.uint8) and array.ndim == 2:
-        _log.warning(
-            "%s holds %s numbers, which are taken as they are; unpack them first if they are bits",
-            name,
-            array.dtype,
-        )
-        array = array.astype(np.float32)
-    return check_vectors(array, name)
+def _check_numbers(array: np.ndarray, name: str) -> np.ndarray:
+    """Check vectors; those of 8 bits keep their dtype, because they may be packed bits."""
+    is_bytes = array.dtype in (np.int8, np.uint8) and array.ndim == 2 and array.shape[1] > 0
+    return array if is_bytes else check_vectors(array, name)
 
 
 def _is_matrix(read: Callable[[str], np.ndarray], name: str) -> bool:
@@ -220,7 +233,7 @@ def _read_table(path: Path, key: str | None) -> VectorFile:
     return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))
 
 
-def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim"]:
+def _stack_lists(path: Path, name: str, column: Any) -> np.ndarray:
     """A column of equally long lists as one array, chunk by chunk as it lies in memory."""
     compute = require("pyarrow.compute", "parquet")
     if len(column) == 0:
@@ -241,7 +254,7 @@ def _stack_lists(path: Path, name: str, column: Any) -> Float[np.ndarray, "n dim
         if values.null_count:
             raise DataError(f"{name!r} in '{path}' has missing values inside its vectors")
         parts.append(values.to_numpy(zero_copy_only=False).reshape(len(chunk), width))
-    return check_vectors(np.concatenate(parts), f"{name!r} in '{path}'")
+    return _check_numbers(np.concatenate(parts), f"{name!r} in '{path}'")
 
 
 def _read_records(path: Path, key: str | None) -> VectorFile:

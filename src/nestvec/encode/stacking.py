@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.errors import DataError
-from nestvec.shapes import Float
 
 _BLOCK_ROWS = 65_536
 """Rows copied at a time: parts may be memory maps larger than memory."""
 
 
-def stack_on_disk(parts: Iterable[tuple[Path, np.ndarray]]) -> Float[np.ndarray, "n dim"]:
+def stack_on_disk(parts: Iterable[tuple[Path, np.ndarray]]) -> np.ndarray:
     """Stack the vectors [n, dim] of files into a memory map of a temporary file without a name.
 
     The file goes with the last use of the array. `DataError` for parts that differ in width or in

@@ -120,7 +120,7 @@ def _is_quoted(path: Path) -> bool:
         return False
     rows = _csv_reader(lines(), "\t")
     try:
-        header = next(rows, [])
+        header: list[str] = next(rows, [])
         signs = signs or next(read_lines(path))[1].startswith('"')
         for fields in rows:
             if fields and len(fields) != len(header):
