@@ -21,6 +21,7 @@ from nestvec.auditing.reporting.schema import SCHEMA
 from nestvec.auditing.types import PreflightCheck, Variant
 from nestvec.auditing.verdict import Claim
 from nestvec.encode import Encoder
+from nestvec.inputs.json_text import parse_json
 from nestvec.statistics import Estimate
 
 FILE = "unfinished-audit.jsonl"
@@ -112,7 +113,7 @@ def _valid_lines(path: Path) -> Iterator[dict[str, Any]]:
         digest, _, text = line.partition(b" ")
         if digest.decode("ascii", "replace") != sha256(text).hexdigest():
             return
-        yield json.loads(text)
+        yield parse_json(text)
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from nestvec.encode.foreign import one_line
 from nestvec.encode.retry import Retry, named_wait_s
 from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
+from nestvec.inputs.json_text import parse_json
 
 # Worth another try, as is every 5xx: the server was slow, busy or broken.
 _PASSING = frozenset({408, 409, 425, 429})
@@ -195,8 +196,8 @@ class Connection:
 
     def _parse(self, text: str) -> Any:
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
+            return parse_json(text)
+        except ValueError:
             raise EncodeError(
                 f"{self._endpoint.shown} replied with something that is not JSON "
                 f"({self._shorten(text)}); check that base_url ends where '/embeddings' begins"
@@ -205,8 +206,8 @@ class Connection:
     def _server_message(self, text: str) -> str:
         """Read the error that the server reports: its usual fields, else the bare text."""
         try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
+            message = parse_json(text)
+        except ValueError:
             return self._shorten(text)
         for name in ("error", "message", "detail", "msg"):
             if isinstance(message, dict) and name in message:

@@ -1,6 +1,5 @@
 """Vectors computed before: files of arrays and Arrow tables, fields of records, and folders."""
 
-import json
 import logging
 import struct
 import zipfile
@@ -22,6 +21,7 @@ from nestvec.extras import require
 from nestvec.inputs.arrow_tables import open_table
 from nestvec.inputs.folders import data_files
 from nestvec.inputs.formats import COLUMNAR, TRANSFORM_LABEL, Format, file_format
+from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.numbers import SHARED_FIELDS, VECTOR_FIELDS, row_of, vector_fields
 from nestvec.inputs.records import read_records
 from nestvec.shapes import Float, Float32
@@ -177,14 +177,14 @@ def _read_safetensors(path: Path, key: str | None) -> VectorFile:
         matrices = [name for name in every if key is None and len(shapes[name]) == 2]
         arrays = _from_arrays(path, matrices or every, every, read, key)
         label = (tensors.metadata() or {}).get(TRANSFORM_LABEL)
-        return arrays if label is None else replace(arrays, adapted_by=json.loads(label)["adapter"])
+        return arrays if label is None else replace(arrays, adapted_by=parse_json(label)["adapter"])
 
 
 def _read_bfloat16(path: Path, name: str) -> Float32[np.ndarray, "..."]:
     """Read a tensor of bfloat16, which NumPy lacks: the upper half of a float32."""
     with path.open("rb") as file:
         (header_bytes,) = struct.unpack("<Q", file.read(8))
-        entry = json.loads(file.read(header_bytes))[name]
+        entry = parse_json(file.read(header_bytes))[name]
         first, end = entry["data_offsets"]
         file.seek(8 + header_bytes + first)
         halves = np.frombuffer(file.read(end - first), "<u2")

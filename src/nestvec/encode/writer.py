@@ -14,6 +14,7 @@ import numpy as np
 from nestvec.encode.encoder import Encoder, ModelInfo, check_texts, encode_side
 from nestvec.encode.prompts import Side
 from nestvec.errors import BadTextError, DataError, EncodeError, InputError
+from nestvec.inputs.json_text import parse_json
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
 
@@ -92,7 +93,7 @@ def adopt_unfinished(
     for unfinished in sorted(others):
         record = unfinished.with_name(f"{unfinished.name}.json")
         try:
-            state = json.loads(record.read_text(encoding="utf-8"))
+            state = parse_json(record.read_text(encoding="utf-8"))
             done, digest = int(state["done"]), str(state["done_sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -169,7 +170,7 @@ class _Partial:
     def _read(self) -> tuple[dict[str, Any], int]:
         """Read the record and the number of finished rows."""
         try:
-            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+            state = parse_json(self.state_path.read_text(encoding="utf-8"))
             return state, int(state.pop("done"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise DataError(

@@ -4,7 +4,6 @@ Nothing is visible before the commit and everything is after it. Rows keep their
 a segment takes the place of others by holding their live rows in the same order.
 """
 
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +35,7 @@ from nestvec.index.storage.segment_rows import (
     vectors_name,
 )
 from nestvec.index.storage.writer_lock import writer_lock
+from nestvec.inputs.json_text import parse_json
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float
@@ -166,7 +166,7 @@ class Writer:
         is_complete = texts is not None and metadata is not None and not merge_metadata
         old = [] if is_complete else list(self.transaction.records(rows))
         old_texts = [text for _, _, text, _ in old]
-        old_metadata = [None if json_ is None else json.loads(json_) for *_, json_ in old]
+        old_metadata = [None if json_ is None else parse_json(json_) for *_, json_ in old]
         if merge_metadata and metadata is not None:
             pairs = zip(old_metadata, metadata, strict=True)
             metadata = [{**(old or {}), **(new or {})} for old, new in pairs]

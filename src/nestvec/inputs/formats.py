@@ -1,12 +1,12 @@
 """Formats of files of texts and vectors: the content decides, and the name where it cannot."""
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError
 from nestvec.inputs.folders import data_files, is_lance
+from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import COMPRESSED, is_compressed, read_head, read_lines
 from nestvec.inputs.numbers import long_lists, vector_fields
 
@@ -122,8 +122,8 @@ def first_json(path: Path) -> dict[str, Any] | None:
     lines = read_lines(data_files(path)[0])
     line = next((text for _, text in lines if text.strip()), "")
     try:
-        value = json.loads(line) if line.lstrip().startswith("{") else None
-    except (ValueError, RecursionError):
+        value = parse_json(line) if line.lstrip().startswith("{") else None
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

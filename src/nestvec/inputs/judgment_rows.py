@@ -1,13 +1,13 @@
 """Rows of relevance judgments, in the formats that people have: BEIR, TREC, CSV, JSON lines."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nestvec.errors import DataError
 from nestvec.inputs.formats import suffix_of
+from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import read_lines
 
 _QUERY = {"query-id", "query", "qid", "q-id", "queryid", "topic"}
@@ -108,8 +108,8 @@ def _json_rows(path: Path) -> Iterator[JudgmentRow]:
         if not text.strip():
             continue
         try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as e:
+            record = parse_json(text)
+        except ValueError as e:
             raise DataError(f"{path}, line {line} is not JSON ({e})") from None
         columns = _columns([_name(key) for key in record]) if isinstance(record, Mapping) else None
         if columns is None:

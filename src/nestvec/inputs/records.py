@@ -13,6 +13,7 @@ from nestvec.inputs.api_replies import expand
 from nestvec.inputs.arrow_tables import open_table
 from nestvec.inputs.folders import data_files, place_in
 from nestvec.inputs.formats import ARRAYS, COLUMNAR, TABLES, Format, file_format, suffix_of
+from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import read_lines
 from nestvec.inputs.numbers import vector_fields
 
@@ -153,16 +154,16 @@ def _is_whole(path: Path) -> bool:
     """True for one JSON value over several lines, and for an array of objects."""
     first = next((text for _, text in read_lines(path) if text.strip()), "").strip()
     try:
-        value = json.loads(first)
-    except (ValueError, RecursionError):
+        value = parse_json(first)
+    except ValueError:
         return first.startswith("[") or (first.startswith("{") and suffix_of(path) == ".json")
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _json_array(path: Path) -> Iterator[tuple[str, Record]]:
     try:
-        value = json.loads("".join(text for _, text in read_lines(path)))
-    except (ValueError, RecursionError) as e:
+        value = parse_json("".join(text for _, text in read_lines(path)))
+    except ValueError as e:
         raise DataError(f"{path} is not JSON ({e}); write one object a line") from None
     for number, record in enumerate(value if isinstance(value, list) else [value], 1):
         place = f"record {number}"
@@ -175,8 +176,8 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
         if not text.strip():
             continue
         try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as e:
+            record = parse_json(text)
+        except ValueError as e:
             raise DataError(
                 f"{path}, line {line} is not JSON ({e}); write one object a line"
             ) from None

@@ -1,7 +1,6 @@
 """Configuration files: TOML or JSON into frozen dataclasses, with every key and type checked."""
 
 import difflib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from nestvec.deprecation import field_names_before, renamed_keys
 from nestvec.errors import DataError, InputError
 from nestvec.extras import require
+from nestvec.inputs.json_text import parse_json
 
 Table = dict[str, Any]
 Config = TypeVar("Config")
@@ -23,8 +23,8 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path} is no configuration file; write a .toml or a .json file")
     try:
         text = path.read_text(encoding="utf-8")
-        table = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
-    except ValueError as e:  # also what both parsers and the decoder raise
+        table = parse_json(text) if path.suffix == ".json" else _toml().loads(text)
+    except (ValueError, RecursionError) as e:  # what the parsers and the decoder raise
         raise DataError(f"{path} is not {path.suffix[1:].upper()} ({e}); correct it") from None
     if not isinstance(table, dict):
         raise DataError(f"{path} holds no table; write names and values in it")

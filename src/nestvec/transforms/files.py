@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import DataError
+from nestvec.inputs.json_text import parse_json
 
 Arrays = dict[str, np.ndarray]
 Header = dict[str, Any]
@@ -129,7 +130,7 @@ def _read_safetensors(path: Path, kind: FileKind) -> tuple[Arrays, str | None]:
 def _parse_header(text: str) -> Header | None:
     """Parse a header; None for a text that is none."""
     try:
-        header = json.loads(text)
+        header = parse_json(text)
     except ValueError:
         return None
     version = header.get("format") if isinstance(header, dict) else None

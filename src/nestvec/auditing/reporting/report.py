@@ -30,6 +30,7 @@ from nestvec.auditing.reporting.table import report_html, report_text
 from nestvec.auditing.verdict import FAIL
 from nestvec.deprecation import renamed_arguments, renamed_attributes, warn_renamed
 from nestvec.errors import DataError
+from nestvec.inputs.json_text import parse_json
 from nestvec.statistics import Estimate
 
 
@@ -46,7 +47,7 @@ class AuditReport:
         `DataError` for a file that cannot be read or is not a report.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = parse_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as e:
             raise DataError(
                 f"{path} cannot be read as a report ({e}); pass a report.json"

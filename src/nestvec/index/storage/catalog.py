@@ -29,6 +29,7 @@ from nestvec.index.storage.manifest import (
     row_checksum,
 )
 from nestvec.index.storage.meta_checks import check_meta
+from nestvec.inputs.json_text import parse_json
 
 NAME = "catalog.sqlite"
 _TIMEOUT_S = 60.0
@@ -97,7 +98,7 @@ def _known_meta(path: Path, mode: str) -> dict[str, Any] | None:
             rows = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
             if not columns <= rows:
                 return None
-        meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+        meta = {key: parse_json(value) for key, value in db.execute("SELECT key, value FROM meta")}
         stored = isinstance(meta.get("format"), int) and isinstance(meta.get("dim"), int)
         return meta if stored else None
 
@@ -140,7 +141,7 @@ def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
         )
     if version == 1:
         return format_1.read_manifest(db)
-    meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
+    meta = {key: parse_json(value) for key, value in db.execute("SELECT * FROM meta")}
     files: dict[int, list[FileEntry]] = {}
     for segment, *file in db.execute(
         "SELECT segment, name, size_bytes, checksums FROM files ORDER BY name"
@@ -159,7 +160,7 @@ def read_manifest(db: sqlite3.Connection, folder: Path) -> Manifest:
 
 def _format(db: sqlite3.Connection) -> int:
     row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-    version = json.loads(row[0]) if row else None
+    version = parse_json(row[0]) if row else None
     if not isinstance(version, int) or version < 1:
         raise ValueError("it says no format")
     return version
@@ -194,7 +195,7 @@ def _document(row: int, values: tuple[int, Id, str | None, str | None, int] | No
     stored, id_, text, metadata, checksum = values
     if stored != row or checksum != row_checksum(row, id_, text, metadata):
         raise ValueError(f"row {row} differs from its checksum")
-    return Document(id_, text, None if metadata is None else json.loads(metadata))
+    return Document(id_, text, None if metadata is None else parse_json(metadata))
 
 
 def rows_of(folder: Path, ids: Iterable[Id], generation: Manifest) -> list[int | None] | None:

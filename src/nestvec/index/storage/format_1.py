@@ -4,7 +4,6 @@ They are searched by their vectors alone, exactly and slowly; the first write br
 format 2, and `compact` codes the vectors anew.
 """
 
-import json
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from nestvec.index.storage.manifest import (
 )
 from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.index.storage.tensor_file import map_tensors
+from nestvec.inputs.json_text import parse_json
 
 LAYOUT = "format-1"
 _ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted IS NULL"
@@ -34,7 +34,7 @@ _ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted 
 
 def read_manifest(db: sqlite3.Connection) -> Manifest:
     """Read the catalog as if it were of format 2."""
-    meta = {key: json.loads(value) for key, value in db.execute("SELECT * FROM meta")}
+    meta = {key: parse_json(value) for key, value in db.execute("SELECT * FROM meta")}
     ((rows,),) = db.execute("SELECT rows FROM segments").fetchall()
     files = tuple(
         file_entry(*row)
@@ -73,7 +73,7 @@ def document(db: sqlite3.Connection, row: int) -> Document:
     if row_values is None:
         raise ValueError(f"it lacks row {row}")
     _, id_, text, metadata = row_values
-    return Document(id_, text, None if metadata is None else json.loads(metadata))
+    return Document(id_, text, None if metadata is None else parse_json(metadata))
 
 
 def upgrade(db: sqlite3.Connection) -> Manifest:

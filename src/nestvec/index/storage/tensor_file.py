@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import DamagedIndexError, StorageError
+from nestvec.inputs.json_text import parse_json
 
 CHUNK_BYTES = 1 << 20
 _DTYPES = {
@@ -114,7 +115,7 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
         ) from None
     except OSError as e:
         raise StorageError(f"{path} cannot be read ({e.strerror}); check its permissions") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise DamagedIndexError(
             f"{path} is damaged ({e}); restore it or build the index again"
         ) from None
@@ -154,7 +155,7 @@ def _header(mapped: mmap.mmap) -> tuple[dict[str, Any], int]:
     start = 8 + int.from_bytes(mapped[:8], "little")
     if start > len(mapped):
         raise ValueError(f"its header of {start - 8} bytes is longer than the file")
-    header = json.loads(mapped[8:start])
+    header = parse_json(mapped[8:start])
     header.pop("__metadata__", None)
     if max((_span(entry)[1] for entry in header.values()), default=0) != len(mapped) - start:
         raise ValueError("its arrays do not end where the file ends")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nestvec.engine.validators import check_at_least
 from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
+from nestvec.inputs.json_text import parse_json
 from nestvec.shapes import Float, UInt8
 
 CONFIG, WEIGHTS = "nestvec_image_model.json", "model.safetensors"
@@ -176,14 +177,17 @@ class ImageModel(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> "ImageModel":
         """Load a saved model; `EncodeError` where it is missing or damaged."""
+        safetensors = require("safetensors", "train")
         try:
-            facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            facts = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
             settings = facts.pop("architecture")
             architecture = (ViT if settings["kind"] == "vit" else ResNet)(**settings)
             size, *scale = (tuple(facts[name]) for name in ("size", "mean", "deviation"))
             model = cls(architecture, facts["dim"], size, *scale)
             model.load_state_dict(require("safetensors.torch", "train").load_file(folder / WEIGHTS))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as e:
+        except (
+            OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError
+        ) as e:  # fmt: skip
             raise EncodeError(
                 f"{folder} holds no complete image model ({type(e).__name__}); train it again"
             ) from e

@@ -15,8 +15,9 @@ from nestvec.engine.loop import Listener, TrainingResult, no_op, train_task
 from nestvec.engine.schedule import Loop
 from nestvec.engine.seeding import seeded_global_rng
 from nestvec.engine.task import EpochTask
-from nestvec.errors import InputError
+from nestvec.errors import DataError, InputError
 from nestvec.extras import require
+from nestvec.inputs.json_text import parse_json
 from nestvec.losses.nesting_dims import NestingDims
 from nestvec.shapes import Float, Int64, UInt8
 from nestvec.train.data.images import Images
@@ -139,12 +140,24 @@ def embed(model: ImageModel, images: Images) -> Float[np.ndarray, "n dim"]:
 
 
 def load_head(folder: Path) -> tuple[NestedHead, tuple[str, ...]]:
-    """Load the head that `train_image` saved, and the names of its classes."""
-    facts = json.loads((folder / "head.json").read_text(encoding="utf-8"))
-    head = NestedHead(facts["dims"], len(facts["classes"]), tied=facts["tied"])
-    weights = require("safetensors.torch", "train").load_file(folder / "head.safetensors")
-    head.load_state_dict(weights)
-    return head.eval(), tuple(facts["classes"])
+    """Load the head that `train_image` saved, and the names of its classes.
+
+    `DataError` where it is missing or damaged.
+    """
+    safetensors = require("safetensors", "train")
+    try:
+        facts = parse_json((folder / "head.json").read_text(encoding="utf-8"))
+        head = NestedHead(facts["dims"], len(facts["classes"]), tied=facts["tied"])
+        weights = require("safetensors.torch", "train").load_file(folder / "head.safetensors")
+        head.load_state_dict(weights)
+        classes = tuple(facts["classes"])
+    except (
+        OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError
+    ) as e:  # fmt: skip
+        raise DataError(
+            f"{folder} holds no complete head ({type(e).__name__}); train the model again"
+        ) from e
+    return head.eval(), classes
 
 
 def _save_head(head: NestedHead, classes: tuple[str, ...], folder: Path) -> None:
