@@ -94,6 +94,33 @@ def test_vectors_and_records_of_all_tables_are_those_written(path):
     assert [record["year"] for _, record in read_records(path)] == list(range(1990, 2030))
 
 
+def test_an_index_is_built_of_the_path_of_a_table(path, tmp_path):
+    index = Index.from_table(path, tmp_path / "x.nv", metadata_columns=["year"])
+    assert list(index.ids) == IDS
+    assert index.get(["d3"])[0].metadata == {"year": 1993}
+    np.testing.assert_array_equal(index.vectors, ROWS)
+
+
+def test_vectors_of_a_table_are_stacked_on_disk(path):
+    assert isinstance(read_vectors(path).vectors, np.memmap)
+
+
+@pytest.mark.parametrize(("row", "problem"), [(None, "no vector"), ([1.0], "1 numbers, others 16")])
+def test_the_row_without_a_vector_is_named_in_any_batch(row, problem, tmp_path):
+    rows = ROWS.tolist()
+    rows[23] = row
+    write_parquet(tmp_path / "t.parquet", pa.table({"vector": rows}))
+    with pytest.raises(DataError, match=f"row 23 of 'vector' in .* has {problem}"):
+        read_vectors(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_metric_is_an_option(metric, tmp_path, run):
+    np.save(tmp_path / "v.npy", ROWS)
+    run("index", tmp_path / "v.npy", "-o", tmp_path / "x.nv", "--metric", metric)
+    assert Index.open(tmp_path / "x.nv").metric == metric
+
+
 @pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "stream.arrow"])
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
 def test_tables_cut_short_are_errors(name, share, tmp_path):
@@ -157,6 +184,11 @@ def test_shards_of_arrays_are_stacked_on_disk(tmp_path):
     read = read_vectors(shards(tmp_path / "shards", write_npy, ".npy"))
     np.testing.assert_array_equal(read.vectors, ROWS)
     assert isinstance(read.vectors, np.memmap)
+
+
+def test_an_index_is_built_of_a_folder_of_tables(tmp_path):
+    folder = shards(tmp_path / "shards", write_parquet, ".parquet")
+    assert list(Index.from_table(folder, tmp_path / "x.nv").ids) == IDS
 
 
 def test_texts_of_shards_say_where_they_stand(tmp_path):

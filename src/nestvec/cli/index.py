@@ -33,6 +33,21 @@ class RotationOption(str, Enum):
     none = "none"
 
 
+class MetricOption(str, Enum):
+    """The score of a search."""
+
+    ip = "ip"
+    cosine = "cosine"
+    euclidean = "euclidean"
+
+
+_Metric = Annotated[
+    MetricOption,
+    typer.Option(
+        help="ip is the inner product, cosine scales vectors and queries to unit length, euclidean "
+        "scores −|q − x|²."
+    ),
+]
 _Rotation = Annotated[
     RotationOption,
     typer.Option(help="none keeps the model's own order, for models trained nested."),
@@ -58,6 +73,7 @@ def index(
         Path | None,
         typer.Option(metavar="FILE", help="Vectors and queries go through it: nestvec adapt fit."),
     ] = None,
+    metric: _Metric = MetricOption.ip,
     rotation: _Rotation = RotationOption.pca,
     bits: Annotated[float, typer.Option(help="Code bits per dimension, on average.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Equal input and seed give an equal index.")] = 0,
@@ -117,6 +133,7 @@ def index(
         texts=material.texts,
         metadata=material.metadata,
         transform=loaded,
+        metric=metric.value,
         rotation=rotation.value,
         bits=bits,
         seed=seed,

@@ -16,8 +16,8 @@ from nestvec.encode.foreign import one_line
 from nestvec.encode.json_row import parse_row
 from nestvec.encode.packed_bits import unpack_bits
 from nestvec.encode.stacking import stack_on_disk
+from nestvec.encode.table_vectors import read_column
 from nestvec.errors import DataError, NestvecError
-from nestvec.extras import require
 from nestvec.inputs.arrow_tables import open_table
 from nestvec.inputs.folders import data_files
 from nestvec.inputs.formats import COLUMNAR, TRANSFORM_LABEL, Format, file_format
@@ -224,37 +224,10 @@ def _from_arrays(
 
 def _read_table(path: Path, key: str | None) -> VectorFile:
     with open_table(path) as table:
-        names = table.schema.names
         chosen = _choose(f"'{path}'", table.vector_columns(), key)
-        id_name = _id_name(names, chosen)
-        rows = table.read([chosen] if id_name is None else [chosen, id_name])
-    vectors = _stack_lists(path, chosen, rows.column(chosen))
-    ids = None if id_name is None else rows.column(id_name).to_pylist()
+        id_name = _id_name(table.schema.names, chosen)
+        vectors, ids = read_column(path, table, chosen, id_name, _check_numbers)
     return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))
-
-
-def _stack_lists(path: Path, name: str, column: Any) -> np.ndarray:
-    """A column of equally long lists as one array, chunk by chunk as it lies in memory."""
-    compute = require("pyarrow.compute", "parquet")
-    if len(column) == 0:
-        raise DataError(f"'{path}' has no rows; write the file again")
-    widths = compute.list_value_length(column)
-    lengths = set(compute.unique(widths).to_pylist())
-    if len(lengths) != 1 or None in lengths:
-        rows = widths.to_pylist()
-        row = next(i for i, width in enumerate(rows) if width is None or width != rows[0])
-        problem = "no vector" if rows[row] is None else f"{rows[row]} numbers, others {rows[0]}"
-        raise DataError(
-            f"row {row} of {name!r} in '{path}' has {problem}; leave that row out, or mend it"
-        )
-    width = lengths.pop()
-    parts = []
-    for chunk in column.chunks:
-        values = chunk.flatten()
-        if values.null_count:
-            raise DataError(f"{name!r} in '{path}' has missing values inside its vectors")
-        parts.append(values.to_numpy(zero_copy_only=False).reshape(len(chunk), width))
-    return _check_numbers(np.concatenate(parts), f"{name!r} in '{path}'")
 
 
 def _read_records(path: Path, key: str | None) -> VectorFile:

@@ -134,7 +134,9 @@ class Index:
         metadata_columns: Sequence[str] | None = None,
         **options: Any,
     ) -> "Index":
-        """Build an index of a pandas, Polars or Arrow table, or a data set of Hugging Face.
+        """Build an index of a pandas, Polars or Arrow table, a data set of Hugging Face, or a file.
+
+        Files are .parquet, Arrow and Lance files, and folders of them; `table` is the path then.
 
         Columns that are not named: the one column of equally long lists of numbers holds the
         vectors, "id", "_id" or "doc_id" the ids, "text" the texts, and all others are metadata.

@@ -1,14 +1,19 @@
 """Columns of a table in memory that become the vectors, ids, texts and metadata of an index."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nestvec.errors import InputError
 from nestvec.extras import require
+from nestvec.inputs import COLUMNAR, file_format
+from nestvec.inputs.arrow_tables import open_table
+from nestvec.inputs.folders import data_files
 from nestvec.vectors import as_array
 
 ID_COLUMNS = ("id", "_id", "doc_id")
@@ -38,7 +43,7 @@ def read_table(
     """Split a table by its columns; `InputError` for columns that it lacks or that are ambiguous.
 
     Tables are what Arrow's stream protocol reads (pandas, Polars, Arrow, DuckDB), mappings of
-    columns, and data sets of Hugging Face.
+    columns, data sets of Hugging Face, and the paths of .parquet, Arrow and Lance files or folders.
     """
     arrow = _as_arrow(table)
     names = [name for name in arrow.column_names if not name.startswith("__index_level_")]
@@ -73,6 +78,8 @@ def read_table(
 
 def _as_arrow(table: Any) -> Any:
     pyarrow = require("pyarrow", "parquet")
+    if isinstance(table, str | os.PathLike):
+        return _read_file(Path(table))
     if not hasattr(table, "__arrow_c_stream__") and hasattr(table, "with_format"):
         table = table.with_format("arrow")[:]  # a data set of Hugging Face
     protocols = ("__arrow_c_stream__", "__arrow_c_array__")
@@ -87,6 +94,17 @@ def _as_arrow(table: Any) -> Any:
         raise InputError(
             f"the table cannot be read ({' '.join(str(e).split())}); give each column one type"
         ) from e
+
+
+def _read_file(path: Path) -> Any:
+    if file_format(path) not in COLUMNAR:
+        known = ", ".join(format_.value for format_ in COLUMNAR)
+        raise InputError(f"{path} is no table of {known}; nestvec index reads other files")
+    tables = []
+    for shard in data_files(path):
+        with open_table(shard) as table:
+            tables.append(table.read(table.schema.names))
+    return require("pyarrow", "parquet").concat_tables(tables, promote_options="permissive")
 
 
 def _vector_column(arrow: Any, names: Sequence[str], chosen: Sequence[str | None]) -> str:

@@ -1,0 +1,65 @@
+"""Vectors in a column of an Arrow table, read batch by batch."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.encode.stacking import stack_on_disk
+from nestvec.errors import DataError
+from nestvec.extras import require
+from nestvec.inputs.arrow_tables import ArrowTable
+
+
+def read_column(
+    path: Path,
+    table: ArrowTable,
+    name: str,
+    id_name: str | None,
+    check: Callable[[np.ndarray, str], np.ndarray],
+) -> tuple[np.ndarray, list[Any] | None]:
+    """Read a column of equally long lists as vectors [n, dim], and the ids in another.
+
+    The vectors are a memory map of a temporary file, so that a table may be larger than memory;
+    `check` takes each batch of them. `DataError` names the first row without a vector or with one
+    of another width.
+    """
+    ids: list[Any] = []
+    columns = [name] if id_name is None else [name, id_name]
+
+    def blocks() -> Iterator[tuple[Path, np.ndarray]]:
+        width, n_rows = None, 0
+        for batch in table.batches(columns):
+            if len(batch):
+                rows = _rows(path, name, batch.column(name), n_rows, width)
+                width, n_rows = rows.shape[1], n_rows + len(rows)
+                if id_name is not None:
+                    ids.extend(batch.column(id_name).to_pylist())
+                yield path, check(rows, f"{name!r} in '{path}'")
+        if not n_rows:
+            raise DataError(f"'{path}' has no rows; write the file again")
+
+    vectors = stack_on_disk(blocks())
+    return vectors, None if id_name is None else ids
+
+
+def _rows(path: Path, name: str, column: Any, first_row: int, width: int | None) -> np.ndarray:
+    """One batch of a column as an array, as it lies in memory."""
+    compute = require("pyarrow.compute", "parquet")
+    widths = compute.list_value_length(column)
+    width = width or widths[0].as_py()
+    lengths = set(compute.unique(widths).to_pylist())
+    if lengths != {width} or width is None:
+        found = widths.to_pylist()
+        row = next(i for i, each in enumerate(found) if each is None or each != width)
+        problem = "no vector" if found[row] is None else f"{found[row]} numbers, others {width}"
+        raise DataError(
+            f"row {first_row + row} of {name!r} in '{path}' has {problem}; leave that row out, or "
+            "mend it"
+        )
+    values = column.flatten()
+    if values.null_count:
+        raise DataError(f"{name!r} in '{path}' has missing values inside its vectors")
+    array: np.ndarray = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    return array
