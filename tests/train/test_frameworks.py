@@ -1,4 +1,4 @@
-"""The losses in trainers of others: LoRA, several datasets, ragged negatives, Lightning."""
+"""In Sentence Transformers' trainer: LoRA, several datasets, one last pair, ragged negatives."""
 
 import pytest
 
@@ -180,37 +180,3 @@ def test_merging_negatives_keeps_labels_and_takes_no_other_cells():
         numbers = datasets.Dataset.from_dict({"a": ["a"], "b": ["b"], "negative": [cell]})
         with pytest.raises(InputError, match="a text or a list of texts"):
             merge_negatives(numbers)
-
-
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning with this torch
-@pytest.mark.door("a module of Lightning", "the loss and the step are those of a plain loop")
-def test_lightning(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    lightning = pytest.importorskip("lightning")
-
-    class Module(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            torch.manual_seed(0)
-            self.layer = torch.nn.Linear(16, 32)
-
-        def training_step(self, batch, _):
-            return nested_info_nce(self.layer(batch[0]), self.layer(batch[1]), DIMS)
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    rows = torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(1))
-    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*rows), batch_size=4)
-    module, expected = Module(), Module()
-    trainer = lightning.Trainer(
-        max_steps=2, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(module, batches)
-    optimizer = expected.configure_optimizers()
-    for batch in batches:
-        optimizer.zero_grad()
-        expected.training_step(batch, 0).backward()
-        optimizer.step()
-    torch.testing.assert_close(module.layer.weight, expected.layer.weight)
