@@ -1,7 +1,9 @@
 """Losses of nested (Matryoshka) training: tensors in, scalar out; nothing sees or wraps a model.
 
-Each takes `dims`, the nesting dims in any order, and is the sum over prefixes of weight × loss on
-that prefix alone; weights are 1 by default. With one prefix it *is* the plain loss on that prefix.
+A nested loss takes `dims`, the nesting dims in any order, and is the sum over prefixes of weight ×
+loss on that prefix alone; weights are 1 by default. With one prefix it *is* the plain loss on that
+prefix. `nested_cross_entropy` takes the logits of each prefix in place of `dims`, and `guardrail`
+compares full widths. The others prepare vectors for a loss.
 `docs/how-to/losses.md` says when to use which.
 """
 
