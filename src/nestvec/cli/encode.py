@@ -1,21 +1,20 @@
 """`nestvec encode`: texts to a file of vectors."""
 
 import time
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nestvec.cli import options
 from nestvec.cli.output import note, print_facts, print_json, size
-from nestvec.collections.input_rows import reject_unused
-from nestvec.errors import BadTextError, InputError
+from nestvec.collections.input_rows import InputFile, InputRows, reject_unused
+from nestvec.errors import InputError
+from nestvec.inputs.formats import suffix_of
 
 if TYPE_CHECKING:
     from nestvec.collections.encoders import EncoderChoice
-    from nestvec.data import Corpus
     from nestvec.encode.registry import EncoderOptions
 
 
@@ -34,7 +33,15 @@ def encode(
             "train image made: images, as a .npz, a .zip or a folder of classes."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write: .npy, .npz or .safetensors for vectors, .jsonl or .parquet "
+            "for vectors with ids, texts and metadata.",
+        ),
+    ],
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="minilm, a name or folder, or openai:MODEL.")
     ] = "minilm",
@@ -50,6 +57,8 @@ def encode(
     query_prompt: options.QueryPrompt = None,
     document_prompt: options.DocumentPrompt = None,
     text_column: options.TextColumn = None,
+    id_column: options.IdColumn = None,
+    metadata_columns: options.MetadataColumns = None,
     part: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Of images: train (the default), test, …"),
@@ -61,14 +70,16 @@ def encode(
     revision: options.Revision = None,
     trust_remote_code: options.TrustRemoteCode = False,
     header: options.Header = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     json: options.Json = False,
 ) -> None:
     """Encode a file of texts into unit vectors, one row per text; or images.
 
-    Stopped in the middle, the same command goes on where it was.
+    If you stop the command, the same command continues it.
 
     Examples:
       nestvec encode corpus.jsonl -o corpus.npy
+      nestvec encode corpus.jsonl -o corpus.parquet
       nestvec encode papers.csv -o papers.npy --text-column abstract
       nestvec encode queries.jsonl -o queries.npy --model intfloat/e5-base-v2 --side query
       nestvec encode corpus.jsonl -o corpus.npy --model openai:NAME --dims 256
@@ -85,27 +96,26 @@ def encode(
     }  # fmt: skip
     if texts.suffix.lower() in (".npz", ".zip") or has_folders(texts):
         others: dict[str, object] = {
-            "--text-column": text_column, "--limit": limit, "--base-url": base_url,
+            "--text-column": text_column, "--id-column": id_column,
+            "--metadata-columns": metadata_columns, "--limit": limit, "--base-url": base_url,
             "--dimensions": dimensions, "--side": side, "--header": header,
         }  # fmt: skip
         flags = {f"--{name.replace('_', '-')}": value for name, value in of_encoder.items()}
         reject_unused(f"for the images in {texts}", {**flags, **others})
-        rows, about = _encode_images(texts, part or "train", Path(model), output)
+        rows, about = _encode_images(texts, part or "train", Path(model), output, overwrite)
     else:
         from nestvec.cli.model import encoder_choice
-        from nestvec.collections.input_rows import read_texts_to_encode
-        from nestvec.encode.encoder import check_texts
-        from nestvec.encode.writer import check_output
         from nestvec.inputs.column_roles import ColumnChoice
 
         reject_unused("for texts; it is for images", {"--part": part})
-        # Refused before a model is opened, which for an embedding API sends the first text.
-        check_output(output)
-        corpus = read_texts_to_encode(texts, ColumnChoice(text_column), limit)
-        check_texts(corpus.texts)
+        source = InputFile(
+            texts, None, None, ColumnChoice(text_column, id_column, metadata_columns), limit,
+            (side or SideOption.document).value, on_bad_text.value,
+        )  # fmt: skip
         choice = encoder_choice(model, base_url, of_encoder)
-        target = _Target(output, side, on_bad_text.value)
-        rows, about = _encode_texts(texts, corpus, choice, dimensions, target)
+        rows, about = _encode_texts(
+            source, choice, dimensions, output, has_side=side is not None, overwrite=overwrite
+        )
     facts = {
         "output": output,
         "rows": rows,
@@ -127,53 +137,64 @@ def encode(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The file to write, and how its texts are encoded."""
-
-    output: Path
-    side: SideOption | None
-    on_bad_text: Literal["fail", "skip", "blank"]
-
-
 def _encode_texts(
-    path: Path,
-    corpus: "Corpus",
+    source: InputFile,
     choice: "EncoderChoice",
     dimensions: int | None,
-    target: _Target,
+    output: Path,
+    *,
+    has_side: bool,
+    overwrite: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Write the unit rows of texts; return their number, and facts about the model."""
-    from nestvec.collections.bad_texts import name_in_file, tell_blanks
     from nestvec.collections.encoders import model_record
-    from nestvec.encode import encode_to_file
+    from nestvec.collections.input_rows import read_texts_to_encode
+    from nestvec.encode.encoder import check_texts
+    from nestvec.encode.row_files import check_new_file, writer_of
     from nestvec.progress import bar
 
+    # All this is refused before a model is opened, which for an embedding API sends the first text.
+    writer_of(output)
+    check_new_file(output, overwrite)
+    corpus = read_texts_to_encode(source.data, source.columns, source.limit)
+    check_texts(corpus.texts)
     encoder = choice.open(dimensions)
     prompts = encoder.info.prompts
-    side = SideOption.document if target.side is None else target.side
-    if target.side is None and prompts is not None:
+    if prompts is not None and not has_side:
         note(
             f"the texts are encoded as documents, with the prompt {prompts.document!r} before "
             f"each; --side query puts {prompts.query!r}"
         )
-    try:
-        reasons = encode_to_file(
-            encoder, corpus.texts, target.output, side=side.value,
-            on_bad_text=target.on_bad_text, progress=bar,
-        )  # fmt: skip
-    except BadTextError as e:
-        raise name_in_file(e, path, corpus) from e
-    skipped = target.on_bad_text == "skip"
-    tell_blanks(reasons, path, corpus, skipped=skipped)
     record = model_record(encoder, dimensions)
+    rows = source.encode(corpus, output, encoder, record, bar)
+    _store(rows, output, overwrite)
     if prompts is not None:
-        record["side"] = side.value
-    return len(corpus) - (len(reasons) if skipped else 0), record
+        record["side"] = source.side
+    return len(rows.vectors), record
+
+
+def _store(rows: InputRows, output: Path, overwrite: bool) -> None:
+    """Put encoded rows into the file to write, and remove the file that they were encoded into."""
+    from nestvec.encode.row_files import RowsInMemory, write_rows
+
+    n, ids, encoded = len(rows.vectors), rows.ids, rows.encoded
+    assert ids is not None and encoded is not None, "texts have ids, and were encoded into a file"
+    if output.suffix == ".npy" and rows.is_whole_file:
+        encoded.replace(output)
+        return
+    with_columns = suffix_of(output) in (".jsonl", ".ndjson", ".parquet")
+    blank = [None] * n
+    texts, metadata = (rows.texts, rows.metadata) if with_columns else (blank, blank)
+    write_rows(
+        RowsInMemory(rows.vectors, list(ids), texts or blank, metadata or blank),
+        output,
+        overwrite=False,
+    )
+    encoded.unlink()
 
 
 def _encode_images(
-    images: Path, part: str, model: Path, output: Path
+    images: Path, part: str, model: Path, output: Path, overwrite: bool
 ) -> tuple[int, dict[str, Any]]:
     """Write the unit rows of images; return their number, and facts about the model."""
     import numpy as np
@@ -184,7 +205,7 @@ def _encode_images(
     from nestvec.train.models.image_model import ImageModel
     from nestvec.train.recipes.image import embed
 
-    if output.suffix != ".npy" or output.exists():
+    if output.suffix != ".npy" or (output.exists() and not overwrite):
         raise InputError(f"{output} is to be a new file that ends in .npy")
     opened = ImageModel.load(model)
     rows = unit_rows(embed(opened, read_images(images, part)), str(model))

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from nestvec.cli import options
-from nestvec.cli.output import Columns, note, print_json, print_table, shorten, size
+from nestvec.cli.output import Columns, note, print_facts, print_json, print_table, shorten, size
 from nestvec.cli.standard_input import is_terminal, read_lines
 from nestvec.documents import Document
 from nestvec.errors import InputError
@@ -123,6 +123,17 @@ def search(
     stats: Annotated[
         bool, typer.Option("--stats", help="Also show what each stage read, and the time.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the hits to a .jsonl, .parquet, .csv, .tsv or .npz file, or to a TREC run "
+            "file (.trec, .run).",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     json: options.Json = False,
 ) -> None:
     """Find the rows of an index that are nearest to questions or to vectors.
@@ -135,6 +146,7 @@ def search(
       nestvec search corpus.nv "how to land on water" -k 3
       nestvec search corpus.nv < questions.txt
       nestvec search corpus.nv --vectors queries.npy -k 100 --json
+      nestvec search corpus.nv --vectors queries.npy -k 100 -o hits.parquet
       nestvec search corpus.nv "water" --exact --stats
       nestvec search corpus.nv "water" --where "year >= 2015 and venue is not null"
       nestvec search corpus.nv "water" --dims 64 --min-score 0.3 --columns year --full-text
@@ -144,12 +156,14 @@ def search(
         raise InputError(f"a question and --vectors {vectors} exclude each other; leave one out")
     task = _Search(Index.open(index), k, plan, where, exact, certify, threads, dims, min_score)
     view = _View(tuple(columns or ()), full_text)
+    target = None if output is None else _HitFile(output, overwrite, columns)
     if vectors is not None:
         labels, queries, adapted_by = _read_queries(vectors, key)
-        _answer(replace(task, transformed_by=adapted_by), labels, queries, stats, json, view)
+        task = replace(task, transformed_by=adapted_by)
+        _answer(task, labels, queries, stats, json, view, target)
         return
     task.check()
-    texts = query or _piped_lines(json)
+    texts = query or _piped_lines("--json" if json else "--output" if output else None)
     from nestvec.cli.model import encoder_options, open_for_queries
     from nestvec.collections.encoders import encode_queries
 
@@ -158,7 +172,7 @@ def search(
     if texts is None:
         _converse(task, encoder, view)
     else:
-        _answer(task, texts, encode_queries(encoder, texts), stats, json, view)
+        _answer(task, texts, encode_queries(encoder, texts), stats, json, view, target)
 
 
 def _read_queries(
@@ -174,16 +188,38 @@ def _read_queries(
     return list(labels), vector_file.vectors, vector_file.adapted_by
 
 
-def _piped_lines(json: bool) -> list[str] | None:
-    """The questions on standard input, or None where a person sits before it."""
+def _piped_lines(option: str | None) -> list[str] | None:
+    """The questions on standard input, or None where a person sits before it.
+
+    `InputError` for a person who passed an option that answers no prompt.
+    """
     if not is_terminal():
         lines = [line.strip() for line in read_lines("questions")]
         if not lines:
             raise InputError("there is no question; give some as arguments or one per input line")
         return lines
-    if json:
-        raise InputError("--json answers no prompt; give a question, or one per input line")
+    if option is not None:
+        raise InputError(f"{option} answers no prompt; give a question, or one per input line")
     return None
+
+
+class _HitFile:
+    """The file to write hits to; checked when it is made, before a model is loaded."""
+
+    def __init__(self, path: Path, overwrite: bool, fields: list[str] | None) -> None:
+        from nestvec.collections.hit_files import check_hit_file
+        from nestvec.encode.row_files import check_new_file
+
+        check_hit_file(path)
+        check_new_file(path, overwrite)
+        self.path, self.overwrite, self.fields = path, overwrite, fields
+
+    def write(self, task: _Search, labels: Sequence[Any], hits: Hits) -> None:
+        """Write the hits of all queries."""
+        from nestvec.collections.hit_files import AnsweredQueries, write_hits
+
+        answers = AnsweredQueries(labels, hits, lambda found: _documents(task, found), self.fields)
+        write_hits(answers, self.path, self.overwrite)
 
 
 def _answer(
@@ -193,17 +229,27 @@ def _answer(
     stats: bool,
     json: bool,
     view: "_View",
+    target: _HitFile | None,
 ) -> None:
     hits, seconds = task.run(queries)
-    if json:
+    if target is not None:
+        target.write(task, labels, hits)
+        n_hits = int((hits.rows >= 0).sum())
+        facts = {"output": target.path, "queries": len(labels), "hits": n_hits}
+        if json:
+            print_json(facts)
+        else:
+            print_facts({"hits": f"{target.path}, {n_hits:,} hits of {len(labels):,} queries"})
+    elif json:
         print_json(_as_json(task, labels, hits, seconds))
         return
-    documents = _documents(task, hits)
-    for row, label in enumerate(labels):
-        if len(labels) > 1:
-            print(f"{chr(10) if row else ''}query: {label}")
-        _print_hits(task, hits, row, documents[row], view)
-    if stats:
+    else:
+        documents = _documents(task, hits)
+        for row, label in enumerate(labels):
+            if len(labels) > 1:
+                print(f"{chr(10) if row else ''}query: {label}")
+            _print_hits(task, hits, row, documents[row], view)
+    if stats and not json:
         print()
         _print_stats(hits, seconds)
 

@@ -42,6 +42,8 @@ class InputRows:
     """The fingerprint of the transform that the vectors went through, if their file names one."""
     roles: ColumnRoles | None = None
     """The columns that all this came from; None where the file has no columns."""
+    is_whole_file: bool = True
+    """False where `encoded` has more rows: those of texts that were skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class InputFile:
             if self.check is not None:
                 self.check(corpus)
             check_texts(corpus.texts)
-            return self._encode(corpus, target, *open_encoder(), progress)
+            return self.encode(corpus, target, *open_encoder(), progress)
         format_ = file_format(self.data)
         if self.texts is None and format_ in ARRAYS and format_ not in COLUMNAR:
             named = {
@@ -120,7 +122,7 @@ class InputFile:
             vectors, ids, texts, metadata, record, adapted_by=vector_file.adapted_by, roles=roles
         )
 
-    def _encode(
+    def encode(
         self,
         corpus: Corpus,
         target: Path,
@@ -159,7 +161,7 @@ def _without(rows: InputRows, bad: Sequence[int]) -> InputRows:
 
     return replace(
         rows, vectors=rows.vectors[chosen], ids=pick(rows.ids), texts=pick(rows.texts),
-        metadata=pick(rows.metadata),
+        metadata=pick(rows.metadata), is_whole_file=False,
     )  # fmt: skip
 
 
