@@ -140,6 +140,48 @@ def test_old_feather_is_named(tmp_path):
         read_vectors(path)
 
 
+# --- columns of many types ---
+
+
+@pytest.mark.door("a column of bytes, as of images, beside vectors", "named and left out")
+def test_columns_of_bytes_are_named_and_left_out(tmp_path, run, caplog):
+    image = [{"bytes": b"\xff", "path": "a.jpg"}] * len(ROWS)
+    write_parquet(tmp_path / "t.parquet", table(raw=[b"x"] * len(ROWS), image=image))
+    assert not run("index", tmp_path / "t.parquet", "-o", tmp_path / "x.nv").code
+    assert "'raw', 'image' hold bytes and are not read" in caplog.text
+    assert Index.open(tmp_path / "x.nv").get(["d3"])[0].metadata == {"year": 1993}
+
+
+@pytest.mark.door("vectors within a column of structures", "read; --key outer.inner names one")
+def test_vectors_within_structures(tmp_path, run):
+    rows = [{"embedding": row, "model": "m"} for row in ROWS.tolist()]
+    write_parquet(tmp_path / "t.parquet", pa.table({"id": IDS, "data": rows}))
+    assert not run("index", tmp_path / "t.parquet", "-o", tmp_path / "x.nv").code
+    index = Index.open(tmp_path / "x.nv")
+    np.testing.assert_array_equal(index.vectors, ROWS)
+    assert index.get(["d3"])[0].metadata == {"data": {"model": "m"}}
+    both = table(data=[{"embedding": row} for row in (-ROWS).tolist()])
+    write_parquet(tmp_path / "both.parquet", both)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "both.parquet").vectors, ROWS)
+    read = read_vectors(tmp_path / "both.parquet", "data.embedding")
+    np.testing.assert_array_equal(read.vectors, -ROWS)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "half", "double", "large", "nulls elsewhere"])
+def test_vectors_of_all_types_of_lists(kind, tmp_path):
+    column = {
+        "tensor": lambda: pa.FixedShapeTensorArray.from_numpy_ndarray(ROWS),
+        "half": lambda: pa.array(list(ROWS.astype(np.float16)), pa.list_(pa.float16())),
+        "double": lambda: pa.array(ROWS.tolist(), pa.list_(pa.float64())),
+        "large": lambda: pa.array(ROWS.tolist(), pa.large_list(pa.float32())),
+        "nulls elsewhere": lambda: pa.array(ROWS.tolist(), pa.list_(pa.float32())),
+    }[kind]()
+    content = pa.table({"note": [None] * len(ROWS), "vector": column})
+    write_parquet(tmp_path / "t.parquet", content)
+    read = read_vectors(tmp_path / "t.parquet").vectors
+    np.testing.assert_allclose(read, ROWS, atol=2e-3 if kind == "half" else 0)
+
+
 # --- folders ---
 
 
@@ -234,6 +276,19 @@ def test_shards_of_other_widths_are_refused(tmp_path):
     np.save(folder / "part-00003.npy", ROWS[:, :8].copy())
     with pytest.raises(DataError, match=r"part-00003\.npy has vectors of 8 dimensions"):
         read_vectors(folder)
+
+
+@pytest.mark.door("an empty shard, as Spark writes", "skipped")
+def test_empty_shards_are_skipped(tmp_path):
+    folder = shards(tmp_path / "shards", write_parquet, ".parquet")
+    write_parquet(folder / "part-00000-empty.parquet", table(slice(0, 0)))
+    np.testing.assert_array_equal(read_vectors(folder).vectors, ROWS)
+    only = tmp_path / "only"
+    only.mkdir()
+    for name in "ab":
+        write_parquet(only / f"{name}.parquet", table(slice(0, 0)))
+    with pytest.raises(DataError, match="has no rows"):
+        read_vectors(only)
 
 
 def test_folders_inside_are_named(tmp_path):

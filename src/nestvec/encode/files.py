@@ -16,7 +16,7 @@ from nestvec.encode.foreign import one_line
 from nestvec.encode.json_row import parse_row
 from nestvec.encode.packed_bits import unpack_bits
 from nestvec.encode.stacking import stack_on_disk
-from nestvec.encode.table_vectors import read_column
+from nestvec.encode.table_vectors import NoRowsError, read_column
 from nestvec.errors import DataError, NestvecError
 from nestvec.inputs.arrow_tables import open_table
 from nestvec.inputs.folders import data_files
@@ -114,13 +114,18 @@ def _read_shards(folder: Path, shards: Sequence[Path], key: str | None) -> Vecto
 
     def parts() -> Iterator[tuple[Path, np.ndarray]]:
         for shard in shards:
-            part = _read_file(shard, key)
+            try:
+                part = _read_file(shard, key)
+            except NoRowsError:
+                continue
             labels.setdefault(part.adapted_by, shard)
             if part.ids is None:
                 without_ids.append(shard)
             else:
                 ids.extend(part.ids.tolist())
             yield shard, part.vectors
+        if not labels:
+            raise DataError(f"'{folder}' has no rows; write its files again")
 
     vectors = stack_on_disk(parts())
     if len(labels) > 1:
@@ -224,7 +229,8 @@ def _from_arrays(
 
 def _read_table(path: Path, key: str | None) -> VectorFile:
     with open_table(path) as table:
-        chosen = _choose(f"'{path}'", table.vector_columns(), key)
+        columns = table.vector_columns() if key is None else table.number_lists()
+        chosen = _choose(f"'{path}'", columns, key)
         id_name = _id_name(table.schema.names, chosen)
         vectors, ids = read_column(path, table, chosen, id_name, _check_numbers)
     return VectorFile(vectors, None if ids is None else _check_ids(path, ids, len(vectors)))

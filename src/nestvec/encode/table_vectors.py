@@ -12,6 +12,10 @@ from nestvec.extras import require
 from nestvec.inputs.arrow_tables import ArrowTable
 
 
+class NoRowsError(DataError):
+    """A table has columns but no rows, as some shards do that Spark writes."""
+
+
 def read_column(
     path: Path,
     table: ArrowTable,
@@ -26,19 +30,19 @@ def read_column(
     of another width.
     """
     ids: list[Any] = []
-    columns = [name] if id_name is None else [name, id_name]
+    others = [] if id_name is None else [id_name]
 
     def blocks() -> Iterator[tuple[Path, np.ndarray]]:
         width, n_rows = None, 0
-        for batch in table.batches(columns):
-            if len(batch):
-                rows = _rows(path, name, batch.column(name), n_rows, width)
+        for column, columns_of_ids in table.column_batches(name, others):
+            if len(column):
+                rows = _rows(path, name, column, n_rows, width)
                 width, n_rows = rows.shape[1], n_rows + len(rows)
-                if id_name is not None:
-                    ids.extend(batch.column(id_name).to_pylist())
+                for column_of_ids in columns_of_ids:
+                    ids.extend(column_of_ids.to_pylist())
                 yield path, check(rows, f"{name!r} in '{path}'")
         if not n_rows:
-            raise DataError(f"'{path}' has no rows; write the file again")
+            raise NoRowsError(f"'{path}' has no rows; write the file again")
 
     vectors = stack_on_disk(blocks())
     return vectors, None if id_name is None else ids

@@ -1,6 +1,6 @@
 """Arrow tables in files: .parquet files, Arrow and Feather files, and data sets of Lance."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,55 @@ class ArrowTable:
     """Read the record batches of some columns."""
 
     def vector_columns(self) -> list[str]:
-        """Name the columns that are lists of numbers."""
+        """Name the columns that may be the vectors; fields of structures only if there are none."""
+        lists = self.number_lists()
+        return [path for path in lists if path in self.schema.names] or lists
+
+    def number_lists(self) -> list[str]:
+        """Name the columns that are lists of numbers; fields of structures as `outer.inner`."""
         types = require("pyarrow", "parquet").types
-        return [field.name for field in self.schema if is_list_of_numbers(types, field.type)]
+        return [path for path, kind in _fields(self.schema, "") if is_list_of_numbers(types, kind)]
+
+    def binary_columns(self) -> list[str]:
+        """Name the columns that hold bytes, alone or within structures and lists."""
+        types = require("pyarrow", "parquet").types
+        return [field.name for field in self.schema if _holds_bytes(types, field.type)]
+
+    def column_batches(self, path: str, others: Sequence[str]) -> Iterator[tuple[Any, list[Any]]]:
+        """Read a column, which may be a field `outer.inner`, with others, batch by batch."""
+        is_nested = path not in self.schema.names
+        root = path.partition(".")[0] if is_nested else path
+        compute = require("pyarrow.compute", "parquet")
+        for batch in self.batches(list(dict.fromkeys([root, *others]))):
+            column = batch.column(root)
+            if is_nested:
+                column = compute.struct_field(column, path.split(".")[1:])
+            # A tensor of Arrow is a list with a shape.
+            column = getattr(column, "storage", column)
+            yield column, [batch.column(name) for name in others]
 
     def read(self, columns: Sequence[str]) -> Any:
         """Read some columns of all rows, as a table of Arrow."""
         pyarrow = require("pyarrow", "parquet")
         schema = pyarrow.schema([self.schema.field(name) for name in columns])
         return pyarrow.Table.from_batches(self.batches(columns), schema)
+
+
+def _fields(fields: Iterable[Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    types = require("pyarrow", "parquet").types
+    for field in fields:
+        path = f"{prefix}{field.name}"
+        if types.is_struct(field.type):
+            yield from _fields(field.type, f"{path}.")
+        else:
+            yield path, field.type
+
+
+def _holds_bytes(types: Any, kind: Any) -> bool:
+    if types.is_struct(kind) or types.is_list(kind) or types.is_large_list(kind):
+        return any(_holds_bytes(types, kind.field(i).type) for i in range(kind.num_fields))
+    tests = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return any(test(kind) for test in (*tests, types.is_binary_view))
 
 
 @contextmanager

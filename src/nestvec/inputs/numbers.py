@@ -108,7 +108,12 @@ def _numbers_in_text(text: str, packed: bool = True) -> list[float] | None:
 
 
 def is_list_of_numbers(types: Any, kind: Any) -> bool:
-    """Tell whether a type of Arrow is a list of numbers; `types` is `pyarrow.types`."""
+    """Tell whether a type of Arrow is a list of numbers; `types` is `pyarrow.types`.
+
+    Tensors of Arrow's own type with one axis are such lists too.
+    """
+    if len(getattr(kind, "shape", None) or ()) == 1:
+        kind = kind.storage_type
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     if not is_list:
         return False

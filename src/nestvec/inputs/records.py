@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -15,9 +16,11 @@ from nestvec.inputs.folders import data_files, place_in
 from nestvec.inputs.formats import ARRAYS, COLUMNAR, TABLES, Format, file_format, suffix_of
 from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import read_lines
-from nestvec.inputs.numbers import vector_fields
+from nestvec.inputs.numbers import vector_fields, without_field
 
 Record = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 _QUOTED = re.compile(r'(?:^|\t)"')
 _QUOTED_WITH_QUOTES = re.compile(r'(?:^|\t)"[^\t]*[^\t"]""')
@@ -257,11 +260,17 @@ def read_table_rows(path: Path, without: Sequence[str] = ()) -> Iterator[tuple[s
 
 def _read_table(path: Path, without: Sequence[str] = ()) -> Iterator[tuple[str, Record]]:
     with open_table(path) as table:
-        names = [name for name in table.schema.names if name not in without]
+        binary = table.binary_columns()
+        if binary:
+            _log.warning("%s: %s hold bytes and are not read", path, listed(binary))
+        names = [name for name in table.schema.names if name not in (*without, *binary)]
+        nested = [name for name in without if name not in table.schema.names]
         # A batch without columns has no rows, so one column counts them.
         batches = table.batches(names or table.schema.names[:1])
         records = chain.from_iterable(batch.to_pylist() for batch in batches)
         for row, record in enumerate(records):
+            for name in nested:
+                record = without_field(record, name)
             yield f"row {row}", record if names else {}
 
 
