@@ -132,6 +132,13 @@ def test_tables_cut_short_are_errors(name, share, tmp_path):
         read_vectors(path)
 
 
+@pytest.mark.parametrize("name", ["no.parquet", "no.arrow", "no.lance"])
+def test_a_table_that_is_not_there_is_called_missing(name, tmp_path):
+    for read in (read_vectors, read_texts, lambda path: Index.from_table(path, tmp_path / "x.nv")):
+        with pytest.raises(DataError, match=r"no file|No such file"):
+            read(tmp_path / name)
+
+
 @pytest.mark.door("a Feather file of version 1", "an error that asks for version 2")
 def test_old_feather_is_named(tmp_path):
     path = tmp_path / "old.feather"

@@ -106,6 +106,8 @@ def open_encoder(name: str = PACKAGED, **options: Unpack[EncoderOptions]) -> Enc
 def open_without_notes(name: str = PACKAGED, **options: Unpack[EncoderOptions]) -> Encoder:
     """Open an encoder as `open_encoder` does, without its warnings."""
     values = complete(options, _DEFAULTS, "open_encoder")
+    if not isinstance(name, str):
+        raise InputError(f"{name!r} is no name of a model; pass a text, such as 'minilm'")
     if name.startswith(OPENAI_PREFIX):
         return _open_api(name, values)
     remote = [option for option in _REMOTE if values[option] is not None]

@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 
 from nestvec.errors import StorageError
+from nestvec.filters.parser import parse_where
 from nestvec.index.snapshot import LiveSegment, Snapshot
 from nestvec.index.storage import catalog
 from nestvec.shapes import Float32, Int64, UInt8
@@ -73,6 +74,8 @@ class FilterCache:
         `FilterError` when `where` cannot be parsed; `StorageError` when rows of this generation are
         no longer in the catalog, because they were deleted and compacted since.
         """
+        if not isinstance(where, str):
+            parse_where(where)  # says what a filter is
         parts = {(snapshot.manifest.lineage, part.entry.segment): part for part in snapshot.parts}
         with self._lock:
             cached = self._cache.get(where)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.documents import Document, Id
-from nestvec.errors import DamagedIndexError, InputError
+from nestvec.errors import DamagedIndexError, InputError, PlanError
 from nestvec.index.plans.default_plan import default_plan
 from nestvec.index.plans.stored_plans import StoredPlan, stored_plans
 from nestvec.index.query_transform import load_transform
@@ -322,6 +322,8 @@ def _resolve_plan(
     if plan is None:
         return tuned_plans[k] if tuned and k in tuned_plans else default_plan(largest, k)
     parsed = Plan.parse(plan) if isinstance(plan, str) else plan
+    if not isinstance(parsed, Plan):
+        raise PlanError(f"{plan!r} is no plan; pass a Plan, or a text such as 'probe=32; full'")
     parsed.check(dim, k)
     return parsed
 

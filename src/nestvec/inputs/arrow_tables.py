@@ -81,6 +81,8 @@ def open_table(path: Path) -> Iterator[ArrowTable]:
     format_ = file_format(path)
     assert format_ in _OPENERS, "callers ask for the formats of tables alone"
     arrow_error = require("pyarrow", "parquet").ArrowException
+    if not path.exists():
+        raise DataError(f"there is no file '{path}'; check the path")
     try:
         with _OPENERS[format_](path) as table:
             yield table
