@@ -1,14 +1,19 @@
 """Formats of files of texts and vectors: the content decides, and the name where it cannot."""
 
+import re
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError
+from nestvec.inputs.faiss_file import FAISS_HEAD_BYTES, is_faiss
 from nestvec.inputs.folders import data_files, is_lance
+from nestvec.inputs.hdf5 import HDF5_MAGIC
+from nestvec.inputs.hnswlib_file import is_hnswlib
 from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import COMPRESSED, is_compressed, read_head, read_lines
 from nestvec.inputs.numbers import long_lists, vector_fields
+from nestvec.inputs.usearch_file import is_usearch
 
 
 class Format(Enum):
@@ -24,12 +29,30 @@ class Format(Enum):
     TSV = ".tsv"
     CSV = ".csv"
     TXT = ".txt"
+    FVECS = ".fvecs"
+    BVECS = ".bvecs"
+    IVECS = ".ivecs"
+    FBIN = ".fbin"
+    U8BIN = ".u8bin"
+    I8BIN = ".i8bin"
+    HDF5 = ".hdf5"
+    FAISS = ".faiss"
+    USEARCH = ".usearch"
+    HNSWLIB = ".hnsw"
 
 
 COLUMNAR = (Format.PARQUET, Format.ARROW, Format.LANCE)
 """Formats of Arrow tables: vectors, texts, or both, in columns of a type each."""
 
-ARRAYS = (Format.NPY, Format.NPZ, Format.SAFETENSORS, *COLUMNAR)
+ANN_VECTORS = (
+    Format.FVECS, Format.BVECS, Format.IVECS, Format.FBIN, Format.U8BIN, Format.I8BIN,
+)  # fmt: skip
+"""Formats of benchmarks of nearest-neighbour search, which the name tells alone."""
+
+ANN_FORMATS = (*ANN_VECTORS, Format.HDF5, Format.FAISS, Format.USEARCH, Format.HNSWLIB)
+"""Formats of nearest-neighbour search: vectors of benchmarks, and indexes of other libraries."""
+
+ARRAYS = (Format.NPY, Format.NPZ, Format.SAFETENSORS, *COLUMNAR, *ANN_FORMATS)
 """Formats of vectors alone, or of vectors with columns beside them."""
 
 TRANSFORM_LABEL = "nestvec.adapted"
@@ -43,6 +66,9 @@ _BY_SUFFIX = {
     ".json": Format.JSON,
     ".feather": Format.ARROW,
     ".ipc": Format.ARROW,
+    ".h5": Format.HDF5,
+    ".hdf": Format.HDF5,
+    ".hnswlib": Format.HNSWLIB,
 }
 _MAGIC = {
     b"\x93NUMPY": Format.NPY,
@@ -51,7 +77,10 @@ _MAGIC = {
     b"ARROW1": Format.ARROW,
     b"\xff\xff\xff\xff": Format.ARROW,  # its stream format
     b"FEA1": Format.ARROW,
+    HDF5_MAGIC: Format.HDF5,
 }
+_CROPPED = re.compile(r"\.crop_nb_\d+$")
+"""Second suffix of the first rows of a file, as big-ann-benchmarks downloads them."""
 
 
 def file_format(path: Path) -> Format | None:
@@ -66,14 +95,14 @@ def file_format(path: Path) -> Format | None:
         return _folder_format(path)
     named = _BY_SUFFIX.get(suffix_of(path))
     try:
-        packed, head = is_compressed(path), read_head(path, 9)
+        packed, head = is_compressed(path), read_head(path, FAISS_HEAD_BYTES)
     except OSError:
         return named  # the reader says what is wrong
     except DataError:
         if named in ARRAYS:
             return named
         raise
-    content = _array_format(head)
+    content = (None if packed else _index_format(path)) or _array_format(head, named)
     if content is None:
         return _text_format(path, named)
     if packed:
@@ -102,7 +131,7 @@ def _folder_format(folder: Path) -> Format | None:
 
 def suffix_of(path: Path) -> str:
     """The suffix of the format in lower case, before one of a compression."""
-    name = path.name.lower()
+    name = _CROPPED.sub("", path.name.lower())
     for packed in COMPRESSED:
         name = name.removesuffix(packed)
     return Path(name).suffix
@@ -112,7 +141,7 @@ def names_field(path: Path, field: str) -> bool:
     """True if the file may hold such a field: a .npy has no names, records the first's."""
     format_ = file_format(path)
     if format_ in ARRAYS:
-        return format_ is not Format.NPY
+        return format_ in (Format.NPZ, Format.SAFETENSORS, Format.HDF5, *COLUMNAR)
     first = first_json(path) if format_ is Format.JSON else None
     return first is not None and field.partition(".")[0] in first
 
@@ -128,14 +157,25 @@ def first_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _array_format(head: bytes) -> Format | None:
+def _array_format(head: bytes, named: Format | None) -> Format | None:
     for magic, format_ in _MAGIC.items():
         if head.startswith(magic):
             return format_
+    if is_faiss(head):
+        return Format.FAISS
+    if named in ANN_VECTORS:
+        return named  # their first numbers may look like anything
     # Eight bytes of a length that no text begins with (four of them are zero), then JSON.
     if head[8:9] == b"{" and head[4:8] == bytes(4):
         return Format.SAFETENSORS
     return None
+
+
+def _index_format(path: Path) -> Format | None:
+    """The format of an index of another library, if its numbers and the file's size agree."""
+    if is_hnswlib(path):
+        return Format.HNSWLIB
+    return Format.USEARCH if is_usearch(path) else None
 
 
 def _text_format(path: Path, named: Format | None) -> Format | None:
