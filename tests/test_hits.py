@@ -55,6 +55,11 @@ def test_hits_pickle_with_their_stats_and_without_the_index(hits):
     assert (copy.certified == hits.certified).all()
 
 
+def test_a_pickled_copy_can_be_cut_by_score_and_pickled_again(hits):
+    copy = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(hits))))
+    assert copy.with_min_score(0.5).stats == hits.stats
+
+
 @pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
 def test_tables_have_a_row_for_each_hit(hits, kind):
     pytest.importorskip({"arrow": "pyarrow"}.get(kind, kind))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from typing import Any, NamedTuple
 
@@ -21,7 +21,11 @@ _MAX_SHOWN_HTML = 10
 
 @dataclass(frozen=True, slots=True)
 class StageStats:
-    """The rows and bytes that one stage of a plan read, summed over the queries of a batch."""
+    """The rows and bytes that one stage of a plan read, summed over the queries of a batch.
+
+    A row lies in its cell and in a spill cell. Where both are probed, the first stage reads it
+    twice and counts it twice.
+    """
 
     stage: str
     rows: int
@@ -54,6 +58,11 @@ class Hit(NamedTuple):
     id: Id
     score: float
     row: int
+
+
+def _same(stats: SearchStats) -> SearchStats:
+    """Return stats that were computed before."""
+    return stats
 
 
 def _unknown_stats() -> SearchStats:
@@ -135,7 +144,7 @@ class Hits:
         """Pickle the arrays with their stats; the index itself does not travel along."""
         if self._compute_stats is _unknown_stats:
             return dict(self.__dict__)
-        return {**self.__dict__, "stats": self.stats, "_compute_stats": None}
+        return {**self.__dict__, "stats": self.stats, "_compute_stats": partial(_same, self.stats)}
 
     def _columns(self) -> dict[str, list[Any]]:
         """Lay the hits out as columns, a row for each hit: query, rank, id, score, row."""

@@ -143,7 +143,7 @@ def check_finite(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 
 
 
 def check_magnitude(block: Float[np.ndarray, "n dim"], name: str, first_row: int = 0) -> None:
-    """Raise `VectorsError` for entries beyond `LARGEST`, whose products would overflow float32."""
+    """Raise `VectorsError` for entries beyond `MAX_ENTRY`: products could overflow float32."""
     # As floats: float16 cannot be compared with so large a number.
     if block.size and max(float(block.max()), -float(block.min())) > MAX_ENTRY:
         row = first_row + int((np.abs(block) > MAX_ENTRY).any(axis=1).argmax())
@@ -170,10 +170,6 @@ def as_queries(queries: ArrayLike, dim: int) -> Float32[np.ndarray, "q dim"]:
     array = np.require(as_float32(rows, "queries", dim), requirements=["C", "W", "E"])
     check_magnitude(array, "queries")
     return array
-
-
-def _is_ready(array: np.ndarray, dim: int) -> bool:
-    return _is_float32_contiguous(array, dim) and _is_within_magnitude(array)
 
 
 def _is_float32_contiguous(array: np.ndarray, dim: int) -> bool:

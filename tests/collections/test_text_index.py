@@ -108,6 +108,21 @@ def test_the_recorded_model_encodes_later_texts(tmp_path):
     )
 
 
+def test_a_copy_has_the_encoder_that_was_passed(texts, encoder):
+    encoder.name = "passed"
+    for text_index in (texts, TextIndex.open(texts.index.path, model=encoder)):
+        copy = pickle.loads(pickle.dumps(text_index))
+        assert copy.encoder.name == "passed"
+        assert copy.search("red apple", k=1)[0] == text_index.search("red apple", k=1)[0]
+
+
+def test_a_copy_opens_a_named_model_anew(tmp_path):
+    pytest.importorskip("sentence_transformers")
+    built = TextIndex.build(TEXTS, tmp_path / "minilm.nv", model="minilm")
+    assert len(pickle.dumps(built)) < 10_000
+    assert pickle.loads(pickle.dumps(built)).encoder.info == built.encoder.info
+
+
 def test_an_index_without_a_model_asks_for_one(tmp_path):
     Index.build(np.eye(4, dtype=np.float32), tmp_path / "vectors.nv")
     with pytest.raises(InputError, match="no model is recorded"):

@@ -14,6 +14,7 @@ from nestvec.kernels import layout, load_exact, reference
 from nestvec.plan import Plan
 
 EVERY = np.empty(0, np.uint8)
+FULL_SCAN = "probe=all; full"
 
 
 # --- rows that make bounds hard ------------------------------------------------------------------
@@ -252,6 +253,16 @@ def test_bounds_save_most_of_the_work(index, corpus):
     assert stages["bounds by heads"] == every
     assert stages["bounds by all words"] < every
     assert stages["full, proof"] < every / 4
+
+
+@pytest.mark.parametrize("options", [{"exact": True}, {"certify": True}])
+def test_rows_that_were_scored_in_full_are_not_read_again_for_the_proof(tmp_path, options):
+    vectors = np.random.default_rng(1).normal(size=(500, 16)).astype(np.float32)
+    index = Index.build(vectors, tmp_path / "i.nv")
+    hits = index.search(vectors[:3], 5, where="id < 100", **options)
+    assert hits.certified.all()
+    assert (hits.rows == index.search(vectors[:3], 5, where="id < 100", plan=FULL_SCAN).rows).all()
+    assert sum(stage.rows for stage in hits.stats.stages) == 3 * 100
 
 
 def test_right_and_wrong_answers_are_told_apart(index, corpus):

@@ -291,6 +291,7 @@ def test_an_empty_index_has_no_hits(tmp_path, options):
         hits = index.search(np.eye(3, dtype=np.float32)[:2], 5, **options)
         assert (hits.rows == -1).all() and hits.rows.shape == (2, 5)
         assert hits[1] == []
+        assert hits.certified.tolist() == [options.get("exact", False)] * 2
         index.compact()
 
 

@@ -38,6 +38,15 @@ def test_upsert_adds_new_rows_and_replaces_whole_old_ones_in_one_commit(index):
     assert index.search(-np.eye(DIM, dtype=np.float32)[:1], k=1).ids[0, 0] == "row 0"
 
 
+@pytest.mark.parametrize("add", [Index.add, Index.upsert])
+def test_ids_of_the_other_kind_are_refused_and_nothing_changes(index, add):
+    before = index.version
+    with pytest.raises(IdsError, match="ids of this index are of type str"):
+        add(index, np.eye(DIM, dtype=np.float32)[:2], ids=[1, 2])
+    assert index.version == before
+    assert index.search(np.eye(DIM, dtype=np.float32)[:1], k=DIM).ids[0, 0] == "row 0"
+
+
 def test_upsert_takes_each_id_once(index):
     with pytest.raises(IdsError):
         index.upsert(np.eye(DIM, dtype=np.float32)[:2], ids=["twin", "twin"])

@@ -45,6 +45,7 @@ class TextIndex:
         self._index = index
         self._choice = encoder if isinstance(encoder, EncoderChoice) else EncoderChoice()
         self._encoder = None if isinstance(encoder, EncoderChoice) else encoder
+        self._is_named = self._encoder is None
         self._opening = threading.Lock()
         self._matched = False
 
@@ -82,6 +83,7 @@ class TextIndex:
         check_records(ids, checked, metadata)
         if base_url is not None and not isinstance(model, str):
             raise InputError("base_url= goes with the name of a model; leave it out")
+        named = EncoderChoice(model, base_url) if isinstance(model, str) else None
         encoder = EncoderChoice(model, base_url).open() if isinstance(model, str) else model
         record = model_record(encoder)
         with _encoded(encoder, record, checked, target, progress) as vectors:
@@ -89,7 +91,9 @@ class TextIndex:
                 vectors, path, ids=ids, texts=checked, metadata=metadata, model=record,
                 overwrite=overwrite, progress=progress, **options,
             )  # fmt: skip
-        return cls(index, encoder)
+        text_index = cls(index, named or encoder)
+        text_index._encoder = encoder
+        return text_index
 
     @classmethod
     def open(
@@ -140,8 +144,11 @@ class TextIndex:
         return f"<TextIndex: {len(self):,} texts at {self._index.path}, encoded by {model}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by path: the copy opens the index and, when used, the encoder anew."""
-        return _reopen, (self._index, self._choice)
+        """Pickle by path: the copy opens the index anew.
+
+        It opens a model by name when first used; an encoder that was passed is pickled itself.
+        """
+        return TextIndex, (self._index, self._choice if self._is_named else self._encoder)
 
     def get(self, ids: Any) -> list[Document | None]:
         """Return the documents with these ids, in their order; see `Index.get`."""
@@ -225,10 +232,6 @@ class TextIndex:
     def refresh(self) -> bool:
         """Show the newest generation; return whether there was a newer one."""
         return self._index.refresh()
-
-
-def _reopen(index: Index, choice: EncoderChoice) -> TextIndex:
-    return TextIndex(index, choice)
 
 
 @contextmanager

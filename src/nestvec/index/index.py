@@ -424,7 +424,7 @@ class Index:
             snapshot = self._filters.apply(snapshot, where)
         request = SearchRequest(array, int(k), resolved, threads, snapshot.metric)
         if not snapshot.parts:
-            return no_hits(request)
+            return no_hits(request, certified=exact or certify)
         if exact:
             return search_exact(snapshot, request)
         if certify:

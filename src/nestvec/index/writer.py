@@ -48,7 +48,7 @@ _GROWTH = 2
 never more than log2(n) segments, and a row is written log2(n) times on its way into the largest."""
 
 SurvivingRows = tuple[LiveSegment, Bool[np.ndarray, " _"], int]
-"""A part, which of its rows are surviving, and how many those are."""
+"""A segment, the mask of its rows that survive a change, and their number."""
 
 
 def create(
@@ -143,6 +143,7 @@ class Writer:
         """Commit new rows; without `ids`, the id of a row is its row number."""
         if ids is None:
             ids = np.arange(self.next_row, self.next_row + len(vectors))
+        self._check_kind(ids)
         self._require_new(ids)
         self.replace(ids[:0], ids, vectors, (texts, metadata))
 
@@ -185,6 +186,7 @@ class Writer:
         metadata: Sequence[Mapping[str, Any] | None] | None,
     ) -> None:
         """Commit new rows, in place of those that have the same ids."""
+        self._check_kind(ids)
         rows = self.transaction.rows_with_ids(ids.tolist())
         exists = np.array([row is not None for row in rows], bool)
         self.replace(ids[exists], ids, vectors, (texts, metadata))
@@ -245,11 +247,11 @@ class Writer:
         new = self._write(sources, coded=total >= FLAT_ROWS)
         return [*(_entry(*part) for part in surviving), new]
 
-    def _surviving_rows(self, deleted_ids: Sequence[int]) -> list[SurvivingRows]:
+    def _surviving_rows(self, deleted_rows: Sequence[int]) -> list[SurvivingRows]:
         """List the segments that still have live rows once some rows are deleted, with masks."""
         surviving: list[SurvivingRows] = []
         for part in self.snapshot.parts:
-            mask = ~np.isin(part.rows.numbers, deleted_ids)
+            mask = ~np.isin(part.rows.numbers, deleted_rows)
             if part.live is not None:
                 mask &= part.live.astype(bool)
             if count := int(mask.sum()):
@@ -295,11 +297,14 @@ class Writer:
             )
         return [row for row in rows if row is not None]
 
-    def _require_new(self, ids: np.ndarray) -> None:
-        """Raise `IdsError` when a live row has one of the ids, or ids of the other type."""
+    def _check_kind(self, ids: np.ndarray) -> None:
+        """Raise `IdsError` when new ids are of another type than those of the index."""
         kind = self.snapshot.ids_kind
         if kind is not None and id_kind(ids) not in (kind, None):
             raise IdsError(f"the ids of this index are of type {kind}; give ids of that type")
+
+    def _require_new(self, ids: np.ndarray) -> None:
+        """Raise `IdsError` when a live row has one of the ids."""
         rows = self.transaction.rows_with_ids(ids.tolist())
         taken = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is not None]
         if taken:

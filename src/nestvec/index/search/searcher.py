@@ -39,14 +39,14 @@ def search_segments(snapshot: Snapshot, request: SearchRequest) -> Hits:
     return best.hits(proven, request.plan, lambda: _stats(parts, answers, request.plan))
 
 
-def no_hits(request: SearchRequest) -> Hits:
-    """Make the hits of an index without rows: padding alone."""
+def no_hits(request: SearchRequest, certified: bool) -> Hits:
+    """Make the hits of an index without rows: padding alone, which is exact."""
     shape = len(request.queries), request.k
     return Hits(
         np.full(shape, -1),
         np.full(shape, -np.inf, np.float32),
         np.full(shape, -1),
-        np.ones(shape[0], bool),
+        np.full(shape[0], certified),
         request.plan,
         lambda: SearchStats(shape[0], 0, 0, ()),
     )
@@ -61,13 +61,13 @@ def search_exact(snapshot: Snapshot, request: SearchRequest) -> Hits:
     parts = snapshot.searched
     first = [_search_segment(part, request) for part in parts]
     best = _MergedHits.merge(parts, first, request.k)
-    proofs = [_prove_segment(part, request, best.floors, None) for part in parts]
+    proofs = _prove_segments(parts, first, request, best.floors, None)
     answers = [answer for answer, _ in proofs]
     exact = _MergedHits.merge(parts, answers, request.k)
     return exact.hits(
         np.ones(len(request.queries), bool),
         request.plan,
-        lambda: _stats(parts, first, request.plan) + _exact_stats(parts, answers),
+        lambda: _stats(parts, first, request.plan) + _exact_stats(parts, first, answers),
     )
 
 
@@ -79,14 +79,14 @@ def search_with_certificates(snapshot: Snapshot, request: SearchRequest) -> Hits
     parts = snapshot.searched
     first = [_search_segment(part, request) for part in parts]
     best = _MergedHits.merge(parts, first, request.k)
-    proofs = [_prove_segment(part, request, best.floors, request.k - 1) for part in parts]
+    proofs = _prove_segments(parts, first, request, best.floors, request.k - 1)
     answers = [answer for answer, _ in proofs]
     proven = ~np.any([stopped for _, stopped in proofs], axis=0)
     proven &= (_MergedHits.merge(parts, answers, request.k).numbers == best.numbers).all(axis=1)
     return best.hits(
         proven,
         request.plan,
-        lambda: _stats(parts, first, request.plan) + _exact_stats(parts, answers),
+        lambda: _stats(parts, first, request.plan) + _exact_stats(parts, first, answers),
     )
 
 
@@ -109,6 +109,23 @@ def _scan_segment(part: LiveSegment, request: SearchRequest) -> SegmentHits:
     live = np.arange(len(part.rows)) if part.live is None else np.flatnonzero(part.live.view(bool))
     k, vectors = min(request.k, part.count), part.rows.vectors
     return scan_rows(vectors, live, request.queries, k, request.threads, request.metric)
+
+
+def _prove_segments(
+    parts: Sequence[LiveSegment],
+    first: Sequence[SegmentHits],
+    request: SearchRequest,
+    floors: Float64[np.ndarray, " q"],
+    max_above_floor: int | None,
+) -> list[tuple[SegmentHits, Bool[np.ndarray, " q"]]]:
+    """Search the exact hits that reach the floors; a segment that was scanned is not read again."""
+    unstopped = np.zeros(len(floors), bool)
+    return [
+        (hits, unstopped)
+        if hits.is_scan
+        else _prove_segment(part, request, floors, max_above_floor)
+        for part, hits in zip(parts, first, strict=True)
+    ]
 
 
 def _prove_segment(
@@ -208,8 +225,8 @@ def _stats(parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], plan: P
     for part, answer in zip(parts, answers, strict=True):
         totals = answer.counts.sum(axis=0)
         full += int(totals[-1])
-        # A part may have been scored in full, whatever the plan.
-        if part.coded is not None and len(totals) == len(plan.stages) + 2:
+        # A segment may have been scored in full, whatever the plan.
+        if part.coded is not None and not answer.is_scan:
             words = np.diff(part.coded.codec.funnel(plan).starts)
             rows += totals[1:-1]
             size_bytes += totals[1:-1] * (8 * words + 4)
@@ -225,13 +242,15 @@ def _stats(parts: Sequence[LiveSegment], answers: Sequence[SegmentHits], plan: P
 
 
 def _exact_stats(
-    parts: Sequence[LiveSegment], answers: Sequence[SegmentHits]
+    parts: Sequence[LiveSegment], first: Sequence[SegmentHits], answers: Sequence[SegmentHits]
 ) -> tuple[StageStats, ...]:
-    """Sum up what the proof read; rows of segments without codes are counted by the plan."""
+    """Sum up what the proof read; segments that the plan scanned are counted by the plan."""
     totals, head, words = np.zeros(4, np.int64), 0, 0
-    for part, answer in zip(parts, answers, strict=True):
+    for part, by_plan, answer in zip(parts, first, answers, strict=True):
         counts = answer.counts.sum(axis=0)
-        if part.coded is not None and len(counts) == 1:
+        if by_plan.is_scan:
+            continue
+        if answer.is_scan:
             totals[3] += counts[0]
         elif part.coded is not None:
             totals += counts

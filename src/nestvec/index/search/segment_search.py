@@ -25,7 +25,7 @@ class SegmentHits(NamedTuple):
     rows: Int64[np.ndarray, "q k"]
     scores: Float64[np.ndarray, "q k"]
     counts: Int64[np.ndarray, "q counts"]
-    """[cells probed, rows per stage…, rows scored in full] of each query."""
+    """[cells probed, rows per stage…, rows scored in full] of each query; of a scan the last."""
 
     @classmethod
     def empty(cls, queries: int, k: int, counts: int) -> "SegmentHits":
@@ -35,6 +35,11 @@ class SegmentHits(NamedTuple):
             np.empty((queries, k), np.float64),
             np.zeros((queries, counts), np.int64),
         )
+
+    @property
+    def is_scan(self) -> bool:
+        """Tell whether all live rows were scored in full, so that the hits are exact."""
+        return bool(self.counts.shape[1] == 1)
 
     def is_full(self, k: int) -> bool:
         """Tell whether every query has `k` hits: the last would be missing first."""

@@ -77,7 +77,7 @@ def document(db: sqlite3.Connection, row: int) -> Document:
 
 
 def upgrade(db: sqlite3.Connection) -> Manifest:
-    """Bring the tables to format 2, within the caller's transaction; its manifest are returned."""
+    """Bring the tables to format 2, within the caller's transaction; return the new manifest."""
     manifest = read_manifest(db)
     db.execute("ALTER TABLE rows RENAME TO rows_1")
     db.execute("DROP INDEX live_ids")

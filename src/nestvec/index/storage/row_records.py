@@ -104,12 +104,12 @@ def row_records(
     """Make the records of rows numbered from `first`; lengths are checked before."""
     texts_or_none = repeat(None) if texts is None else texts
     metadata_or_none = repeat(None) if metadata is None else metadata
-    for row, (id_, text, ids_list) in enumerate(
+    for row, (id_, text, record) in enumerate(
         zip(ids.tolist(), texts_or_none, metadata_or_none, strict=False)
     ):
         if text is not None:
             _check_text(text, f"texts[{row}]")
-        json_ = None if ids_list is None else as_json(ids_list, f"metadata[{row}]")
+        json_ = None if record is None else as_json(record, f"metadata[{row}]")
         yield first + row, id_, text, json_
 
 
