@@ -57,7 +57,7 @@ def run(transcript: Transcript) -> str:
     `AssertionError` for an exit status that is not as expected.
     """
     lines: list[str] = []
-    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name), _server(transcript) as url:
+    with tempfile.TemporaryDirectory() as name, _folder(name), _server(transcript) as url:
         transcript.write(Path(name))
         with _environment({"COLUMNS": "100", **dict(transcript.environment)}):
             for command in transcript.commands:
@@ -89,6 +89,17 @@ def _server(transcript: Transcript) -> Iterator[str]:
     with serving() as server:
         server.behave = transcript.behave
         yield server.url
+
+
+@contextlib.contextmanager
+def _folder(path: str) -> Iterator[None]:
+    # contextlib.chdir came with Python 3.11.
+    before = Path.cwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @contextlib.contextmanager
