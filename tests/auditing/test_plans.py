@@ -2,23 +2,40 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
 
 import nestvec as nv
-from nestvec.auditing import StressOptions
+from nestvec.auditing import AuditTexts, StressOptions
 from nestvec.auditing.checkpoint import FILE, fingerprint
 from nestvec.auditing.measures.relevance import NDCG
+from nestvec.encode import ModelInfo
 from nestvec.errors import InputError, PlanError
 from nestvec.hits import Hits
 from nestvec.metrics import overlap
 from nestvec.plan import Plan
+from nestvec.vectors import normalize
 
 EXACT = "probe=all; full"
 SHORTLIST = "probe=all; 32x1:20 > full"
 ESTIMATES = "probe=all; 16x1:40 > 64x2:12"
 FEW_CELLS = "probe=1; 64x1:50 > full"
+PAIRS = list(product(("amber", "birch", "cedar", "delta", "ember", "flint", "grove"), repeat=2))
+
+
+class WordSums:
+    """An encoder that adds up a fixed random vector per word."""
+
+    info = ModelInfo("word sums", "1", 64)
+
+    def encode(self, items, progress=None):
+        rows = [sum(self._word(word) for word in text.split()) for text in items]
+        return normalize(np.array(rows, np.float32))
+
+    def _word(self, word):
+        return np.random.default_rng([*word.encode()]).standard_normal(64)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +117,50 @@ def test_queries_go_through_the_transform_once(corpus, tmp_path, metric):
     )
     _, (variant,) = audit_plans(index, corpus, {"plan": EXACT})
     assert variant["metrics"]["overlap@10"]["value"] == 1
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip"])
+def test_other_queries_go_through_the_transform_too(corpus, tmp_path, metric):
+    rotation = nv.Rotation.fit(corpus.documents)
+    index = nv.Index.build(corpus.documents, tmp_path / "i.nv", transform=rotation, metric=metric)
+    perturbed = normalize(corpus.queries + 0.02 * np.roll(corpus.queries, 7, axis=0))
+    others = np.roll(corpus.queries, 7, axis=1)
+
+    def figures(vectors, transform):
+        stress = StressOptions(
+            perturbed={"mixed": transform(perturbed)},
+            out_of_distribution={"rolled": transform(others)},
+        )
+        report = nv.audit(
+            vectors, transform(corpus.queries), variants=[{"dims": 8}], stress=stress, seed=1
+        )
+        metrics = report.to_json()["variants"][0]["metrics"]
+        return [metrics[name]["value"] for name in ("mixed_retention", "rolled_retention")]
+
+    by_hand = figures(rotation.transform(corpus.documents), rotation.transform_queries)
+    assert figures(index, lambda queries: queries) == pytest.approx(by_hand, rel=1e-3)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip"])
+def test_texts_are_edited_and_encoded_into_the_space_of_the_index(tmp_path, metric):
+    texts = [f"The {a} of the {b} is number {i} in May" for i, (a, b) in enumerate(PAIRS)]
+    encoder = WordSums()
+    vectors = encoder.encode(texts)
+    rotation = nv.Rotation.fit(vectors)
+    scale = 2 if metric == "cosine" else 1  # lengths do not matter to it
+    index = nv.Index.build(scale * vectors, tmp_path / "i.nv", transform=rotation, metric=metric)
+    queries = [text.split(" in ")[0] for text in texts]
+    report = nv.audit(
+        index,
+        encoder.encode(queries),
+        {row: {row: 1} for row in range(len(texts))},
+        variants=[{"dims": 64}, {"dims": 4}],
+        texts=AuditTexts(texts, queries, encoder),
+    ).to_json()
+    full, small = (variant["metrics"] for variant in report["variants"])
+    assert report["inputs"]["counterfactual_documents"] > len(texts)
+    assert full["typos_interaction"]["value"] == full["triplet_accuracy:number"]["value"] == 1
+    assert small["typos_retention"]["value"] < 1
 
 
 def test_a_query_that_is_a_document_is_not_its_own_hit(index, corpus):

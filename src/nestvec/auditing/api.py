@@ -53,6 +53,7 @@ def audit(
     from nestvec.auditing.audit_inputs import AuditInputs
     from nestvec.auditing.inputs import stress as stress_inputs
     from nestvec.auditing.inputs import validate
+    from nestvec.auditing.inputs.stores import StoreSpace
     from nestvec.auditing.runner import run_audit
     from nestvec.auditing.verdict import Thresholds
 
@@ -60,9 +61,11 @@ def audit(
     ids, seed = values["ids"], values["seed"]
     store: VectorStore | None = None
     store_ids: list[Id] = []
+    texts, stress = values["texts"], values["stress"]
     if isinstance(vectors, VectorStore):
-        store = vectors
-        vectors, queries, store_ids = validate.read_store(store, queries)
+        store, space = vectors, StoreSpace(vectors)
+        vectors, queries, store_ids = space.read(queries)
+        texts, stress = space.map_texts(texts), space.map_stress(stress)
         ids = store_ids if ids is None else ids
     full = validate.validate_vectors(vectors, queries)
     document_ids = validate.validate_ids(ids, len(full.documents), "ids")
@@ -79,13 +82,13 @@ def audit(
         thresholds=Thresholds.read(values["thresholds"]),
         seed=validate.validate_seed(seed),
     )
-    texts, method = values["texts"], values["mine_hard_negatives"]
+    method = values["mine_hard_negatives"]
     triplets, source = stress_inputs.hard_negatives_from(inputs, method, texts)
     inputs = replace(
         inputs,
         triplets=triplets,
         hard_negative_source=source,
-        stress=stress_inputs.validate_stress(inputs, texts, values["stress"], progress),
+        stress=stress_inputs.validate_stress(inputs, texts, stress, progress),
     )
     command = f"nestvec.audit(vectors, queries, ..., seed={seed})"
     return run_audit(inputs, command, progress, values["checkpoint"])

@@ -103,8 +103,8 @@ def audit(
         bool,
         typer.Option(
             "--counterfactuals/--no-counterfactuals",
-            help="With texts, encode up to 300 queries with typing errors, and up to 800 documents "
-            "with one detail made wrong.",
+            help="With texts, encode up to 300 queries with typing errors and, with --qrels and "
+            "texts of documents, up to 800 documents with one detail made wrong.",
         ),
     ] = True,
     model: options.Maker = None,
@@ -181,8 +181,8 @@ def audit(
     if files.encoder is None:
         reason = "without texts; vectors cannot be edited"
         reject_unused(reason, {"--no-counterfactuals": not counterfactuals})
-    elif counterfactuals:
-        note("edited texts are encoded too; --no-counterfactuals leaves them out")
+    elif counterfactuals and (edited := files.edited_texts(qrels is not None)):
+        note(f"{' and '.join(edited)} are encoded too; --no-counterfactuals leaves them out")
     request = _AuditRequest(
         qrels, hard_negatives, mine, slices, labels, counterfactuals, dims, bits, plan
     )

@@ -72,6 +72,15 @@ class AuditFiles:
         documents = self.documents.texts if isinstance(self.documents, InputRows) else None
         return AuditTexts(documents, self.queries.texts, self.encoder if counterfactuals else None)
 
+    def edited_texts(self, has_judgments: bool) -> list[str]:
+        """Name the texts that an audit edits and encodes; of documents only judged ones."""
+        queries = self.queries.texts is not None
+        documents = isinstance(self.documents, InputRows) and self.documents.texts is not None
+        return [
+            *(["queries with typing errors"] if queries else []),
+            *(["documents with one detail made wrong"] if documents and has_judgments else []),
+        ]
+
     def remove_encoded(self) -> None:
         """Remove the files that texts were encoded into."""
         remove_encoded(self.documents, self.queries, *self.other_queries.values())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,48 +22,18 @@ from nestvec.auditing.types import (
 )
 from nestvec.data import UNLABELLED
 from nestvec.errors import IdsError, InputError
-from nestvec.index import Index
 from nestvec.metrics import Id, Qrels
 from nestvec.plan import Plan
 from nestvec.self_match import find_self_matches, row_blocks
-from nestvec.shapes import Float32, Int64
+from nestvec.shapes import Int64
 from nestvec.vector_store import VectorStore
-from nestvec.vectors import as_float32, check_magnitude, normalize
+from nestvec.vectors import as_float32, check_magnitude
 
 DEFAULT_PLAN = "default"
 """Names the plan by which a store searches when it is passed none."""
 
 _MIN_DOCUMENTS = 2 * K
 """Fewer documents are half in every first 10: their ranking says nothing."""
-
-
-class StoreContent(NamedTuple):
-    """Vectors and ids of a store, and queries as it compares them with its vectors."""
-
-    vectors: Float32[np.ndarray, "n dim"]
-    queries: Float32[np.ndarray, "q dim"]
-    ids: list[Id]
-
-
-def read_store(store: VectorStore, queries: ArrayLike) -> StoreContent:
-    """Read a store so that inner products rank as it does.
-
-    `InputError` for one that ranks by Euclidean distance.
-    """
-    if store.metric == "euclidean":
-        raise InputError(
-            f"{store!r} ranks by distance, and an audit ranks by inner product or cosine; "
-            "audit an index of metric ip or cosine"
-        )
-    transformed = store.transform_queries(queries)
-    if isinstance(store, Index):  # may hand out its mapped file, which is not copied
-        ids, vectors = store.ids, store.vectors
-    else:
-        blocks = [*store.iter_vectors()]
-        ids, vectors = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    if store.metric == "cosine":
-        vectors, transformed = normalize(vectors), normalize(transformed)
-    return StoreContent(vectors, transformed, ids.tolist())
 
 
 def validate_vectors(vectors: ArrayLike, queries: ArrayLike) -> EmbeddingPair:
