@@ -189,6 +189,34 @@ def _write_shards(folder: Path) -> None:
         (folder / "shards" / f"part-{number}.jsonl").write_text(json.dumps(row), encoding="utf-8")
 
 
+def _write_fvecs(folder: Path) -> None:
+    width = np.full((len(ROWS), 1), ROWS.shape[1], "<i4").view("<f4")
+    np.hstack([width, ROWS]).astype("<f4").tofile(folder / "base.fvecs")
+
+
+def _write_hdf5(folder: Path) -> None:
+    import h5py
+
+    with h5py.File(folder / "glove.hdf5", "w") as file:
+        file["train"], file["test"] = ROWS, ROWS[:2]
+
+
+def _write_faiss(folder: Path) -> None:
+    import faiss
+
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(ROWS.shape[1]))
+    index.add_with_ids(ROWS, np.array([10, 20, 30, 40]))
+    faiss.write_index(index, str(folder / "docs.faiss"))
+
+
+def _write_usearch(folder: Path) -> None:
+    from usearch.index import Index
+
+    index = Index(ndim=ROWS.shape[1], metric="ip", dtype="f32")
+    index.add(np.array([10, 20, 30, 40]), ROWS)
+    index.save(str(folder / "docs.usearch"))
+
+
 def _write_unknown_field(folder: Path) -> None:
     rows = [{"text": text, "mine": [0.5] * 32} for text in TEXTS]
     (folder / "odd.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -222,6 +250,15 @@ FILES = (
     Transcript("An Arrow file", (_index("papers.arrow"),), _write_arrow),
     Transcript("A data set of Lance", (_index("papers.lance"),), _write_lance),
     Transcript("A folder of shards", (_index("shards"),), _write_shards),
+    Transcript("Vectors of a benchmark (.fvecs)", (_index("base.fvecs"),), _write_fvecs),
+    Transcript(
+        "An HDF5 file with several data sets",
+        (_index("glove.hdf5", "--key", "train"), "nestvec index glove.hdf5 -o test.nv"),
+        _write_hdf5,
+        fails=True,
+    ),
+    Transcript("An index of FAISS", (_index("docs.faiss"),), _write_faiss),
+    Transcript("An index of USearch", (_index("docs.usearch"),), _write_usearch),
     Transcript(
         "Numbers in a field that nestvec does not know",
         (_index("odd.jsonl"),),
