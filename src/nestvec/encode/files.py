@@ -260,7 +260,7 @@ def _field(place: str, record: dict[str, Any], key: str | None) -> str:
     if not present:
         raise DataError(
             f"{place} has none of the usual fields of a vector ({', '.join(names)}), only "
-            f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's field with key="
+            f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's field with key= (--key)"
         )
     return _choose(place, present, None)
 
@@ -287,7 +287,9 @@ def _choose(place: str, names: Sequence[str], key: str | None) -> str:
     if key is None and not names:
         raise DataError(f"{place} holds no vectors; write the file again")
     if key is None and len(names) > 1:
-        raise DataError(f"{place} holds {listed}; choose one with key={names[0]!r} or another")
+        raise DataError(
+            f"{place} holds {listed}; choose one with key={names[0]!r} (--key {names[0]})"
+        )
     return names[0] if key is None else key
 
 

@@ -65,8 +65,8 @@ def _choose(path: Path, file: Any, data_sets: dict[str, Any], key: str | None) -
         )
     if len(matrices) > 1:
         raise DataError(
-            f"'{path}' holds {listed_shapes(matrices)}; choose one with key={matrices[0][0]!r} or "
-            "another"
+            f"'{path}' holds {listed_shapes(matrices)}; choose one with key={matrices[0][0]!r} "
+            f"(--key {matrices[0][0]})"
         )
     return matrices[0][0]
 
