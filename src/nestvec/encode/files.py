@@ -260,7 +260,7 @@ def _field(place: str, record: dict[str, Any], key: str | None) -> str:
     if not present:
         raise DataError(
             f"{place} has none of the usual fields of a vector ({', '.join(names)}), only "
-            f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's field with key= (--key)"
+            f"{', '.join(map(repr, record)) or 'nothing'}; name the vector's with key= (--key)"
         )
     return _choose(place, present, None)
 
