@@ -12,6 +12,7 @@ from nestvec.documents import Id
 from nestvec.errors import InputError
 from nestvec.extras import require
 from nestvec.plan import Plan
+from nestvec.plurals import count_of
 from nestvec.shapes import Bool, Float32, Int64
 
 _MAX_SHOWN = 3
@@ -122,7 +123,9 @@ class Hits:
         return (self[query] for query in range(len(self)))
 
     def __repr__(self) -> str:
-        shape = f"{len(self)} queries, k={self.rows.shape[1]}, plan '{self.plan}'"
+        shape = (
+            f"{count_of(len(self), 'query', 'queries')}, k={self.rows.shape[1]}, plan '{self.plan}'"
+        )
         shown = ", ".join(
             f"[{', '.join(f'{hit.id!r} {hit.score:.4f}' for hit in self[query][:_MAX_SHOWN])}, …]"
             for query in range(min(len(self), _MAX_SHOWN))
@@ -137,7 +140,7 @@ class Hits:
             for hit in self[query][:_MAX_SHOWN_HTML]
         ]
         head = "<tr><th>query</th><th>id</th><th>score</th></tr>"
-        caption = f"{len(self)} queries, k={self.rows.shape[1]}, plan {escape(str(self.plan))}"
+        caption = f"{count_of(len(self), 'query', 'queries')}, k={self.rows.shape[1]}, plan {escape(str(self.plan))}"
         return f"<table><caption>{caption}</caption>{head}{''.join(lines)}</table>"
 
     def __getstate__(self) -> dict[str, Any]:

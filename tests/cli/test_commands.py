@@ -184,6 +184,33 @@ def test_on_a_terminal_it_prompts_until_an_empty_line(answering):
     assert b"ms to search" in printed
 
 
+def test_one_row_is_one_row_in_the_words_of_the_glossary(run, tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 4), np.float32))
+    index = tmp_path / "one.nv"
+    built = run("index", tmp_path / "one.npy", "-o", index)
+    described, exported = run("info", index), run("export", index, "--to", tmp_path / "x.npy")
+    assert all("1 row of 4 dims" in outcome.out for outcome in (built, exported))
+    assert "1 of 4 dims" in described.out
+    assert "1 segment, 0 deleted rows until compact" in described.out
+    for outcome in (built, described):
+        assert "hot bytes" in outcome.out
+    assert "1 row\n" in run("delete", index, "0").out
+
+
+def test_json_has_durations_in_seconds_under_one_name(run, tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 4), np.float32))
+    commands = (
+        ("index", tmp_path / "one.npy", "-o", tmp_path / "one.nv"),
+        ("truncate", tmp_path / "one.npy", "-o", tmp_path / "two.npy", "--dims", 2),
+        ("delete", tmp_path / "one.nv", "0"),
+        ("warmup",),
+    )
+    for command in commands:
+        facts = run(*command, "--json").json
+        assert facts["duration_s"] >= 0
+        assert "seconds" not in facts
+
+
 def test_an_interrupted_index_goes_on_from_its_vectors(run, answering, tmp_path, texts):
     wrong = run("index", texts, "-o", tmp_path / "new.nv", "--bits", 99)
     assert wrong.code == 1

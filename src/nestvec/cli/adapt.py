@@ -15,6 +15,7 @@ from nestvec.collections.corpus_and_queries import CorpusAndQueries, ids_of, rem
 from nestvec.collections.input_rows import InputRows, check_not_transformed, reject_unused
 from nestvec.errors import InputError, MissingExtraError
 from nestvec.index import Index
+from nestvec.plurals import count_of
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -408,7 +409,7 @@ def _print_report(report: "FitReport") -> None:
     print()
     rows = [_report_row(scores) for scores in (*report.at_dims, report.at_full_width)]
     print_table(_FIT_COLUMNS, rows)
-    print(f"\n{report.metric}; {report.steps} steps, {report.duration_s:,.1f} s")
+    print(f"\n{report.metric}; {count_of(report.steps, 'step')}, {report.duration_s:,.1f} s")
 
 
 def _report_row(scores: "ScoresAtDims") -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.inputs.column_roles import ColumnChoice
+from nestvec.plurals import count_of
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def _finish(index: Index, rows: InputRows, done: str, start: float, json: bool) 
 
 
 def _report(index: Index, done: str, rows: int, start: float, json: bool) -> None:
-    seconds = time.perf_counter() - start
+    duration_s = time.perf_counter() - start
     parts = index.snapshot.parts
     facts: dict[str, Any] = {
         "index": index.path,
@@ -236,17 +237,18 @@ def _report(index: Index, done: str, rows: int, start: float, json: bool) -> Non
         "generation": index.generation,
         "segments": len(parts),
         "deleted_rows": sum(part.entry.rows - part.count for part in parts),
-        "seconds": round(seconds, 3),
+        "duration_s": round(duration_s, 3),
     }
     if json:
         print_json(facts)
         return
     print_facts(
         {
-            done: f"{rows:,} rows",
-            "index": f"{short_path(index.path)}, {len(index):,} rows, "
+            done: count_of(rows, "row"),
+            "index": f"{short_path(index.path)}, {count_of(len(index), 'row')}, "
             f"generation {index.generation}",
-            "segments": f"{len(parts)}, {facts['deleted_rows']:,} deleted rows until compact",
-            "time": f"{seconds:,.1f} s",
+            "segments": f"{len(parts)}, {count_of(facts['deleted_rows'], 'deleted row')} until "
+            "compact",
+            "time": f"{duration_s:,.1f} s",
         }
     )

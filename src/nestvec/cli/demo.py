@@ -55,7 +55,7 @@ def demo(
 
 def _print_report(report: "DemoReport") -> None:
     print(
-        f"{report.rows:,} arXiv abstracts, {report.queries} titles as questions, "
+        f"{report.rows:,} arXiv abstracts, {report.queries} titles as queries, "
         f"{report.dim} dims by {report.model}"
     )
     print(

@@ -19,6 +19,7 @@ from nestvec.errors import StorageError
 from nestvec.index import Index
 from nestvec.index.storage.target import check_target
 from nestvec.inputs.column_roles import ColumnChoice
+from nestvec.plurals import count_of
 from nestvec.progress import bar
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def index(
 ) -> None:
     """Build a searchable index from texts or from vectors.
 
-    The index records its model, so that search can encode questions with it. Encoding that was
+    The index records its model, so that search can encode queries with it. Encoding that was
     stopped in the middle resumes when the same command is run again.
 
     Examples:
@@ -123,28 +124,28 @@ def index(
     def vector_model() -> dict[str, Any] | None:
         return record_of_options(model, base_url, dimensions, of_encoder)
 
-    material = input_file.load(output, vector_model, encoder, bar)
+    rows = input_file.load(output, vector_model, encoder, bar)
     if loaded is not None:
-        check_not_transformed(data, material.adapted_by)
+        check_not_transformed(data, rows.adapted_by)
     built = Index.build(
-        material.vectors,
+        rows.vectors,
         output,
-        ids=material.ids,
-        texts=material.texts,
-        metadata=material.metadata,
+        ids=rows.ids,
+        texts=rows.texts,
+        metadata=rows.metadata,
         transform=loaded,
         metric=metric.value,
         rotation=rotation.value,
         bits=bits,
         seed=seed,
-        columns=None if material.roles is None else columns.record(material.roles),
-        model=material.model,
+        columns=None if rows.roles is None else columns.record(rows.roles),
+        model=rows.model,
         overwrite=overwrite,
         progress=bar,
     )
-    if material.encoded is not None:
-        material.encoded.unlink()
-    _report(built, material, time.perf_counter() - start, json)
+    if rows.encoded is not None:
+        rows.encoded.unlink()
+    _report(built, rows, time.perf_counter() - start, json)
 
 
 def _load(path: Path | None) -> "Transform | None":
@@ -164,7 +165,7 @@ def _report(built: Index, rows: InputRows, duration_s: float, json: bool) -> Non
         "columns": rows.roles and asdict(rows.roles),
         "adapter": built.transform and built.transform.fingerprint,
         "hot_bytes": built.hot_bytes,
-        "seconds": round(duration_s, 3),
+        "duration_s": round(duration_s, 3),
         "model": built.meta["model"],
         "default_plan": str(built.default_plan(max(1, min(10, len(built))))),
         "default_recall": built.default_recall and built.default_recall.value,
@@ -174,9 +175,10 @@ def _report(built: Index, rows: InputRows, duration_s: float, json: bool) -> Non
         return
     print_facts(
         {
-            "index": f"{short_path(built.path)}, {len(built):,} rows of {built.dim} dims",
+            "index": f"{short_path(built.path)}, {count_of(len(built), 'row')} of "
+            f"{count_of(built.dim, 'dim')}",
             "columns": _columns_text(rows),
-            "at hand": f"{size(built.hot_bytes)} of codes, cells and ids; vectors on disk",
+            "hot bytes": f"{size(built.hot_bytes)} of codes and cells; vectors on disk",
             "plan": str(facts["default_plan"]),
             "recall": str(built.default_recall or "not measured on fewer than 1,000 rows"),
             "time": f"{duration_s:,.1f} s",

@@ -12,6 +12,7 @@ from nestvec.cli.output import print_facts, print_json, print_table, short_path,
 from nestvec.index import Index
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.snapshot import LiveSegment
+from nestvec.plurals import count_of
 from nestvec.tuning.evidence import with_current_names
 
 
@@ -38,13 +39,13 @@ def info(
     print_facts(
         {
             "index": f"{index}, format {facts['format']}{', verified' if verify else ''}",
-            "rows": f"{facts['rows']:,} of {facts['dim']} dims",
+            "rows": f"{facts['rows']:,} of {count_of(facts['dim'], 'dim')}",
             "model": _model_line(model),
             **_transform_line(index_),
-            "generation": f"{facts['generation']}, in {_count(len(facts['segments']), 'segment')}, "
-            f"{_count(facts['deleted_rows'], 'deleted row')} until compact",
+            "generation": f"{facts['generation']}, in {count_of(len(facts['segments']), 'segment')}, "
+            f"{count_of(facts['deleted_rows'], 'deleted row')} until compact",
             "codes": f"{facts['bits']:g} bits per dimension; rotation {facts['rotation']}",
-            "at hand": f"{size(hot)}, {hot / max(1, facts['rows']):.0f} bytes per row: "
+            "hot bytes": f"{size(hot)}, {hot / max(1, facts['rows']):.0f} bytes per row: "
             f"{hot / max(1, plain):.1%} of the float32 vectors ({size(plain)})",
             "on disk": f"{size(disk)}, full vectors and texts included",
             "default plan": facts["default_plan"],
@@ -121,7 +122,8 @@ def _transform_line(index: Index) -> dict[str, str]:
     if transform is None:
         return {}
     return {
-        "transform": f"{transform.kind} from {transform.dim} dims, {transform.fingerprint[:12]}"
+        "transform": f"{transform.kind} from {count_of(transform.dim, 'dim')}, "
+        f"{transform.fingerprint[:12]}"
     }
 
 
@@ -152,12 +154,9 @@ def _tuned_line(tuned: Mapping[str, Any]) -> str:
     easy = ", OPTIMISTIC: by queries from the index" if tuned["n_self_matches"] else ""
     return (
         f"{tuned['plan']} · {tuned['guarantee']}, "
-        f"{tuned['attained']['value']:.4f} on {tuned['attained']['n']:,} queries{easy}"
+        f"{tuned['attained']['value']:.4f} on "
+        f"{count_of(tuned['attained']['n'], 'query', 'queries')}{easy}"
     )
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def export(
@@ -187,4 +186,5 @@ def export(
     if json:
         print_json({"file": to, "rows": rows, "dim": dim, "bytes": n_bytes})
         return
-    print_facts({"file": f"{short_path(to)}, {rows:,} rows of {dim} dims", "size": size(n_bytes)})
+    content = f"{count_of(rows, 'row')} of {count_of(dim, 'dim')}"
+    print_facts({"file": f"{short_path(to)}, {content}", "size": size(n_bytes)})

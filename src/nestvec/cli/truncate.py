@@ -50,7 +50,7 @@ def truncate(
         "dims": dims,
         "input_dims": width,
         "size_bytes": output.stat().st_size,
-        "seconds": round(time.perf_counter() - start, 3),
+        "duration_s": round(time.perf_counter() - start, 3),
     }
     if json:
         print_json(facts)
@@ -59,6 +59,6 @@ def truncate(
         {
             "vectors": f"{short_path(output)}, {n:,} rows of {dims} of {width} dims",
             "size": size(output.stat().st_size),
-            "time": f"{facts['seconds']:,.1f} s",
+            "time": f"{facts['duration_s']:,.1f} s",
         }
     )

@@ -19,8 +19,8 @@ def warmup(json: options.Json = False) -> None:
     start = time.perf_counter()
     for load in (kernels.load, kernels.load_exact, kernels.load_scoring):
         load()
-    seconds = time.perf_counter() - start
+    duration_s = time.perf_counter() - start
     if json:
-        print_json({"ready": True, "seconds": round(seconds, 3)})
+        print_json({"ready": True, "duration_s": round(duration_s, 3)})
     else:
-        print_facts({"kernels": "ready", "time": f"{seconds:,.1f} s"})
+        print_facts({"kernels": "ready", "time": f"{duration_s:,.1f} s"})

@@ -30,6 +30,7 @@ from nestvec.index.options import IndexOptions
 from nestvec.index.storage.row_records import check_ids, check_length
 from nestvec.index.storage.target import check_target
 from nestvec.plan import Plan
+from nestvec.plurals import count_of
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
 
@@ -141,7 +142,9 @@ class TextIndex:
 
     def __repr__(self) -> str:
         model = (self._index.meta["model"] or {}).get("name")
-        return f"<TextIndex: {len(self):,} texts at {self._index.path}, encoded by {model}>"
+        return (
+            f"<TextIndex: {count_of(len(self), 'text')} at {self._index.path}, encoded by {model}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by path: the copy opens the index anew.

@@ -35,7 +35,7 @@ class DemoReport:
     rounds: int
     default_plan: str
     hot_bytes: int
-    """Bytes that searches read again and again: codes, cells and ids, not the full vectors."""
+    """Bytes that searches read again and again: codes and cells, not the full vectors."""
     call_us: float
     """Median time of a query that reads a single cell: the fixed cost of a query."""
     results: tuple[Result, ...]
@@ -77,8 +77,8 @@ class DemoReport:
             f"find {codes.recall:.1%}, and nDCG@10 {_change(exact.ndcg, codes.ndcg)}. The best "
             f"float prefix ({prefix.name}: {prefix.scan_bytes:,.0f} bytes) finds "
             f"{prefix.recall:.1%}; nDCG@10 {_change(exact.ndcg, prefix.ndcg)}.",
-            f"The index holds {self.hot_bytes / self.rows:.0f} bytes per vector at hand (codes, "
-            f"cells and ids) and {4 * self.dim:,} on disk, read for reranking only.",
+            f"The index has {self.hot_bytes / self.rows:.0f} hot bytes per vector (codes and "
+            f"cells) and {4 * self.dim:,} on disk, read for reranking only.",
         )
 
 

@@ -38,6 +38,7 @@ from nestvec.index.storage.row_records import as_json, check_ids, check_length, 
 from nestvec.index.storage.segment_rows import RowSource, SegmentRows
 from nestvec.parallel import check_threads
 from nestvec.plan import Plan
+from nestvec.plurals import count_of
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float, Float32
 from nestvec.transforms.base import Transform, check_same_model
@@ -196,7 +197,7 @@ class Index:
         if self._shown is None:
             return f"<Index: closed, at {self._path}>"
         return (
-            f"<Index: {len(self):,} rows × {self.dim} dims, {self.metric}, "
+            f"<Index: {count_of(len(self), 'row')} × {self.dim} dims, {self.metric}, "
             f"generation {self.generation}, at {self.path}>"
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
+from nestvec.plurals import count_of
 from nestvec.progress import Progress
 from nestvec.statistics import Estimate
 from nestvec.tuning.evidence import query_keys, read_keys
@@ -48,7 +49,7 @@ class DriftReport:
         value, low, high, n = self.attained
         lines = [
             f"{self.verdict}: '{self.plan}' was tuned for {self.guarantee}",
-            f"  {value:.4f} [{low:.4f}, {high:.4f}] on {n:,} new queries, one-sided bound "
+            f"  {value:.4f} [{low:.4f}, {high:.4f}] on {count_of(n, 'new query', 'new queries')}, one-sided bound "
             f"{self.lower_bound:.4f}; the p-value of 'it misses the target' is {self.p_below:.3g}, "
             f"of 'it reaches the target' {self.p_above:.3g}",
         ]
@@ -57,12 +58,15 @@ class DriftReport:
         if not self.current:
             lines.append("  STALE: rows have changed since, so searches do not use it; tune again")
         if self.n_tuning_queries:
-            lines.append(
-                f"  {self.n_tuning_queries:,} further queries were left out: the plan was tuned on "
-                "them"
+            left_out = count_of(
+                self.n_tuning_queries,
+                "further query was left out: the plan was tuned on it",
+                "further queries were left out: the plan was tuned on them",
             )
+            lines.append(f"  {left_out}")
         if self.n_self_matches:
-            lines.append(f"  OPTIMISTIC: {self.n_self_matches} queries are rows of the index")
+            drawn = count_of(self.n_self_matches, "query is a row", "queries are rows")
+            lines.append(f"  OPTIMISTIC: {drawn} of the index")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

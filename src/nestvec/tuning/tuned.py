@@ -6,6 +6,7 @@ from typing import Any, Literal
 from nestvec.errors import InputError
 from nestvec.index import Index
 from nestvec.plan import Plan
+from nestvec.plurals import count_of
 from nestvec.statistics import Estimate
 from nestvec.tuning.evidence import encode_keys
 from nestvec.tuning.guarantee import Guarantee
@@ -119,8 +120,9 @@ class TunedPlan:
     def _numbers(self) -> str:
         value, low, high, n = self.attained
         return (
-            f"{value:.4f} [{low:.4f}, {high:.4f}] on {n:,} held-out queries, one-sided bound "
-            f"{self.lower_bound:.4f}; {len(self.plan_tests)} plans tested"
+            f"{value:.4f} [{low:.4f}, {high:.4f}] on "
+            f"{count_of(n, 'held-out query', 'held-out queries')}, one-sided bound "
+            f"{self.lower_bound:.4f}; {count_of(len(self.plan_tests), 'plan')} tested"
         )
 
     def to_json(self) -> dict[str, Any]:

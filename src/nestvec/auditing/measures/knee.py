@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nestvec.plurals import count_of
 from nestvec.shapes import Float64
 
 MIN_SIZES = 8
@@ -35,7 +36,9 @@ def knee(
     than 95 % of the resamples bend downward, or fewer than 80 % agree on the octave.
     """
     if len(dims) < MIN_SIZES:
-        return _unstable(f"{len(dims)} sizes were tested, and it takes {MIN_SIZES}")
+        return _unstable(
+            f"{count_of(len(dims), 'width was', 'widths were')} tested, and it takes {MIN_SIZES}"
+        )
     order = np.argsort(dims)
     sizes, curves = np.log2(np.asarray(dims, float)[order]), values[:, order]
     n = len(curves)
