@@ -122,10 +122,12 @@ class Hits:
         """Iterate the hits of each query."""
         return (self[query] for query in range(len(self)))
 
+    @property
+    def _shape(self) -> str:
+        return f"{count_of(len(self), 'query', 'queries')}, k={self.rows.shape[1]}"
+
     def __repr__(self) -> str:
-        shape = (
-            f"{count_of(len(self), 'query', 'queries')}, k={self.rows.shape[1]}, plan '{self.plan}'"
-        )
+        shape = f"{self._shape}, plan '{self.plan}'"
         shown = ", ".join(
             f"[{', '.join(f'{hit.id!r} {hit.score:.4f}' for hit in self[query][:_MAX_SHOWN])}, …]"
             for query in range(min(len(self), _MAX_SHOWN))
@@ -140,7 +142,7 @@ class Hits:
             for hit in self[query][:_MAX_SHOWN_HTML]
         ]
         head = "<tr><th>query</th><th>id</th><th>score</th></tr>"
-        caption = f"{count_of(len(self), 'query', 'queries')}, k={self.rows.shape[1]}, plan {escape(str(self.plan))}"
+        caption = f"{self._shape}, plan {escape(str(self.plan))}"
         return f"<table><caption>{caption}</caption>{head}{''.join(lines)}</table>"
 
     def __getstate__(self) -> dict[str, Any]:

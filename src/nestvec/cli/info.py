@@ -35,6 +35,7 @@ def info(
         print_json(facts)
         return
     hot, disk, plain = (facts[name] for name in ("hot_bytes", "disk_bytes", "float32_bytes"))
+    segments = count_of(len(facts["segments"]), "segment")
     model = facts["model"] or {"name": "none recorded", "revision": None}
     print_facts(
         {
@@ -42,7 +43,7 @@ def info(
             "rows": f"{facts['rows']:,} of {count_of(facts['dim'], 'dim')}",
             "model": _model_line(model),
             **_transform_line(index_),
-            "generation": f"{facts['generation']}, in {count_of(len(facts['segments']), 'segment')}, "
+            "generation": f"{facts['generation']}, in {segments}, "
             f"{count_of(facts['deleted_rows'], 'deleted row')} until compact",
             "codes": f"{facts['bits']:g} bits per dimension; rotation {facts['rotation']}",
             "hot bytes": f"{size(hot)}, {hot / max(1, facts['rows']):.0f} bytes per row: "

@@ -49,7 +49,8 @@ class DriftReport:
         value, low, high, n = self.attained
         lines = [
             f"{self.verdict}: '{self.plan}' was tuned for {self.guarantee}",
-            f"  {value:.4f} [{low:.4f}, {high:.4f}] on {count_of(n, 'new query', 'new queries')}, one-sided bound "
+            f"  {value:.4f} [{low:.4f}, {high:.4f}] on "
+            f"{count_of(n, 'new query', 'new queries')}, one-sided bound "
             f"{self.lower_bound:.4f}; the p-value of 'it misses the target' is {self.p_below:.3g}, "
             f"of 'it reaches the target' {self.p_above:.3g}",
         ]
