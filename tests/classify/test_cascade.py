@@ -210,14 +210,14 @@ def test_labels_may_be_numbers(rng):
         ({"dims": [64]}, DimsError, "wider"),
         ({"classifier": "forest"}, InputError, "unknown"),
         ({"rotation": "left"}, InputError, "unknown"),
-        ({"chain": "daisy"}, InputError, "unknown"),
+        ({"threshold_search": "daisy"}, InputError, "unknown"),
         ({"held_out": 1.0}, InputError, "held_out"),
         ({"labels": ["a"] * 900}, InputError, "nothing to classify"),
         ({"labels": ["a"] * 899}, InputError, "one per row"),
         ({"labels": ["a"] * 450 + [1] * 450}, InputError, "several types"),
         ({"labels": [1.5] * 900}, InputError, "texts or whole numbers"),
         ({"alpha": 1.5}, InputError, "alpha"),
-        ({"alpha": 0.1, "chain": "pairwise"}, InputError, "leave one of them out"),
+        ({"alpha": 0.1, "threshold_search": "pairwise"}, InputError, "leave one of them out"),
         ({"confidence": 7.0}, InputError, "confidence=7"),
         ({"seed": -1}, InputError, "seed=-1"),
     ],
@@ -253,6 +253,10 @@ def test_old_names_of_a_cascade_work_with_a_note(cascade, train, held_out):
         old_way = nv.Cascade.of(cascade.classifiers, cascade.labels, *train, alpha=0.2)
     expected = nv.Cascade.from_classifiers(cascade.classifiers, cascade.labels, *train, alpha=0.2)
     assert (old_way.thresholds, old_way.guarantee) == (expected.thresholds, expected.guarantee)
+    with pytest.warns(DeprecationWarning, match="threshold_search="):
+        old_search = nv.Cascade.fit(*train, [8, 32], chain="pairwise")
+    new_search = nv.Cascade.fit(*train, [8, 32], threshold_search="pairwise")
+    assert old_search.thresholds == new_search.thresholds
     with pytest.warns(DeprecationWarning, match="Cascade.predict_prefixes"):
         predictions = cascade.answers(*held_out)
     assert (predictions.correct == cascade.predict_prefixes(*held_out).correct).all()

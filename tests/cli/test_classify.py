@@ -118,7 +118,9 @@ def test_columns_and_options_that_do_not_fit_are_errors(run, refuse, fitted, fol
     assert "NAME=VALUE" in refuse("classify", "predict", path, rows, *table, "--only", "split")
     fit = ("classify", "fit", rows, "-o", folder / "n.safetensors", *table)
     assert run(*fit, "--seed", -1).code == 2
-    assert "leave one of them out" in refuse(*fit, "--alpha", 0.1, "--chain", "pairwise")
+    assert "leave one of them out" in refuse(*fit, "--alpha", 0.1, "--threshold-search", "pairwise")
+    old_name = run(*fit, "--alpha", 0.1, "--chain", "pairwise").err
+    assert "--chain is now called --threshold-search" in old_name
     assert "rename it" in refuse(*fit[:4], folder / "n.txt", *table)
     assert "--only" in refuse("classify", "predict", path, rows, "--only", "split=test")
     np.save(folder / "short.npy", np.ones((3, 16), np.float32))

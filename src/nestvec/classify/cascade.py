@@ -94,6 +94,7 @@ class Cascade:
             raise InputError(f"thresholds {self.thresholds} are out of range; use 0 or more")
 
     @classmethod
+    @renamed_arguments({"chain": "threshold_search"})
     def fit(  # noqa: PLR0913  one call says all about a cascade
         cls,
         vectors: ArrayLike,
@@ -102,7 +103,7 @@ class Cascade:
         *,
         classifier: str = "softmax",
         rotation: str = "pca",
-        chain: str = "backward",
+        threshold_search: str = "backward",
         alpha: float | None = None,
         confidence: float = 0.95,
         held_out: float = 0.3,
@@ -117,7 +118,7 @@ class Cascade:
         classes of one row are not held out, so no guarantee covers them. `from_classifiers`
         explains the options of thresholds.
         """
-        _check_options(chain, alpha, confidence, seed)
+        _check_options(threshold_search, alpha, confidence, seed)
         if classifier not in CLASSIFIER_FITS:
             raise InputError(
                 f"classifier={classifier!r} is unknown; use one of {', '.join(CLASSIFIER_FITS)}"
@@ -139,12 +140,13 @@ class Cascade:
         ]
         cascade = cls.from_classifiers(
             classifiers, names, rows[held_out_rows], [names[i] for i in class_ids[held_out_rows]],
-            class_counts=counts.tolist(), chain=chain, alpha=alpha, confidence=confidence,
-            seed=seed,
+            class_counts=counts.tolist(), threshold_search=threshold_search, alpha=alpha,
+            confidence=confidence, seed=seed,
         )  # fmt: skip
         return replace(cascade, rotation=pca)
 
     @classmethod
+    @renamed_arguments({"chain": "threshold_search"})
     def from_classifiers(  # noqa: PLR0913  one call says all about its thresholds
         cls,
         classifiers: Sequence[LinearClassifier],
@@ -153,7 +155,7 @@ class Cascade:
         labels: Labels,
         *,
         class_counts: Sequence[int] | None = None,
-        chain: str = "backward",
+        threshold_search: str = "backward",
         alpha: float | None = None,
         confidence: float = 0.95,
         seed: int = 0,
@@ -164,12 +166,12 @@ class Cascade:
 
         `class_labels` are the labels of the classes, `labels` those of the rows `vectors` [n, dim].
         Each classifier is calibrated by a temperature. Without `alpha` there is no guarantee, and
-        `chain` chooses the thresholds: "backward", or "pairwise" as in MRL-AC, which sees no
-        further than the next classifier. With `alpha`, which takes no `chain`, accuracy is within
-        `alpha` of full width's with `confidence`: half of the rows calibrate, and one threshold for
-        all classifiers is tested on the others.
+        `threshold_search` chooses the thresholds: "backward", or "pairwise" as in MRL-AC, which
+        sees no further than the next classifier. With `alpha`, which takes no `threshold_search`,
+        accuracy is within `alpha` of full width's with `confidence`: half of the rows calibrate,
+        and one threshold for all classifiers is tested on the others.
         """
-        _check_options(chain, alpha, confidence, seed)
+        _check_options(threshold_search, alpha, confidence, seed)
         rows = as_float32(vectors)
         _check_width(rows, max((classifier.dims for classifier in classifiers), default=0))
         class_ids = _class_ids(labels, class_labels, len(rows))
@@ -182,7 +184,8 @@ class Cascade:
         never = (NEVER,) * (len(calibrated) - 1)
         cascade = cls(calibrated, never, tuple(class_labels), counts)
         if alpha is None:
-            thresholds = THRESHOLD_SEARCHES[chain](cascade.predict_prefixes(rows, labels))
+            choose = THRESHOLD_SEARCHES[threshold_search]
+            thresholds = choose(cascade.predict_prefixes(rows, labels))
             return replace(cascade, thresholds=thresholds)
         predictions = cascade.predict_prefixes(
             rows[testing], [class_labels[i] for i in class_ids[testing]]
@@ -283,11 +286,19 @@ class Cascade:
             raise DataError(f"'{path}' holds no usable cascade ({e}); fit and save it again") from e
 
 
-def _check_options(chain: str, alpha: float | None, confidence: float, seed: int) -> None:
-    if chain not in THRESHOLD_SEARCHES:
-        raise InputError(f"chain={chain!r} is unknown; use one of {', '.join(THRESHOLD_SEARCHES)}")
-    if alpha is not None and chain != "backward":
-        raise InputError(f"chain={chain!r} has no effect where alpha is set; leave one of them out")
+def _check_options(
+    threshold_search: str, alpha: float | None, confidence: float, seed: int
+) -> None:
+    if threshold_search not in THRESHOLD_SEARCHES:
+        raise InputError(
+            f"threshold_search={threshold_search!r} is unknown; use one of "
+            f"{', '.join(THRESHOLD_SEARCHES)}"
+        )
+    if alpha is not None and threshold_search != "backward":
+        raise InputError(
+            f"threshold_search={threshold_search!r} has no effect where alpha is set; leave one of "
+            "them out"
+        )
     if not (alpha is None or 0 < alpha < 1) or not 0.5 < confidence < 1:
         raise InputError(
             f"alpha={alpha} at confidence={confidence} cannot be shown by a sample; "

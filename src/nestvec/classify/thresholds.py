@@ -45,6 +45,7 @@ class PrefixPredictions:
 
 
 ThresholdSearch = Callable[[PrefixPredictions], tuple[float, ...]]
+"""Chooses the exit thresholds of all classifiers but the last, from their predictions."""
 
 
 def pairwise_thresholds(predictions: PrefixPredictions) -> tuple[float, ...]:

@@ -52,7 +52,7 @@ class RotationOption(str, Enum):
     none = "none"
 
 
-class ChainOption(str, Enum):
+class ThresholdSearchOption(str, Enum):
     """Ways to choose exit thresholds: the last first, or by pairs."""
 
     backward = "backward"
@@ -93,9 +93,13 @@ def fit(
         RotationOption,
         typer.Option(help="none keeps the model's own order, for models trained nested."),
     ] = RotationOption.pca,
-    chain: Annotated[
-        ChainOption, typer.Option(help="Without --alpha. pairwise: the MRL paper's.")
-    ] = ChainOption.backward,
+    threshold_search: Annotated[
+        ThresholdSearchOption,
+        typer.Option(
+            help="Without --alpha: thresholds from the last prefix to the first, or prefix by "
+            "prefix as in the MRL paper."
+        ),
+    ] = ThresholdSearchOption.backward,
     alpha: Annotated[
         float | None,
         typer.Option(help="Guarantee that accuracy is within this of full width's."),
@@ -121,7 +125,8 @@ def fit(
     cascade = Cascade.fit(
         rows.vectors, rows.column(label), dims or None, classifier=classifier.value,
         rotation=rotation.value,
-        chain=chain.value, alpha=alpha, confidence=confidence, held_out=held_out, seed=seed,
+        threshold_search=threshold_search.value, alpha=alpha, confidence=confidence,
+        held_out=held_out, seed=seed,
     )  # fmt: skip
     cascade = replace(cascade, model=rows.model)
     cascade.save(output)

@@ -39,6 +39,7 @@ RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
         "--out": "--output",
         "--strangers": "--ood-queries",
     },
+    "classify": {"--chain": "--threshold-search"},
     "index": {"--adapter": "--transform"},
     "tune": {
         "--all": "--perfect-recall",
