@@ -48,7 +48,7 @@ def test_metadata_that_no_row_has_is_an_error(tmp_path):
 def test_the_command_says_which_columns_became_what(tmp_path, run):
     file = write(tmp_path / "papers.jsonl", PAPERS)
     out = run("index", file, "-o", tmp_path / "y.nv", "--id-column", "doi").out
-    assert "text title + text; id doi; metadata abstract, year, venue" in " ".join(out.split())
+    assert "text: title + text; id: doi; metadata: abstract, year, venue" in " ".join(out.split())
 
 
 def test_later_objects_may_have_a_column_that_the_first_lacks(tmp_path):

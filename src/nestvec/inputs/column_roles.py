@@ -28,9 +28,9 @@ class ColumnRoles:
 
     def __str__(self) -> str:
         parts = (
-            f"text {' + '.join(self.text)}" if self.text else "no text",
-            "ids are row numbers" if self.id is None else f"id {self.id}",
-            f"metadata {', '.join(self.metadata)}" if self.metadata else "no metadata",
+            f"text: {' + '.join(self.text)}" if self.text else "no text",
+            "ids are row numbers" if self.id is None else f"id: {self.id}",
+            f"metadata: {', '.join(self.metadata)}" if self.metadata else "no metadata",
         )
         return "; ".join(parts)
 
