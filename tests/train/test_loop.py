@@ -242,6 +242,13 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path):
         train_task(Points(), LOOP, folder(tmp_path / "run", data="others"))
 
 
+def test_the_way_out_of_a_damaged_checkpoint_removes_nothing_but_the_run(tmp_path):
+    file = tmp_path / "adaptor.first.pt"
+    file.write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match=rf"remove {file} and train again"):
+        CheckpointFile(file, {}).read()
+
+
 def test_a_damaged_checkpoint_is_an_error_and_never_a_new_start(tmp_path):
     train(tmp_path / "run")
     path = tmp_path / "run" / "checkpoint.pt"

@@ -19,7 +19,7 @@ def name_in_file(error: BadTextError, path: Path, corpus: Corpus) -> BadTextErro
     if not error.reasons:
         return error
     return BadTextError(
-        f"{path}: {_listed(error.reasons, path, corpus)}; mend the text or leave it out, or pass "
+        f"{path}: {_name_texts(error.reasons, path, corpus)}; mend the text or leave it out, or pass "
         "--on-bad-text skip or blank; the vectors before it are kept for the next run",
         error.reasons,
         error.rows,
@@ -30,10 +30,11 @@ def tell_blanks(reasons: Mapping[int, str], path: Path, corpus: Corpus, *, skipp
     """Warn of texts without a vector, which were skipped or have a row of zeros."""
     if reasons:
         done = "skipped" if skipped else "given rows of zeros, which score 0 with every query"
-        _logger.warning("%s: %s; %s", path, _listed(reasons, path, corpus), done)
+        _logger.warning("%s: %s; %s", path, _name_texts(reasons, path, corpus), done)
 
 
-def _listed(reasons: Mapping[int, str], path: Path, corpus: Corpus) -> str:
+def _name_texts(reasons: Mapping[int, str], path: Path, corpus: Corpus) -> str:
+    """Name the first few texts by place and id, each with its reason, and count the others."""
     places = _places(path, max(list(reasons)[:_MAX_NAMED]) + 1)
     named = [
         f"{places.get(row, f'row {row}')} (id {corpus.ids[row]!r}) {reason}"

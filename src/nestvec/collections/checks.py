@@ -25,33 +25,34 @@ def check_records(
 
 def check_new(index: Index, ids: Any) -> None:
     """Raise `IdsError` for ids that the index has already."""
-    present, _ = _divided(index, ids)
+    present, _ = _split_by_presence(index, ids)
     if present:
         raise IdsError(
-            f"{_listed(present)} {_are(present)} in {index.path} already; leave those rows out, or "
+            f"{_name_ids(present)} {_are(present)} in {index.path} already; leave those rows out, or "
             "update them"
         )
 
 
 def check_present(index: Index, ids: Any) -> None:
     """Raise `IdsError` for ids that the index does not have."""
-    _, missing = _divided(index, ids)
+    _, missing = _split_by_presence(index, ids)
     if missing:
         raise IdsError(
-            f"{_listed(missing)} {_are(missing)} not in {index.path}; leave those rows out, or add "
+            f"{_name_ids(missing)} {_are(missing)} not in {index.path}; leave those rows out, or add "
             "them"
         )
 
 
-def _divided(index: Index, ids: Any) -> tuple[list[Any], list[Any]]:
-    """Divide ids into those that the index has and the others, in one look at the catalog."""
+def _split_by_presence(index: Index, ids: Any) -> tuple[list[Any], list[Any]]:
+    """Split ids into those that the index has and the others, by one read of the catalog."""
     values = check_ids(ids).tolist()
     rows = index.snapshot.rows_of(values)
     present = [id_ for id_, row in zip(values, rows, strict=True) if row is not None]
     return present, [id_ for id_, row in zip(values, rows, strict=True) if row is None]
 
 
-def _listed(ids: Sequence[Any]) -> str:
+def _name_ids(ids: Sequence[Any]) -> str:
+    """Name the first few ids for a message, and count the others."""
     names = ", ".join(repr(id_) for id_ in ids[:_MAX_LISTED])
     n_others = len(ids) - _MAX_LISTED
     others = f" and {n_others:,} more" if n_others > 0 else ""

@@ -71,7 +71,7 @@ class CorpusAndQueries:
         return read.documents, read.queries
 
     def load_all(self, extra_queries: Mapping[str, Path | None]) -> LoadedFiles:
-        """Load everything, with `more` files of queries, and the encoder of the texts."""
+        """Load everything, with further files of queries by name, and the encoder of the texts."""
         index = Index.open(self.corpus) if holds_index(self.corpus) else None
         files = [self.corpus, self.queries, *extra_queries.values()]
         self._check_key([path for path in files if path is not None and not holds_index(path)])
@@ -80,10 +80,10 @@ class CorpusAndQueries:
         def encoder() -> "tuple[Encoder, dict[str, Any]]":
             return self._open(index)
 
-        queries = None if self.queries is None else self._material(self.queries, "query", encoder)
-        documents = self._material(self.corpus, "document", encoder) if index is None else index
+        queries = None if self.queries is None else self._read(self.queries, "query", encoder)
+        documents = self._read(self.corpus, "document", encoder) if index is None else index
         others = {
-            name: self._material(path, "query", encoder)
+            name: self._read(path, "query", encoder)
             for name, path in extra_queries.items()
             if path is not None
         }
@@ -115,9 +115,10 @@ class CorpusAndQueries:
         opened = choice.open() if index is None else open_for_queries(index, choice)
         return opened, model_record(opened)
 
-    def _material(
+    def _read(
         self, path: Path, side: Side, encoder: Callable[[], "tuple[Encoder, dict[str, Any]]"]
     ) -> InputRows:
+        """Read a file of vectors, or of texts that are encoded on one side."""
         folder = self.cache_folder or path.parent
         folder.mkdir(parents=True, exist_ok=True)
         key = self.key if self.key is not None and names_field(path, self.key) else None
@@ -142,15 +143,15 @@ def _check_same_kind(path: Path, queries: InputRows, documents: Index | InputRow
         )
 
 
-def ids_of(side: Index | InputRows) -> list[Any]:
+def ids_of(rows: Index | InputRows) -> list[Any]:
     """Return the ids of the rows; their numbers where they have none."""
-    if side.ids is None:
-        return list(range(len(side.vectors)))
-    return side.ids.tolist() if hasattr(side.ids, "tolist") else list(side.ids)
+    if rows.ids is None:
+        return list(range(len(rows.vectors)))
+    return rows.ids.tolist() if hasattr(rows.ids, "tolist") else list(rows.ids)
 
 
-def remove_encoded(*sides: Index | InputRows | None) -> None:
+def remove_encoded(*loaded: Index | InputRows | None) -> None:
     """Remove the files that texts were encoded into."""
-    for side in sides:
-        if isinstance(side, InputRows) and side.encoded is not None:
-            side.encoded.unlink(missing_ok=True)  # both sides may be the same texts
+    for rows in loaded:
+        if isinstance(rows, InputRows) and rows.encoded is not None:
+            rows.encoded.unlink(missing_ok=True)  # corpus and queries may be the same texts

@@ -71,9 +71,9 @@ class EncoderChoice:
             if options.get(f"{side}_prompt") is not None
         }
         record["prompts"] = Prompts(**prompts).to_json() if prompts else _MODEL_PROMPTS
-        for name in ("dims", "dimensions"):
-            if options.get(name) is not None:
-                record[name] = options[name]  # type: ignore[literal-required]
+        for option in ("dims", "dimensions"):
+            if options.get(option) is not None:
+                record[option] = options[option]  # type: ignore[literal-required]
         return record
 
     def _named(self, dimensions: int | None) -> tuple[str, EncoderOptions]:

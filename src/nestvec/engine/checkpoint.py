@@ -81,7 +81,9 @@ class RunFolder:
         """Read the last checkpoint; None where there is none."""
         path = self.path / "checkpoint.pt"
         self._check_only_run_files()
-        return _read_checkpoint(path, self.identity, self.renamed) if path.exists() else None
+        if not path.exists():
+            return None
+        return _read_checkpoint(path, self.identity, self.renamed, self.path)
 
     def write(self, state: State) -> None:
         """Replace the checkpoint."""
@@ -89,7 +91,7 @@ class RunFolder:
 
     def read_best(self) -> dict[str, Any]:
         """Read the parameters of the best evaluation."""
-        parameters: dict[str, Any] = _load(self.path / "best.pt")["task"]
+        parameters: dict[str, Any] = _load(self.path / "best.pt", self.path)["task"]
         return parameters
 
     def write_best(self, parameters: State) -> None:
@@ -138,7 +140,7 @@ class CheckpointFile:
         """Read the checkpoint and the best parameters in it; None where there is no file."""
         if self.path is None or not self.path.exists():
             return None
-        state = _read_checkpoint(self.path, self.identity, {})
+        state = _read_checkpoint(self.path, self.identity, {}, self.path)
         self._best = state["best"]
         return state
 
@@ -176,9 +178,10 @@ def _write_checkpoint(path: Path, state: State, identity: Mapping[str, Any]) -> 
 
 
 def _read_checkpoint(
-    path: Path, identity: Mapping[str, Any], renamed: Mapping[str, str]
+    path: Path, identity: Mapping[str, Any], renamed: Mapping[str, str], run: Path
 ) -> dict[str, Any]:
-    state = _load(path)
+    """Read a checkpoint; errors name `run`, the folder or file that holds no more than the run."""
+    state = _load(path, run)
     if state["format"] not in (1, FORMAT):
         raise CheckpointError(
             f"{path} has checkpoint format {state['format']} and this nestvec reads up to "
@@ -200,14 +203,13 @@ def _read_checkpoint(
     return state
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, run: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
         # torch raises whatever its parsers of damaged bytes raise.
         raise CheckpointError(
-            f"{path} is missing or damaged ({type(e).__name__}); remove {path.parent.name} and "
-            "train again"
+            f"{path} is missing or damaged ({type(e).__name__}); remove {run} and train again"
         ) from e
     if not isinstance(state, dict) or not {"format", "identity"} <= state.keys():
         raise CheckpointError(f"{path} is no checkpoint of a run; remove it and train again")
