@@ -19,8 +19,8 @@ def name_in_file(error: BadTextError, path: Path, corpus: Corpus) -> BadTextErro
     if not error.reasons:
         return error
     return BadTextError(
-        f"{path}: {_name_texts(error.reasons, path, corpus)}; mend the text or leave it out, or pass "
-        "--on-bad-text skip or blank; the vectors before it are kept for the next run",
+        f"{path}: {_name_texts(error.reasons, path, corpus)}; mend the text or leave it out, or "
+        "pass --on-bad-text skip or blank; the vectors before it are kept for the next run",
         error.reasons,
         error.rows,
     )

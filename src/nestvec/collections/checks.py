@@ -28,8 +28,8 @@ def check_new(index: Index, ids: Any) -> None:
     present, _ = _split_by_presence(index, ids)
     if present:
         raise IdsError(
-            f"{_name_ids(present)} {_are(present)} in {index.path} already; leave those rows out, or "
-            "update them"
+            f"{_name_ids(present)} {_are(present)} in {index.path} already; leave those rows out, "
+            "or update them"
         )
 
 
@@ -38,8 +38,8 @@ def check_present(index: Index, ids: Any) -> None:
     _, missing = _split_by_presence(index, ids)
     if missing:
         raise IdsError(
-            f"{_name_ids(missing)} {_are(missing)} not in {index.path}; leave those rows out, or add "
-            "them"
+            f"{_name_ids(missing)} {_are(missing)} not in {index.path}; leave those rows out, or "
+            "add them"
         )
 
 

@@ -73,7 +73,7 @@ class EncoderChoice:
         record["prompts"] = Prompts(**prompts).to_json() if prompts else _MODEL_PROMPTS
         for option in ("dims", "dimensions"):
             if options.get(option) is not None:
-                record[option] = options[option]  # type: ignore[literal-required]
+                record[option] = options[option]
         return record
 
     def _named(self, dimensions: int | None) -> tuple[str, EncoderOptions]:
