@@ -13,8 +13,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGES = (
-    "README.md", "docs/how-to/tuning.md", "docs/how-to/adapting.md", "docs/reference/training-figures.md",
-    "docs/reference/figures.md",
+    "README.md", "docs/how-to/tuning.md", "docs/how-to/adapting.md",
+    "docs/reference/figures.md", "docs/reference/training-figures.md",
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- (\w+): benchmarks/readme.py -->\n).*?(<!-- end of \2 -->)", re.S)
 QUOTED, WHAT = "arxiv-titles", "titles of arXiv papers"
@@ -326,7 +326,7 @@ def cascades() -> str:
 
 
 def texts() -> str:
-    """docs/reference/training-figures.md: nDCG@10 of each form and size, with controls on its own vectors."""
+    """docs/reference/training-figures.md: nDCG@10 of each form and size, with its controls."""
     forms = read("train_text.json")["forms"]
     names = {"prefix": "", "random": ", random dimensions", "pca": ", its principal components"}
     sizes = [size["dims"] for size in next(iter(forms.values()))["sizes"]]
