@@ -36,8 +36,9 @@ class AnsweredQueries:
 
     def rows(self) -> Iterator[tuple[Any, int, Hit, Document]]:
         """Iterate label, rank from 1, hit and document; padding is left out."""
-        found = self.documents(self.hits)
-        for label, of_query, documents in zip(self.labels, self.hits, found, strict=True):
+        documents_of_hits = self.documents(self.hits)
+        queries = zip(self.labels, self.hits, documents_of_hits, strict=True)
+        for label, of_query, documents in queries:
             for rank, (hit, document) in enumerate(zip(of_query, documents, strict=True), 1):
                 yield label, rank, hit, document
 
@@ -111,8 +112,8 @@ def _cell(value: Any) -> Any:
 def _write_parquet(answers: AnsweredQueries, file: IO[bytes]) -> None:
     pyarrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
     rows = list(answers.rows())
-    kept = [Document(d.id, d.text, answers.metadata(d)) for *_, d in rows]
-    fields = metadata_fields(iter([kept]), _COLUMNS)
+    documents = [Document(d.id, d.text, answers.metadata(d)) for *_, d in rows]
+    fields = metadata_fields(iter([documents]), _COLUMNS)
     labels, ids = [label for label, *_ in rows], [hit.id for _, _, hit, _ in rows]
     columns = {
         "query": pyarrow.array(labels),
@@ -120,10 +121,10 @@ def _write_parquet(answers: AnsweredQueries, file: IO[bytes]) -> None:
         "id": pyarrow.array(ids),
         "score": pyarrow.array([hit.score for _, _, hit, _ in rows], pyarrow.float32()),
         "row": pyarrow.array([hit.row for _, _, hit, _ in rows], pyarrow.int64()),
-        "text": pyarrow.array([document.text for document in kept], pyarrow.string()),
+        "text": pyarrow.array([document.text for document in documents], pyarrow.string()),
         **{
             field.name: pyarrow.array(
-                [(document.metadata or {}).get(field.name) for document in kept], field.type
+                [(document.metadata or {}).get(field.name) for document in documents], field.type
             )
             for field in fields
         },

@@ -161,15 +161,15 @@ def _has_text_ids(rows: RowReader) -> bool:
 
 def _columns_present(rows: RowReader) -> list[str]:
     """List which of texts and metadata some row has."""
-    found: set[str] = set()
+    present: set[str] = set()
     for documents in rows.documents():
         if any(document.text is not None for document in documents):
-            found.add("texts")
+            present.add("texts")
         if any(document.metadata for document in documents):
-            found.add("metadata")
-        if len(found) == 2:
+            present.add("metadata")
+        if len(present) == 2:
             break
-    return sorted(found, reverse=True)
+    return sorted(present, reverse=True)
 
 
 def _write_gzipped(rows: RowReader, file: IO[bytes]) -> None:

@@ -55,9 +55,10 @@ def _rows(path: Path, name: str, column: Any, first_row: int, width: int | None)
     width = width or widths[0].as_py()
     lengths = set(compute.unique(widths).to_pylist())
     if lengths != {width} or width is None:
-        found = widths.to_pylist()
-        row = next(i for i, each in enumerate(found) if each is None or each != width)
-        problem = "no vector" if found[row] is None else f"{found[row]} numbers, others {width}"
+        all_widths = widths.to_pylist()
+        row = next(i for i, each in enumerate(all_widths) if each is None or each != width)
+        wrong = all_widths[row]
+        problem = "no vector" if wrong is None else f"{wrong} numbers, others {width}"
         raise DataError(
             f"row {first_row + row} of {name!r} in '{path}' has {problem}; leave that row out, or "
             "mend it"
