@@ -109,7 +109,7 @@ def test_an_error_of_a_thread_reaches_the_caller(run):
 def test_thread_counts_are_checked():
     check_threads(None)
     check_threads(1)
-    with pytest.raises(InputError, match="threads=0 is below 1"):
+    with pytest.raises(InputError, match="threads=0 is not a whole number of at least 1"):
         check_threads(0)
     assert thread_count(3) == 3
     assert thread_count() >= 1

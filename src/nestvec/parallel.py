@@ -24,8 +24,13 @@ _AHEAD = 4
 
 def check_threads(threads: int | None) -> None:
     """Raise `InputError` unless `threads` is at least 1, or None for one per core."""
-    if threads is not None and threads < 1:
-        raise InputError(f"threads={threads} is below 1; use at least 1, or None for all cores")
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
+        raise InputError(
+            f"threads={threads!r} is not a whole number of at least 1; use one, or None for all "
+            "cores"
+        )
 
 
 def thread_count(threads: int | None = None) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.errors import DimsError, IdsError, InputError, VectorsError
+from nestvec.keywords import check_seed
 from nestvec.metrics import Id, Qrels
 from nestvec.shapes import Float, Float32, Int64
 from nestvec.vectors import (
@@ -78,8 +79,7 @@ class TrainingData:
         They include all documents that `pairs` name. Without `queries`, documents take their place:
         those that `pairs` name as queries, or all. `InputError` for data that cannot be used.
         """
-        if seed < 0:
-            raise InputError(f"seed={seed} is below 0; use 0 or more")
+        check_seed(seed)
         array = check_vectors(vectors)
         query_array = None if queries is None else check_vectors(queries, "queries", array.shape[1])
         if query_array is None and query_ids is not None:

@@ -8,7 +8,7 @@ from typing_extensions import Unpack
 
 from nestvec.auditing.options import DEFAULTS, AuditOptions
 from nestvec.deprecation import renamed_arguments
-from nestvec.keywords import complete
+from nestvec.keywords import check_seed, complete
 from nestvec.metrics import Id, Qrels
 from nestvec.plan import Plan
 from nestvec.progress import Progress, silent
@@ -80,7 +80,7 @@ def audit(
         groups=validate.validate_groups(values["groups"], len(full.queries)),
         variants=validate.validate_variants(variants, full, store, store_ids),
         thresholds=Thresholds.read(values["thresholds"]),
-        seed=validate.validate_seed(seed),
+        seed=check_seed(seed),
     )
     method = values["mine_hard_negatives"]
     triplets, source = stress_inputs.hard_negatives_from(inputs, method, texts)

@@ -20,6 +20,7 @@ from nestvec.classify.thresholds import (
 )
 from nestvec.deprecation import renamed_arguments, renamed_fields, warn_renamed
 from nestvec.errors import DataError, DimsError, InputError, VectorsError
+from nestvec.keywords import check_seed
 from nestvec.shapes import Float32, Float64, Int64
 from nestvec.transforms.files import read_file, write_file
 from nestvec.vectors import as_float32, check_dims
@@ -304,8 +305,7 @@ def _check_options(
             f"alpha={alpha} at confidence={confidence} cannot be shown by a sample; "
             "use alpha between 0 and 1 and confidence between 0.5 and 1"
         )
-    if seed < 0:
-        raise InputError(f"seed={seed} is below 0; use 0 or more")
+    check_seed(seed)
 
 
 def _widths(dims: Sequence[int] | None, width: int) -> list[int]:

@@ -22,7 +22,7 @@ from nestvec.hits import Hits
 from nestvec.index.document_lookup import get_documents, has_id
 from nestvec.index.options import IndexOptions, checked
 from nestvec.index.plans.default_recall import DefaultRecall, stored_default_recall
-from nestvec.index.plans.resolution import resolve_plan
+from nestvec.index.plans.resolution import check_k, resolve_plan
 from nestvec.index.plans.stored_plans import StoredPlan
 from nestvec.index.query_transform import transform_queries
 from nestvec.index.search.searcher import (
@@ -308,8 +308,8 @@ class Index:
 
         One generation is shown to the end, whatever is written meanwhile.
         """
-        if block_rows < 1:
-            raise InputError(f"block_rows={block_rows} is below 1; use 1 or more")
+        if isinstance(block_rows, bool) or not isinstance(block_rows, int) or block_rows < 1:
+            raise InputError(f"block_rows={block_rows!r} is not a whole number of at least 1")
         return self._snapshot.iter_vectors(block_rows)
 
     def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -360,6 +360,7 @@ class Index:
         It is the plan that `nv.tune` saved for this `k`, while the rows are those that it was tuned
         for; otherwise a rule of thumb.
         """
+        check_k(k, len(self))
         return self._snapshot.chosen_plan(None, int(k), True)
 
     @property
@@ -563,6 +564,7 @@ class Index:
         `evidence` (JSON values) supports its guarantee for rows with this checksum
         (`snapshot.manifest.rows_checksum()`); `StorageError` if they have changed since.
         """
+        check_k(k, len(self))
         with self._writing("save a tuned plan", silent) as writer:
             writer.save_plan(k, plan, evidence, rows_checksum)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from nestvec.errors import InputError
-from nestvec.keywords import complete
+from nestvec.keywords import check_seed, complete
 
 METRICS = ("ip", "cosine", "euclidean")
 _ROTATIONS = ("pca", "none")
@@ -46,15 +46,13 @@ def checked(options: IndexOptions) -> IndexOptions:
         raise InputError(f"rotation={rotation!r} is not known; use one of {', '.join(_ROTATIONS)}")
     if not isinstance(bits, int | float | np.number) or not 0 < bits <= _MAX_BITS:
         raise InputError(f"bits={bits!r} is out of range; use more than 0 and at most {_MAX_BITS}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed={seed!r} is not a whole number of at least 0")
     if columns is not None and not are_columns(columns):
         raise InputError(
             f"columns={columns!r} is no record of columns; write it as "
             '{"text": ["title", "abstract"], "id": "doi", "metadata": None}'
         )
     return IndexOptions(
-        metric=metric, rotation=rotation, bits=float(bits), seed=int(seed), columns=columns
+        metric=metric, rotation=rotation, bits=float(bits), seed=check_seed(seed), columns=columns
     )
 
 

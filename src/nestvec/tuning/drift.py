@@ -7,6 +7,7 @@ import numpy as np
 
 from nestvec.errors import InputError
 from nestvec.index import Index
+from nestvec.keywords import check_seed
 from nestvec.plan import Plan
 from nestvec.plurals import count_of
 from nestvec.progress import Progress
@@ -92,6 +93,7 @@ def check_drift(
     index: Index, queries: EvaluationQueries, k: int, seed: int, progress: Progress
 ) -> DriftReport:
     """Test the stored plan for `k` on new queries; the work behind `nestvec.check_drift`."""
+    check_seed(seed)
     if k not in index.stored_plans:
         raise InputError(
             f"{index.path} stores no tuned plan for k={k} (it stores plans for k: "

@@ -49,6 +49,11 @@ class Guarantee:
     measure: str = "recall"
 
     def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
+            raise InputError(f"k={self.k!r} is not a whole number of at least 1; use one such as 10")
+        for name in ("target", "confidence"):
+            if not isinstance(getattr(self, name), float | int | np.number):
+                raise InputError(f"{name}={getattr(self, name)!r} is not a number; use one below 1")
         if not (0 < self.target < 1 and 0.5 < self.confidence < 1):
             raise InputError(
                 f"target={self.target} at confidence={self.confidence} cannot be shown by a "

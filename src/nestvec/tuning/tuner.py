@@ -7,6 +7,7 @@ import numpy as np
 
 from nestvec.errors import InputError
 from nestvec.index import Index
+from nestvec.keywords import check_seed
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Float64, Int64
@@ -40,6 +41,7 @@ def tune_plan(
     progress: Progress,
 ) -> TunedPlan:
     """Find the cheapest plan with the guarantee; the work behind `nestvec.tune`."""
+    check_seed(seed)
     if not 1 <= guarantee.k <= len(index):
         raise InputError(
             f"k={guarantee.k} is not from 1 to the {len(index):,} rows of the index; tune for a k "
@@ -172,6 +174,8 @@ def _verdict(
 
 
 def _parse_plans(plans: Sequence[str | Plan]) -> list[Plan]:
+    if isinstance(plans, str | Plan):
+        raise InputError(f"plans is the single plan '{plans}'; pass a list, [plan]")
     if not plans:
         raise InputError("plans is empty; pass plans to test, or None for the grid")
     parsed = (Plan.parse(plan) if isinstance(plan, str) else plan for plan in plans)

@@ -217,10 +217,3 @@ def validate_judgments(
 ) -> RelevanceJudgments | None:
     """Translate relevance judgments to rows; None for None."""
     return None if qrels is None else judgments_by_row(qrels, query_ids, ids)
-
-
-def validate_seed(seed: int) -> int:
-    """Return a whole number of at least 0; `InputError` for anything else."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed={seed!r} is not a whole number of at least 0")
-    return int(seed)
