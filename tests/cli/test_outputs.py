@@ -127,6 +127,18 @@ def test_hits_of_vectors_are_arrays_with_the_ids_of_the_queries(index, run, tmp_
         assert found["rows"].tolist() == [[row, -1] for row in range(4)]
 
 
+@pytest.mark.parametrize("name", ["hits.jsonl", "hits.parquet", "hits.csv", "hits.tsv"])
+def test_a_proof_is_a_column(name, index, run, tmp_path):
+    run("search", index.path, *SEARCHED, "--exact", "-o", tmp_path / name)
+    assert {row["certified"] for row in read_hits(tmp_path / name)} == {True}
+
+
+def test_a_proof_is_an_array(index, run, tmp_path):
+    run("search", index.path, *SEARCHED, "--exact", "-o", tmp_path / "hits.npz")
+    with np.load(tmp_path / "hits.npz") as found:
+        assert found["certified"].tolist() == [True, True]
+
+
 @pytest.mark.door("nestvec search -o FILE.trec", "a run file of TREC, as trec_eval reads it")
 def test_a_run_file_is_read_by_trec_eval(index, run, tmp_path):
     pytrec_eval = pytest.importorskip("pytrec_eval")

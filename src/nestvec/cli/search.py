@@ -218,7 +218,13 @@ class _HitFile:
         """Write the hits of all queries."""
         from nestvec.collections.hit_files import AnsweredQueries, write_hits
 
-        answers = AnsweredQueries(labels, hits, lambda found: _documents(task, found), self.fields)
+        answers = AnsweredQueries(
+            labels,
+            hits,
+            lambda found: _documents(task, found),
+            self.fields,
+            with_proof=task.exact or task.certify,
+        )
         write_hits(answers, self.path, self.overwrite)
 
 

@@ -15,10 +15,11 @@ from nestvec.documents import Document
 from nestvec.encode.row_files import metadata_fields, new_file
 from nestvec.errors import InputError
 from nestvec.extras import require
-from nestvec.hits import Hit, Hits
+from nestvec.hits import Hits
 from nestvec.inputs.formats import suffix_of
 
-_COLUMNS = ("query", "rank", "id", "score", "row", "text")
+_COLUMNS = ("query", "rank", "id", "score", "row")
+_RESERVED = (*_COLUMNS, "certified", "text")
 _TREC_TAG = "nestvec"
 _log = logging.getLogger(__name__)
 
@@ -33,14 +34,16 @@ class AnsweredQueries:
     """Look up the documents of all hits."""
     fields: Sequence[str] | None = None
     """The fields of the metadata to write; None for all."""
+    with_proof: bool = False
+    """Whether to write which queries have hits that are proven exact."""
 
-    def rows(self) -> Iterator[tuple[Any, int, Hit, Document]]:
-        """Iterate label, rank from 1, hit and document; padding is left out."""
-        documents_of_hits = self.documents(self.hits)
-        queries = zip(self.labels, self.hits, documents_of_hits, strict=True)
-        for label, of_query, documents in queries:
+    def rows(self) -> Iterator[tuple[dict[str, Any], Document]]:
+        """Iterate the columns of each hit, and its document; padding is left out."""
+        queries = zip(self.labels, self.hits, self.documents(self.hits), strict=True)
+        for number, (label, of_query, documents) in enumerate(queries):
+            proof = {"certified": bool(self.hits.certified[number])} if self.with_proof else {}
             for rank, (hit, document) in enumerate(zip(of_query, documents, strict=True), 1):
-                yield label, rank, hit, document
+                yield {"query": label, "rank": rank, **hit._asdict(), **proof}, document
 
     def metadata(self, document: Document) -> dict[str, Any]:
         """Return the fields of the metadata to write."""
@@ -60,9 +63,10 @@ def write_hits(answers: AnsweredQueries, path: Path, overwrite: bool) -> None:
     """Write hits to a file in the format of its suffix; it appears whole or not at all.
 
     `.jsonl`, `.parquet`, `.csv` and `.tsv` have a row for each hit: query, rank (from 1), id,
-    score, row, text and metadata. `.npz` has the arrays queries, ids, scores and rows [q, k] with
-    padding. `.trec` and `.run` are run files of TREC. `InputError` for another suffix,
-    `StorageError` for a file that exists without `overwrite`.
+    score, row, text and metadata, and `certified` where a proof was asked for. `.npz` has the
+    arrays queries [q], ids, scores and rows [q, k] with padding, and certified [q]. `.trec` and
+    `.run` are run files of TREC. `InputError` for another suffix, `StorageError` for a file that
+    exists without `overwrite`.
     """
     check_hit_file(path)
     with new_file(path, overwrite) as file:
@@ -70,8 +74,8 @@ def write_hits(answers: AnsweredQueries, path: Path, overwrite: bool) -> None:
 
 
 def _write_jsonl(answers: AnsweredQueries, file: IO[bytes]) -> None:
-    for label, rank, hit, document in answers.rows():
-        record: dict[str, Any] = {"query": label, "rank": rank, **hit._asdict()}
+    for row, document in answers.rows():
+        record = dict(row)
         if document.text is not None:
             record["text"] = document.text
         metadata = answers.metadata(document)
@@ -81,26 +85,23 @@ def _write_jsonl(answers: AnsweredQueries, file: IO[bytes]) -> None:
 
 
 def _write_csv(answers: AnsweredQueries, file: IO[bytes], delimiter: str = ",") -> None:
-    rows = list(answers.rows())
-    names = list(dict.fromkeys(n for *_, document in rows for n in answers.metadata(document)))
+    rows = [(row, document, answers.metadata(document)) for row, document in answers.rows()]
+    names = list(dict.fromkeys(name for *_, metadata in rows for name in metadata))
     _check_names(names)
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *names])
-    for label, rank, hit, document in rows:
-        metadata = answers.metadata(document)
-        values = [_cell(metadata.get(name)) for name in names]
-        writer.writerow([label, rank, *_cells(hit), _cell(document.text), *values])
+    proof = ("certified",) if answers.with_proof else ()
+    writer.writerow([*_COLUMNS, *proof, "text", *names])
+    for row, document, metadata in rows:
+        # As many digits as a float32 needs to come back as it was.
+        values = {**row, "score": str(np.float32(row["score"]))}.values()
+        cells = [_cell(metadata.get(name)) for name in names]
+        writer.writerow([*values, _cell(document.text), *cells])
     text.detach()  # the file is closed by whoever opened it
 
 
 def _write_tsv(answers: AnsweredQueries, file: IO[bytes]) -> None:
     _write_csv(answers, file, "\t")
-
-
-def _cells(hit: Hit) -> tuple[Any, str, int]:
-    # As many digits as a float32 needs to come back as it was.
-    return hit.id, str(np.float32(hit.score)), hit.row
 
 
 def _cell(value: Any) -> Any:
@@ -112,15 +113,12 @@ def _cell(value: Any) -> Any:
 def _write_parquet(answers: AnsweredQueries, file: IO[bytes]) -> None:
     pyarrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
     rows = list(answers.rows())
-    documents = [Document(d.id, d.text, answers.metadata(d)) for *_, d in rows]
-    fields = metadata_fields(iter([documents]), _COLUMNS)
-    labels, ids = [label for label, *_ in rows], [hit.id for _, _, hit, _ in rows]
+    documents = [Document(d.id, d.text, answers.metadata(d)) for _, d in rows]
+    fields = metadata_fields(iter([documents]), _RESERVED)
+    types = {"rank": pyarrow.int32(), "score": pyarrow.float32(), "row": pyarrow.int64()}
+    names = [*_COLUMNS, *(["certified"] if answers.with_proof else [])]
     columns = {
-        "query": pyarrow.array(labels),
-        "rank": pyarrow.array([rank for _, rank, *_ in rows], pyarrow.int32()),
-        "id": pyarrow.array(ids),
-        "score": pyarrow.array([hit.score for _, _, hit, _ in rows], pyarrow.float32()),
-        "row": pyarrow.array([hit.row for _, _, hit, _ in rows], pyarrow.int64()),
+        **{name: pyarrow.array([row[name] for row, _ in rows], types.get(name)) for name in names},
         "text": pyarrow.array([document.text for document in documents], pyarrow.string()),
         **{
             field.name: pyarrow.array(
@@ -138,7 +136,12 @@ def _write_npz(answers: AnsweredQueries, file: IO[bytes]) -> None:
     if ids.dtype == object:
         ids = np.array(["" if i is None else i for i in ids.ravel()], np.str_).reshape(ids.shape)
     labels = np.array(list(answers.labels))
-    np.savez(file, queries=labels, ids=ids, scores=hits.scores, rows=hits.rows)
+    arrays: dict[str, Any] = {
+        "queries": labels, "ids": ids, "scores": hits.scores, "rows": hits.rows,
+    }  # fmt: skip
+    if answers.with_proof:
+        arrays["certified"] = hits.certified
+    np.savez(file, **arrays)
 
 
 def _write_trec(answers: AnsweredQueries, file: IO[bytes]) -> None:
@@ -147,17 +150,19 @@ def _write_trec(answers: AnsweredQueries, file: IO[bytes]) -> None:
         _log.warning("queries are numbered from 0 in a run file of TREC: theirs have spaces")
         labels = [str(number) for number in range(len(labels))]
     numbered = AnsweredQueries(labels, answers.hits, answers.documents)
-    for label, rank, hit, _ in numbered.rows():
-        if len(str(hit.id).split()) != 1:
+    for row, _ in numbered.rows():
+        if len(str(row["id"]).split()) != 1:
             raise InputError(
-                f"the id {hit.id!r} has spaces, which a run file of TREC cannot hold; write .jsonl"
+                f"the id {row['id']!r} has spaces, which a run file of TREC cannot hold; write "
+                ".jsonl"
             )
-        line = f"{label} Q0 {hit.id} {rank} {np.float32(hit.score)} {_TREC_TAG}\n"
+        score = np.float32(row["score"])
+        line = f"{row['query']} Q0 {row['id']} {row['rank']} {score} {_TREC_TAG}\n"
         file.write(line.encode())
 
 
 def _check_names(names: Sequence[str]) -> None:
-    clashes = [name for name in names if name in _COLUMNS]
+    clashes = [name for name in names if name in _RESERVED]
     if clashes:
         raise InputError(
             f"the metadata field {clashes[0]!r} has the name of another column; write .jsonl"
