@@ -50,7 +50,7 @@ class Guarantee:
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
-            raise InputError(f"k={self.k!r} is not a whole number of at least 1; use one such as 10")
+            raise InputError(f"k={self.k!r} is not a whole number of at least 1; pass one, say 10")
         for name in ("target", "confidence"):
             if not isinstance(getattr(self, name), float | int | np.number):
                 raise InputError(f"{name}={getattr(self, name)!r} is not a number; use one below 1")
