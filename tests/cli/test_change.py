@@ -53,6 +53,19 @@ def test_rows_are_updated_by_id_and_keep_their_texts(run, index, vectors, tmp_pa
     assert (opened.vectors[-2:] == -vectors[[7, 5]]).all()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(("field", "error"), [("vector", "is in the index"), ("text", "already")])
+def test_ids_of_a_column_must_be_new_even_where_they_count_from_0(
+    refuse, index, vectors, tmp_path, first, field, error
+):
+    values = vectors[:3].tolist() if field == "vector" else ["a", "b", "c"]
+    lines = [json.dumps({"_id": first + row, field: value}) for row, value in enumerate(values)]
+    (tmp_path / "more.jsonl").write_text("\n".join(lines))
+    model = () if field == "vector" else ("--model", "minilm")
+    assert error in refuse("add", index, tmp_path / "more.jsonl", *model)
+    assert len(Index.open(index)) == 300
+
+
 def test_what_cannot_be_changed_is_said_in_one_sentence(refuse, index, tmp_path):
     assert "id 900 is not in the index" in refuse("delete", index, 900)
     assert "whole numbers" in refuse("delete", index, "seven")

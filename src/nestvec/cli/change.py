@@ -1,9 +1,11 @@
 """`nestvec add`, `update`, `delete`, `compact`: changes to an index."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from nestvec.cli import options
@@ -21,7 +23,7 @@ from nestvec.data import Corpus
 from nestvec.encode.registry import EncoderOptions
 from nestvec.errors import InputError
 from nestvec.index import Index
-from nestvec.inputs.column_roles import ColumnChoice
+from nestvec.inputs.column_roles import ColumnChoice, ColumnRoles
 from nestvec.plurals import count_of
 from nestvec.progress import bar
 
@@ -78,7 +80,7 @@ def add(
     rows = _read(opened, input_file, model, base_url, of_encoder)
     if replace and rows.ids is None:
         raise InputError(f"{data} has no ids, by which --replace knows rows; give some, or add")
-    numbered = rows.ids is not None and tuple(rows.ids) == tuple(range(len(rows.vectors)))
+    numbered = rows.ids is not None and _are_row_numbers(rows.ids, rows.roles)
     texts_, metadata, vectors = rows.texts, rows.metadata, rows.vectors
     if replace and rows.ids is not None:
         opened.upsert(vectors, ids=rows.ids, texts=texts_, metadata=metadata, progress=bar)
@@ -177,8 +179,14 @@ def compact(index: options.IndexPath, json: options.Json = False) -> None:
 def _check_new(index: Index, corpus: Corpus) -> None:
     """Check rows to be added before they are encoded; rows without ids are numbered on."""
     check_records(corpus.ids, corpus.texts, corpus.metadata)
-    if corpus.ids != tuple(range(len(corpus))):
+    if not _are_row_numbers(corpus.ids, corpus.roles):
         check_new(index, corpus.ids)
+
+
+def _are_row_numbers(ids: Sequence[Any] | np.ndarray, roles: ColumnRoles | None) -> bool:
+    """Tell whether ids are no more than the numbers of the rows, and no column of the file."""
+    has_column = roles is not None and roles.id is not None
+    return not has_column and list(ids) == list(range(len(ids)))
 
 
 def _check_present(index: Index, corpus: Corpus) -> None:
