@@ -67,7 +67,7 @@ def test_ids_of_a_column_must_be_new_even_where_they_count_from_0(
 
 
 def test_what_cannot_be_changed_is_said_in_one_sentence(refuse, index, tmp_path):
-    assert "id 900 is not in the index" in refuse("delete", index, 900)
+    assert "id 900 is not in the index; nothing was changed" in refuse("delete", index, 900)
     assert "whole numbers" in refuse("delete", index, "seven")
     assert "no ids" in refuse("update", index, tmp_path / "v.npy")
     assert "is not a nestvec index" in refuse("compact", tmp_path / "none.nv")

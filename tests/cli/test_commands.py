@@ -190,6 +190,8 @@ def test_one_row_is_one_row_in_the_words_of_the_glossary(run, tmp_path):
     built = run("index", tmp_path / "one.npy", "-o", index)
     described, exported = run("info", index), run("export", index, "--to", tmp_path / "x.npy")
     assert all("1 row of 4 dims" in outcome.out for outcome in (built, exported))
+    facts = run("export", index, "--to", tmp_path / "y.npy", "--json").json
+    assert facts["size_bytes"] == (tmp_path / "y.npy").stat().st_size
     assert "1 of 4 dims" in described.out
     assert "1 segment, 0 deleted rows until compact" in described.out
     for outcome in (built, described):

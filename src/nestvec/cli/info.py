@@ -185,7 +185,7 @@ def export(
         rows, dim = len(opened), opened.dim
     n_bytes = to.expanduser().stat().st_size
     if json:
-        print_json({"file": to, "rows": rows, "dim": dim, "bytes": n_bytes})
+        print_json({"file": to, "rows": rows, "dim": dim, "size_bytes": n_bytes})
         return
     content = f"{count_of(rows, 'row')} of {count_of(dim, 'dim')}"
     print_facts({"file": f"{short_path(to)}, {content}", "size": size(n_bytes)})

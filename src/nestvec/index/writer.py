@@ -292,8 +292,8 @@ class Writer:
         missing = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is None]
         if missing:
             raise IdsError(
-                f"id {missing[0]!r} is not in the index, which lacks {len(missing)} of these "
-                f"{len(ids)} ids; nothing was changed"
+                f"id {missing[0]!r} is not in the index{_and_others('lacks', missing, ids)}; "
+                "nothing was changed"
             )
         return [row for row in rows if row is not None]
 
@@ -309,8 +309,8 @@ class Writer:
         taken = [id_ for id_, row in zip(ids.tolist(), rows, strict=True) if row is not None]
         if taken:
             raise IdsError(
-                f"id {taken[0]!r} is in the index, which has {len(taken)} of these {len(ids)} ids; "
-                "use update to replace rows"
+                f"id {taken[0]!r} is in the index{_and_others('has', taken, ids)}; use update to "
+                "replace rows"
             )
 
 
@@ -340,3 +340,8 @@ def write_entry(
 def _entry(part: LiveSegment, mask: Bool[np.ndarray, " n"], count: int) -> SegmentEntry:
     """Make the manifest entry of a segment in which the rows of `mask` alone are live."""
     return replace(part.entry, deleted=pack_deleted(mask))
+
+
+def _and_others(verb: str, some: Sequence[Id], ids: np.ndarray) -> str:
+    """Say how many of the ids a message is about; nothing where there is one id."""
+    return f", which {verb} {len(some):,} of these {len(ids):,} ids" if len(ids) > 1 else ""
