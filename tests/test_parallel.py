@@ -1,5 +1,6 @@
 """Threads: results come in order, every row is treated once, and errors reach the caller."""
 
+import os
 import threading
 import time
 
@@ -23,6 +24,17 @@ THREADS = [None, 1, 3]
 def slow_square(number):
     time.sleep(0.001 * (number % 3))
     return number**2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process is pinned to cores")
+def test_as_many_threads_as_the_process_has_cores():
+    cores = os.sched_getaffinity(0)
+    assert thread_count() == len(cores)
+    os.sched_setaffinity(0, list(cores)[:1])
+    try:
+        assert thread_count() == 1
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @pytest.mark.parametrize("threads", THREADS)

@@ -34,8 +34,15 @@ def check_threads(threads: int | None) -> None:
 
 
 def thread_count(threads: int | None = None) -> int:
-    """Return `threads`, or the number of cores for None."""
-    return threads or os.cpu_count() or 1
+    """Return `threads`, or for None the number of cores that this process may use."""
+    return threads or _usable_cores()
+
+
+def _usable_cores() -> int:
+    # os.process_cpu_count came with Python 3.13; macOS and Windows pin no process to cores.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def map_all(function: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> list[R]:

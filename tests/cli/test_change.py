@@ -69,7 +69,7 @@ def test_ids_of_a_column_must_be_new_even_where_they_count_from_0(
 def test_what_cannot_be_changed_is_said_in_one_sentence(refuse, index, tmp_path):
     assert "id 900 is not in the index; nothing was changed" in refuse("delete", index, 900)
     assert "whole numbers" in refuse("delete", index, "seven")
-    assert "no ids" in refuse("update", index, tmp_path / "v.npy")
+    assert "no column of ids" in refuse("update", index, tmp_path / "v.npy")
     assert "is not a nestvec index" in refuse("compact", tmp_path / "none.nv")
 
 
@@ -87,8 +87,16 @@ def test_add_with_replace_takes_new_and_known_ids(run, refuse, vectors, tmp_path
     assert hits.ids[:, 0].tolist() == [f"r{i}" for i in range(25, 40)]
 
 
-def test_rows_without_ids_replace_nothing(refuse, index, tmp_path):
-    assert "--replace" in refuse("add", index, tmp_path / "v.npy", "--replace")
+@pytest.mark.door("rows without ids, to update or --replace with", "refused, before the model")
+@pytest.mark.parametrize("command", [("update",), ("add", "--replace")])
+@pytest.mark.parametrize("name", ["v.npy", "t.txt", "t.jsonl", "v.jsonl"])
+def test_rows_without_ids_replace_nothing(refuse, vectors, index, tmp_path, command, name):
+    (tmp_path / "t.txt").write_text("one\ntwo\n")
+    (tmp_path / "t.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "v.jsonl").write_text(json.dumps({"vector": vectors[0].tolist()}))
+    model = ("--model", "/no/such/model") if name.startswith("t") else ()
+    message = refuse(command[0], index, tmp_path / name, *command[1:], *model)
+    assert "has no column of ids, by which rows are replaced" in message
 
 
 def test_rows_that_match_a_filter_are_deleted(run, refuse, index):

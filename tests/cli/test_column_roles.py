@@ -94,3 +94,15 @@ def test_vectors_without_texts_leave_texts_as_they_are(index, tmp_path, run):
     (document,) = Index.open(index.path).get(["10/0"])
     assert document.text == "title 0 abstract 0"
     assert document.metadata == {"year": 1999}
+
+
+@pytest.mark.door("a record with both _id and id", "_id is the id, of texts and of vectors alike")
+@pytest.mark.parametrize("field", ["text", "vector"])
+def test_the_column_that_is_said_to_be_the_id_is_the_id(field, tmp_path, run):
+    value = "a text" if field == "text" else [1.0, 2.0]
+    file = write(tmp_path / "x.jsonl", [{"id": "second", "_id": "first", field: value}])
+    outcome = run("index", file, "-o", tmp_path / "x.nv", "--json")
+    assert outcome.json["columns"]["id"] == "_id"
+    index = Index.open(tmp_path / "x.nv")
+    assert list(index.ids) == ["first"]
+    assert index.get(["first"])[0].metadata == {"id": "second"}

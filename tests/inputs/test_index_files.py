@@ -130,6 +130,17 @@ def test_a_kind_without_a_way_back_is_refused(tmp_path):
         read_vectors(write_faiss(tmp_path / "v.faiss", index))
 
 
+@pytest.mark.door("an index of FAISS whose parts differ in dimension", "an error, and no crash")
+@pytest.mark.parametrize("dim", [0, 8, 24])
+@pytest.mark.parametrize("kind", [*WITH_IDS, "refined", "rotated", "ivf pq", "hnsw sq", "pq"])
+def test_parts_that_differ_in_dimension_are_refused(tmp_path, kind, dim):
+    index = (EXACT | WITH_IDS | COMPRESSED)[kind]()
+    path = write_faiss(tmp_path / "v.faiss", index, IDS if kind in WITH_IDS else None)
+    change(path, 4, dim)
+    with pytest.raises(DataError, match=path.name):
+        read_vectors(path)
+
+
 def test_ids_that_repeat_in_an_inverted_file_are_refused(tmp_path):
     ids = np.where(np.arange(300) == 7, 8, np.arange(300))
     with pytest.raises(DataError, match=r"v\.faiss': the id 8 comes more than once"):
@@ -363,6 +374,24 @@ def test_another_file_under_the_name_of_an_index_is_refused(index_file):
     index_file.write_text("some text, and no index of a library at all\n" * 9)
     with pytest.raises(DataError, match=index_file.name):
         read_vectors(index_file)
+
+
+@pytest.mark.door("a folder of index files", "read as one file; all of them have ids, or none")
+@pytest.mark.parametrize("first_id", [0, 1000])
+def test_a_folder_of_index_files_is_read_as_one(tmp_path, first_id):
+    ids = np.arange(300) + first_id
+    write_usearch(tmp_path / "a.usearch", rows=ROWS[:100], ids=ids[:100])
+    write_usearch(tmp_path / "b.usearch", rows=ROWS[100:], ids=ids[100:])
+    file = read_vectors(tmp_path)
+    np.testing.assert_array_equal(file.vectors, ROWS)
+    np.testing.assert_array_equal(file.ids, ids if first_id else None)
+
+
+def test_a_folder_with_and_without_ids_is_refused(tmp_path):
+    write_faiss(tmp_path / "a.faiss", WITH_IDS["idmap"](), IDS)
+    write_faiss(tmp_path / "b.faiss", EXACT["flat"]())
+    with pytest.raises(DataError, match=r"b\.faiss has no ids, and other files of .* have some"):
+        read_vectors(tmp_path)
 
 
 @pytest.mark.parametrize(("module", "extra"), [("faiss", "faiss"), ("usearch.index", "usearch")])

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -70,7 +71,8 @@ def add(
     start, opened = time.perf_counter(), Index.open(index)
     input_file = InputFile(
         data, texts, key, ColumnChoice(text_column, id_column), limit, "document",
-        on_bad_text.value, check=None if replace else partial(_check_new, opened),
+        on_bad_text.value,
+        check=partial(_check_has_ids, data) if replace else partial(_check_new, opened),
         recorded=opened.meta.get("columns"), packed_bits=packed_bits,
     )  # fmt: skip
     of_encoder = EncoderOptions(
@@ -78,9 +80,9 @@ def add(
         headers=headers_of(header),
     )  # fmt: skip
     rows = _read(opened, input_file, model, base_url, of_encoder)
-    if replace and rows.ids is None:
-        raise InputError(f"{data} has no ids, by which --replace knows rows; give some, or add")
     numbered = rows.ids is not None and _are_row_numbers(rows.ids, rows.roles)
+    if replace and (rows.ids is None or numbered):
+        raise InputError(_without_ids(data))
     texts_, metadata, vectors = rows.texts, rows.metadata, rows.vectors
     if replace and rows.ids is not None:
         opened.upsert(vectors, ids=rows.ids, texts=texts_, metadata=metadata, progress=bar)
@@ -119,7 +121,7 @@ def update(
     start, opened = time.perf_counter(), Index.open(index)
     input_file = InputFile(
         data, texts, key, ColumnChoice(text_column, id_column), limit, "document",
-        on_bad_text.value, check=partial(_check_present, opened),
+        on_bad_text.value, check=partial(_check_present, opened, data),
         recorded=opened.meta.get("columns"), packed_bits=packed_bits,
     )  # fmt: skip
     of_encoder = EncoderOptions(
@@ -127,8 +129,8 @@ def update(
         headers=headers_of(header),
     )  # fmt: skip
     rows = _read(opened, input_file, model, base_url, of_encoder)
-    if rows.ids is None:
-        raise InputError(f"{data} has no ids, and rows are replaced by id; give them with --texts")
+    if rows.ids is None or _are_row_numbers(rows.ids, rows.roles):
+        raise InputError(_without_ids(data))
     opened.update(
         rows.vectors, ids=rows.ids, texts=rows.texts, metadata=rows.metadata, progress=bar
     )
@@ -189,10 +191,24 @@ def _are_row_numbers(ids: Sequence[Any] | np.ndarray, roles: ColumnRoles | None)
     return not has_column and list(ids) == list(range(len(ids)))
 
 
-def _check_present(index: Index, corpus: Corpus) -> None:
+def _check_present(index: Index, data: Path, corpus: Corpus) -> None:
     """Check rows that replace others before they are encoded."""
-    check_records(corpus.ids, corpus.texts, corpus.metadata)
+    _check_has_ids(data, corpus)
     check_present(index, corpus.ids)
+
+
+def _check_has_ids(data: Path, corpus: Corpus) -> None:
+    """Check rows that may replace others before they are encoded; those without ids cannot."""
+    if _are_row_numbers(corpus.ids, corpus.roles):
+        raise InputError(_without_ids(data))
+    check_records(corpus.ids, corpus.texts, corpus.metadata)
+
+
+def _without_ids(data: Path) -> str:
+    return (
+        f"{data} has no column of ids, by which rows are replaced; name one with --id-column, or "
+        "give vectors their ids with --texts"
+    )
 
 
 def _read(

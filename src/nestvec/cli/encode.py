@@ -121,7 +121,7 @@ def encode(
         "rows": rows,
         "dim": about["dim"],
         "size_bytes": output.stat().st_size,
-        "seconds": round(time.perf_counter() - start, 3),
+        "duration_s": round(time.perf_counter() - start, 3),
         "model": about,
     }
     if json:
@@ -132,7 +132,7 @@ def encode(
             "vectors": f"{output}, {facts['rows']:,} rows of {facts['dim']} dims as float32",
             "size": size(output.stat().st_size),
             "model": f"{about['name']} ({about['revision'] or 'revision unknown'})",
-            "time": f"{facts['seconds']:,.1f} s",
+            "time": f"{facts['duration_s']:,.1f} s",
         }
     )
 

@@ -17,6 +17,7 @@ from nestvec.documents import Document
 from nestvec.errors import InputError
 from nestvec.hits import Hit, Hits
 from nestvec.index import Index
+from nestvec.plurals import count_of
 from nestvec.shapes import Float
 
 if TYPE_CHECKING:
@@ -121,7 +122,12 @@ def search(
         bool, typer.Option("--full-text", help="Show texts whole, not their beginnings.")
     ] = False,
     stats: Annotated[
-        bool, typer.Option("--stats", help="Also show what each stage read, and the time.")
+        bool,
+        typer.Option(
+            "--stats",
+            help="Also show what each stage read, and the time. "
+            "A row in two of the cells is counted twice.",
+        ),
     ] = False,
     output: Annotated[
         Path | None,
@@ -237,17 +243,18 @@ def _answer(
     view: "_View",
     target: _HitFile | None,
 ) -> None:
-    hits, seconds = task.run(queries)
+    hits, duration_s = task.run(queries)
     if target is not None:
         target.write(task, labels, hits)
         n_hits = int((hits.rows >= 0).sum())
+        written = f"{count_of(n_hits, 'hit')} of {count_of(len(labels), 'query', 'queries')}"
         facts = {"output": target.path, "queries": len(labels), "hits": n_hits}
         if json:
             print_json(facts)
         else:
-            print_facts({"hits": f"{target.path}, {n_hits:,} hits of {len(labels):,} queries"})
+            print_facts({"hits": f"{target.path}, {written}"})
     elif json:
-        print_json(_as_json(task, labels, hits, seconds))
+        print_json(_as_json(task, labels, hits, duration_s))
         return
     else:
         documents = _documents(task, hits)
@@ -257,7 +264,7 @@ def _answer(
             _print_hits(task, hits, row, documents[row], view)
     if stats and not json:
         print()
-        _print_stats(hits, seconds)
+        _print_stats(hits, duration_s)
 
 
 def _converse(task: _Search, encoder: "Encoder", view: "_View") -> None:
@@ -271,11 +278,11 @@ def _converse(task: _Search, encoder: "Encoder", view: "_View") -> None:
         start = time.perf_counter()
         query = encode_queries(encoder, [text])
         encode_s = time.perf_counter() - start
-        hits, seconds = task.run(query)
+        hits, duration_s = task.run(query)
         (documents,) = _documents(task, hits)
         _print_hits(task, hits, 0, documents, view)
         print(
-            f"{1e3 * encode_s:.0f} ms to encode, {1e3 * seconds:.2f} ms to search; "
+            f"{1e3 * encode_s:.0f} ms to encode, {1e3 * duration_s:.2f} ms to search; "
             f"read {size(hits.stats.size_bytes)} of {size(4 * len(task.index) * task.index.dim)}\n"
         )
 
@@ -330,7 +337,7 @@ def _print_hits(
         print("proven exact" if hits.certified[row] else "not proven to be exact")
 
 
-def _print_stats(hits: Hits, seconds: float) -> None:
+def _print_stats(hits: Hits, duration_s: float) -> None:
     stats, count = hits.stats, max(1, hits.stats.queries)
     print_table(
         _STAGE_COLUMNS,
@@ -342,10 +349,11 @@ def _print_stats(hits: Hits, seconds: float) -> None:
             ),
         ],
     )
-    print(f"{1e3 * seconds:.2f} ms for {stats.queries} queries, {size(stats.size_bytes)} read")
+    queries = count_of(stats.queries, "query", "queries")
+    print(f"{1e3 * duration_s:.2f} ms for {queries}, {size(stats.size_bytes)} read")
 
 
-def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -> dict[str, Any]:
+def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, duration_s: float) -> dict[str, Any]:
     return {
         "index": task.index.path,
         "k": task.k,
@@ -361,7 +369,11 @@ def _as_json(task: _Search, labels: Sequence[Any], hits: Hits, seconds: float) -
                 zip(labels, _documents(task, hits), strict=True)
             )
         ],
-        "stats": {**asdict(hits.stats), "size_bytes": hits.stats.size_bytes, "seconds": seconds},
+        "stats": {
+            **asdict(hits.stats),
+            "size_bytes": hits.stats.size_bytes,
+            "duration_s": duration_s,
+        },
     }
 
 

@@ -19,6 +19,7 @@ from nestvec.encode.stacking import stack_on_disk
 from nestvec.encode.table_vectors import NoRowsError, read_column
 from nestvec.errors import DataError, NestvecError
 from nestvec.inputs.arrow_tables import open_table
+from nestvec.inputs.column_roles import ID_COLUMNS
 from nestvec.inputs.folders import data_files
 from nestvec.inputs.formats import COLUMNAR, TRANSFORM_LABEL, Format, file_format
 from nestvec.inputs.json_text import parse_json
@@ -29,7 +30,7 @@ from nestvec.vectors import check_vectors
 
 _log = logging.getLogger("nestvec.encode")
 
-ID_NAMES = ("ids", "id", "_id")
+ID_NAMES = ("ids", *ID_COLUMNS)
 """Arrays, columns and fields that hold the rows' ids, the first present one taken."""
 
 

@@ -13,10 +13,10 @@ from nestvec.errors import InputError
 from nestvec.extras import require
 from nestvec.inputs import COLUMNAR, file_format
 from nestvec.inputs.arrow_tables import open_table
+from nestvec.inputs.column_roles import ID_COLUMNS
 from nestvec.inputs.folders import data_files
 from nestvec.vectors import as_array
 
-ID_COLUMNS = ("id", "_id", "doc_id")
 TEXT_COLUMN = "text"
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def read_table(
             raise InputError(f"the table has no column {name!r}; it has {', '.join(names)}")
     vectors = vector_column or _vector_column(arrow, names, chosen)
     usual = [name for name in names if name != vectors and name not in (metadata_columns or ())]
-    ids = id_column or next((name for name in ID_COLUMNS if name in usual), None)
+    ids = id_column or next((name for name in (*ID_COLUMNS, "doc_id") if name in usual), None)
     texts = text_column or (TEXT_COLUMN if TEXT_COLUMN in usual else None)
     rest = [name for name in names if name not in (vectors, ids, texts)]
     metadata = rest if metadata_columns is None else list(metadata_columns)

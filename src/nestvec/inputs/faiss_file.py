@@ -19,6 +19,7 @@ FAISS_HEAD_BYTES = 32
 _HEADER = struct.Struct("<4sIq8s8s")  # kind, dimension, rows, and two numbers without a meaning
 _FILLER = struct.pack("<q", 1 << 20)
 _BINARY_HEADER = struct.Struct("<4sIIq")  # kind, bits, bytes, rows
+_PARTS = ("index", "refine_index", "storage", "quantizer", "pq", "sq")
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +94,7 @@ def _vectors(faiss: Any, index: Any) -> _Contents:
     `RuntimeError` of FAISS where it cannot do this.
     """
     index = faiss.downcast_index(index)
+    _check_dims(faiss, index)
     if isinstance(index, faiss.IndexIDMap):
         return _vectors(faiss, index.index).mapped(faiss.vector_to_array(index.id_map))
     if isinstance(index, faiss.IndexPreTransform):
@@ -116,6 +118,24 @@ def _vectors(faiss: Any, index: Any) -> _Contents:
         return _Contents(index.reconstruct_batch(ids), ids, exact)
     rows = index.reconstruct_n(0, index.ntotal)
     return _Contents(rows, None, isinstance(index, faiss.IndexFlat))
+
+
+def _check_dims(faiss: Any, index: Any) -> None:
+    """Raise `DataError` unless an index and its parts agree in dimension.
+
+    FAISS does not check that, and writes beyond its arrays where a damaged file lies about it.
+    """
+    width = index.d
+    pairs = [(width, max(width, 1))]
+    if isinstance(index, faiss.IndexPreTransform):
+        for number in range(index.chain.size()):
+            transform = index.chain.at(number)
+            pairs.append((width, transform.d_in))
+            width = transform.d_out
+    parts = (getattr(index, name, None) for name in _PARTS)
+    pairs += [(width, part.d) for part in parts if part is not None]
+    if any(first != second for first, second in pairs):
+        raise DataError("its parts differ in dimension; write the index again")
 
 
 def _bits(faiss: Any, index: Any) -> _Contents:
