@@ -18,8 +18,8 @@ def unpack_bits(packed: np.ndarray, path: Path) -> Float32[np.ndarray, "n dim"]:
     """Unpack rows of bytes [n, dim / 8] to +1 for each bit that is set and −1 for the others.
 
     The first bit of a byte is its highest, as in `np.packbits`. Bytes are 0 to 255 ("ubinary"), or
-    −128 to 127 ("binary": 128 less) if they are int8 or one of them is negative. The result is a memory map of a
-    temporary file. `DataError` for numbers that are no bytes.
+    −128 to 127 ("binary": 128 less) if they are int8 or one of them is negative. The result is a
+    memory map of a temporary file. `DataError` for numbers that are no bytes.
     """
     lowest, highest = (float(f(packed)) for f in (np.min, np.max)) if packed.size else (0.0, 0.0)
     offset = _SIGNED_OFFSET if packed.dtype == np.int8 or lowest < 0 else 0
