@@ -4,12 +4,13 @@ import csv
 import dataclasses
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from nestvec.data import (
@@ -152,7 +153,7 @@ def test_a_csv_field_may_hold_commas_quotes_and_line_breaks(write):
 
 
 def test_a_tsv_field_may_be_longer_than_the_csv_module_allows(write):
-    long = "x" * (csv.field_size_limit() + 1)
+    long = "x" * 200_000  # the csv module allows 131,072
     assert read_texts(write("x.tsv", f"text\tn\n{long}\t1\n")).texts == (long,)
 
 
@@ -169,13 +170,19 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(write, name, con
     assert read_texts(write("w-" + name, windows)) == read_texts(write(name, content))
 
 
+# A field of a TSV that looks so was written by a program that quotes.
+quoted = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+
 # Characters that no format here can hold inside a field: they end it, or are no characters.
 field = st.text(st.characters(blacklist_characters="\t\r\n\x00\ufeff", blacklist_categories=["Cs"]))
 
 
 @settings(deadline=None)
+@example(texts=['"', '"'], packed="")
+@example(texts=['"a""', '"'], packed="")
 @given(texts=st.lists(field, min_size=1, max_size=5), packed=st.sampled_from(["", ".gz"]))
 def test_what_was_written_is_read(tmp_path_factory, texts, packed):
+    assume(not any(quoted.fullmatch(text) for text in texts))
     folder = tmp_path_factory.mktemp("written")
     jsonl, tsv, table = (folder / f"x.{end}{packed}" for end in ("jsonl", "tsv", "csv"))
     opened = gzip.open if packed else open
@@ -263,7 +270,7 @@ def test_an_open_quote_in_a_csv_does_not_swallow_the_rest(write):
 
 
 def test_a_csv_field_beyond_the_limit_is_refused(write):
-    long = "x" * (csv.field_size_limit() + 1)
+    long = "x" * 200_000  # the csv module allows 131,072
     assert "is not CSV (field larger" in refusal(write("x.csv", f"id,text\na,{long}\n"))
 
 

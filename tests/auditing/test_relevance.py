@@ -160,4 +160,4 @@ def test_noise_and_lines_have_no_stable_knee(rng):
 def test_few_sizes_have_no_stable_knee(rng):
     few = knee(DIMS[:7], bent_curves(64, 0.05)[:, :7], rng)
     assert not few["stable"]
-    assert "7 sizes" in few["message"]
+    assert "7 widths" in few["message"]

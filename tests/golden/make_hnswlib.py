@@ -6,13 +6,14 @@ needs a C++ compiler, so tests read this file and do not need hnswlib.
 
 import sys
 
-import hnswlib
 import numpy as np
 
 ROWS = (np.arange(60, dtype=np.float32).reshape(12, 5) % 7) - 3
 LABELS = np.arange(12) * 11 + 100
 
 if __name__ == "__main__":
+    import hnswlib
+
     index = hnswlib.Index(space="l2", dim=5)
     index.init_index(max_elements=40, M=6, ef_construction=50, random_seed=7)
     index.add_items(ROWS, LABELS, num_threads=1)

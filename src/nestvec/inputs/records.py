@@ -22,8 +22,9 @@ Record = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
-_QUOTED = re.compile(r'(?:^|\t)"')
-_QUOTED_WITH_QUOTES = re.compile(r'(?:^|\t)"[^\t]*[^\t"]""')
+_QUOTE = re.compile(r'(?:^|\t)"')
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_QUOTED_WITH_QUOTES = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _LONGEST_FIELD = 2**31 - 1
 
@@ -109,30 +110,31 @@ def read_tsv(path: Path) -> Iterator[tuple[str, Record]]:
 def _is_quoted(path: Path) -> bool:
     """Tell whether a TSV quotes fields as a CSV does.
 
-    That takes a whole file without a contradiction, and a sign of it: a header in quotes, or a
-    field in quotes with a tab, a line break or a doubled quote. A text in quotes alone is literal.
+    That takes a sign (a header in quotes, a field in quotes with doubled quotes inside, or lines
+    whose number of fields only quotes explain), and a whole file without a contradiction. A text in
+    quotes is literal otherwise.
     """
-    signs = False
-
-    def lines() -> Iterator[str]:
-        nonlocal signs
-        for _, text in read_lines(path):
-            signs = signs or _QUOTED_WITH_QUOTES.search(text) is not None
-            yield text
-
-    if not any(_QUOTED.search(text) for _, text in read_lines(path)):
+    width = n_lines = 0
+    is_even, has_sign, has_quotes = True, False, False
+    for _, text in read_lines(path):
+        line = text.rstrip("\r\n")
+        if line:
+            fields = line.split("\t")
+            width = width or len(fields)
+            is_even = is_even and len(fields) == width
+            has_quotes = has_quotes or _QUOTE.search(line) is not None
+            sign = _QUOTED if not n_lines else _QUOTED_WITH_QUOTES
+            has_sign = has_sign or any(sign.fullmatch(field) for field in fields)
+            n_lines += 1
+    if not has_quotes or not (has_sign or not is_even):
         return False
-    rows = _csv_reader(lines(), "\t")
+    rows = _csv_reader((text for _, text in read_lines(path)), "\t")
     try:
-        header: list[str] = next(rows, [])
-        signs = signs or next(read_lines(path))[1].startswith('"')
-        for fields in rows:
-            if fields and len(fields) != len(header):
-                return False
-            signs = signs or any("\t" in field or "\n" in field for field in fields)
+        widths = [len(fields) for fields in rows if fields]
     except csv.Error:
         return False
-    return signs
+    # Where lines are rows already, quotes that join lines are no quotes of fields.
+    return set(widths) == {width} and (not is_even or len(widths) == n_lines)
 
 
 def _csv_reader(lines: Iterable[str], delimiter: str) -> Any:
