@@ -6,7 +6,7 @@ from nestvec import Transform
 from nestvec.data import read_qrels, read_texts
 from nestvec.encode import read_vectors
 from nestvec.errors import NestvecError
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 DEEP = "[" * 100_000 + "]" * 100_000
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.table import typed
+from nestvec.inputs.typed_columns import typed
 
 
 def column(*fields):

@@ -34,7 +34,7 @@ from nestvec.inputs.records import (
     read_tsv,
     table_vectors,
 )
-from nestvec.table import typed
+from nestvec.inputs.typed_columns import typed
 
 TRIPLET_COLUMNS = ("query-id", "positive-id", "negative-id")
 UNLABELLED = "unlabelled"
@@ -109,7 +109,7 @@ def read_texts(
     is `_id`, or `id`, or a first column named `…_id`, or else the row number from 0. All other
     columns become metadata, or those named by `metadata_columns`, and the entries of a `metadata`
     object stand beside them. Those of a table are numbers where all of a column are
-    (`nestvec.table.typed`); an empty field is None.
+    (`nestvec.inputs.typed_columns.typed`); an empty field is None.
     With `refuse_vectors` a record that holds a vector beside its text is an error: texts that are
     about to be encoded may have been encoded before.
 

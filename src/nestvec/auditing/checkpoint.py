@@ -21,7 +21,7 @@ from nestvec.auditing.reporting.schema import SCHEMA
 from nestvec.auditing.types import PreflightCheck, Variant
 from nestvec.auditing.verdict import Claim
 from nestvec.encode import Encoder
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 from nestvec.statistics import Estimate
 
 FILE = "unfinished-audit.jsonl"

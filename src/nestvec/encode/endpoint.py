@@ -12,7 +12,7 @@ from nestvec.encode.foreign import one_line
 from nestvec.encode.retry import Retry, named_wait_s
 from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 # Worth another try, as is every 5xx: the server was slow, busy or broken.
 _PASSING = frozenset({408, 409, 425, 429})

@@ -22,9 +22,9 @@ from nestvec.inputs.arrow_tables import open_table
 from nestvec.inputs.column_roles import ID_COLUMNS
 from nestvec.inputs.folders import data_files
 from nestvec.inputs.formats import COLUMNAR, TRANSFORM_LABEL, Format, file_format
-from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.numbers import SHARED_FIELDS, VECTOR_FIELDS, row_of, vector_fields
 from nestvec.inputs.records import read_records
+from nestvec.json_text import parse_json
 from nestvec.shapes import Float, Float32
 from nestvec.vectors import check_vectors
 

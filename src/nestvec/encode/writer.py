@@ -14,7 +14,7 @@ import numpy as np
 from nestvec.encode.encoder import Encoder, ModelInfo, check_texts, encode_side
 from nestvec.encode.prompts import Side
 from nestvec.errors import BadTextError, DataError, EncodeError, InputError
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 from nestvec.progress import Progress, silent
 from nestvec.shapes import Float32
 

@@ -35,7 +35,7 @@ from nestvec.index.storage.segment_rows import (
     vectors_name,
 )
 from nestvec.index.storage.writer_lock import writer_lock
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 from nestvec.plan import Plan
 from nestvec.progress import Progress
 from nestvec.shapes import Bool, Float

@@ -10,10 +10,10 @@ from nestvec.inputs.faiss_file import FAISS_HEAD_BYTES, is_faiss
 from nestvec.inputs.folders import data_files, is_lance
 from nestvec.inputs.hdf5 import HDF5_MAGIC
 from nestvec.inputs.hnswlib_file import is_hnswlib
-from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import COMPRESSED, is_compressed, read_head, read_lines
 from nestvec.inputs.numbers import long_lists, vector_fields
 from nestvec.inputs.usearch_file import is_usearch
+from nestvec.json_text import parse_json
 
 
 class Format(Enum):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from nestvec.errors import DataError
 from nestvec.inputs.formats import suffix_of
-from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import read_lines
+from nestvec.json_text import parse_json
 
 _QUERY = {"query-id", "query", "qid", "q-id", "queryid", "topic"}
 _DOCUMENT = {

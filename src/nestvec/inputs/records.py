@@ -14,9 +14,9 @@ from nestvec.inputs.api_replies import expand
 from nestvec.inputs.arrow_tables import open_table
 from nestvec.inputs.folders import data_files, place_in
 from nestvec.inputs.formats import ARRAYS, COLUMNAR, TABLES, Format, file_format, suffix_of
-from nestvec.inputs.json_text import parse_json
 from nestvec.inputs.lines import read_lines
 from nestvec.inputs.numbers import vector_fields, without_field
+from nestvec.json_text import parse_json
 
 Record = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from nestvec.deprecation import field_names_before, renamed_keys
 from nestvec.errors import DataError, InputError
 from nestvec.extras import require
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 Table = dict[str, Any]
 Config = TypeVar("Config")

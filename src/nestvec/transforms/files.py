@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import DataError
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 Arrays = dict[str, np.ndarray]
 Header = dict[str, Any]

@@ -30,7 +30,7 @@ from nestvec.auditing.reporting.table import report_html, report_text
 from nestvec.auditing.verdict import FAIL
 from nestvec.deprecation import renamed_arguments, renamed_attributes, warn_renamed
 from nestvec.errors import DataError
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 from nestvec.statistics import Estimate
 
 

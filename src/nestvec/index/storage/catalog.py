@@ -29,7 +29,7 @@ from nestvec.index.storage.manifest import (
     row_checksum,
 )
 from nestvec.index.storage.meta_checks import check_meta
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 NAME = "catalog.sqlite"
 _TIMEOUT_S = 60.0

@@ -26,7 +26,7 @@ from nestvec.index.storage.manifest import (
 )
 from nestvec.index.storage.segment_rows import SegmentRows, vectors_name
 from nestvec.index.storage.tensor_file import map_tensors
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 LAYOUT = "format-1"
 _ROWS = "SELECT row, id, text, metadata FROM rows WHERE segment = 1 AND deleted IS NULL"

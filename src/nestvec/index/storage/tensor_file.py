@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import DamagedIndexError, StorageError
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 
 CHUNK_BYTES = 1 << 20
 _DTYPES = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nestvec.engine.validators import check_at_least
 from nestvec.errors import EncodeError, InputError
 from nestvec.extras import require
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 from nestvec.shapes import Float, UInt8
 
 CONFIG, WEIGHTS = "nestvec_image_model.json", "model.safetensors"

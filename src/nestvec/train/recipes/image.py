@@ -17,7 +17,7 @@ from nestvec.engine.seeding import seeded_global_rng
 from nestvec.engine.task import EpochTask
 from nestvec.errors import DataError, InputError
 from nestvec.extras import require
-from nestvec.inputs.json_text import parse_json
+from nestvec.json_text import parse_json
 from nestvec.losses.nesting_dims import NestingDims
 from nestvec.shapes import Float, Int64, UInt8
 from nestvec.train.data.images import Images
